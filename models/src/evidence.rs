@@ -1,0 +1,387 @@
+//! Evidence that a caller left its usual mix: a Shiryaev-Roberts e-detector on touch categories.
+//!
+//! Each touch is *own*, *virgin*, *foreign-new*, *denied* or *foreign-met*. What is usual is the
+//! caller's own mix `c / n`, shrunk to what its peers do: `p(x) = sum_j w_j (c_x + k m_jx) / (n + k)`
+//! over three behaviour types j (few, some, mostly non-own touches), whose means `m_j` weigh every
+//! identity once. Under the alternative a share `e` of touches is drawn from [`ALTERNATIVE`]:
+//! `L_e = 1 - e + e a(x) / p(x)`, and `R_e <- (1 + R_e) L_e` for four shares e. `E[L | past] = 1`
+//! when the mix is as predicted, so the mean R passes A at most once in A touches in expectation.
+//!
+//! * A stream needs 152 bytes and constant time. It has no window: bursts and one id an hour are
+//!   the same test.
+//! * Steps are not exchangeable; feed them in log order.
+//! * Source: J. Shin, A. Ramdas, A. Rinaldo, *E-detectors*, 2022, with a Dirichlet-mixture
+//!   predictive as the null.
+
+/// What a touch is to the identity that makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Category {
+    /// Known, owned by the caller or by somebody it shares with in both directions.
+    Own,
+    /// Nobody touched it before.
+    Virgin,
+    /// Somebody else's, of an owner the caller never met.
+    ForeignNew,
+    /// Refused or not there.
+    Denied,
+    /// Somebody else's, of an owner the caller has met.
+    ForeignMet,
+}
+
+/// Number of categories.
+pub const CATEGORIES: usize = 5;
+
+impl Category {
+    /// The name rules and alerts use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Category::Own => "own",
+            Category::Virgin => "virgin",
+            Category::ForeignNew => "foreign_new",
+            Category::Denied => "denied",
+            Category::ForeignMet => "foreign_met",
+        }
+    }
+}
+
+/// The mix of touches of a caller who enumerates: own, virgin, foreign-new, denied, foreign-met.
+/// Sums to one, so that the likelihood ratio has mean one. Foreign-met weighs least: teams.
+pub const ALTERNATIVE: [f64; CATEGORIES] = [0.0, 0.25, 0.30, 0.25, 0.20];
+
+/// Shares of enumerating touches the alternatives assume: from one in fifty to nearly all.
+const SHARES: [f64; 4] = [0.02, 0.1, 0.4, 0.9];
+
+/// Pseudo-touches of the peers' mix in every caller's own.
+const KAPPA: f64 = 40.0;
+
+/// Behaviour types: few, some and mostly non-own touches, and the mix assumed before any peer is
+/// known.
+const TYPES: usize = 3;
+const PRIOR: [[f64; CATEGORIES]; TYPES] = [
+    [0.90, 0.06, 0.01, 0.02, 0.01],
+    [0.60, 0.25, 0.05, 0.05, 0.05],
+    [0.15, 0.40, 0.20, 0.05, 0.20],
+];
+const PRIOR_WEIGHT: f64 = 4.0;
+
+/// Evidence is kept below this, so that no sum overflows.
+const R_MAX: f64 = 1e30;
+
+/// What the peers of one collection do: the mean mix of each behaviour type, one vote an identity.
+#[derive(Clone, Debug, Default)]
+pub struct Peers {
+    sum: [[f64; CATEGORIES]; TYPES],
+    n: [f64; TYPES],
+}
+
+impl Peers {
+    /// Identities that have a vote.
+    pub fn n_identities(&self) -> f64 {
+        self.n.iter().sum()
+    }
+
+    fn mean(&self, behaviour: usize) -> [f64; CATEGORIES] {
+        std::array::from_fn(|x| {
+            (self.sum[behaviour][x] + PRIOR_WEIGHT * PRIOR[behaviour][x])
+                / (self.n[behaviour] + PRIOR_WEIGHT)
+        })
+    }
+
+    fn weights(&self) -> [f64; TYPES] {
+        let total = self.n_identities() + 3.0;
+        std::array::from_fn(|j| (self.n[j] + 1.0) / total)
+    }
+}
+
+/// One touch as a stream takes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence {
+    /// What the touch was to its caller.
+    pub category: Category,
+    /// Touches on known objects since the one before.
+    pub n_known: u32,
+    /// Event time, ms.
+    pub at_ms: i64,
+    /// 1 for a well-known identity, less for a weak one; scales the step in nats. In (0, 1].
+    pub weight: f64,
+    /// Probability of the category that something else already explains (a catalogue, where
+    /// everybody's touches are foreign); the prediction is never below it. In [0, 1].
+    pub p_floor: f64,
+    /// Share of the alternative's weight this touch keeps. In (0, 1]; below one the alternative is
+    /// a sub-distribution, which keeps the promise.
+    pub damping: f64,
+}
+
+/// What one step said.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// Probability of the category under the caller's predicted mix.
+    pub p: f64,
+    /// Probability of the category under the peers' mix alone.
+    pub p_peer: f64,
+    /// `-ln p`: how surprising the touch was.
+    pub surprise_nats: f64,
+    /// Evidence after the step: the mean of R over the shares.
+    pub evidence: f64,
+}
+
+/// The mix and the evidence of one identity on one collection (or over all of them).
+#[derive(Clone, Debug, Default)]
+pub struct Stream {
+    counts: [f32; CATEGORIES],
+    n: f32,
+    weights: Option<[f32; TYPES]>,
+    r: [f64; SHARES.len()],
+    vote: Option<(u8, [f32; CATEGORIES])>,
+    n_since_vote: u16,
+    updated_ms: i64,
+    touched_ms: i64,
+}
+
+/// Halving time of the counts, in milliseconds of event time: seven days.
+const HALF_LIFE_MS: f64 = 7.0 * 86_400_000.0;
+/// Counts are halved beyond this, so that a mix can change.
+const N_MAX: f32 = 2000.0;
+/// Learning never slows below this share: a changed job must end as usual.
+const GATE_FLOOR: f64 = 0.2;
+/// Evidence at which learning has slowed to a half.
+const GATE_R: f64 = 50.0;
+/// Touches nearer than this in time, in milliseconds, are taken for one screen's or one script's.
+const CLUMP_MS: i64 = 2000;
+/// Touches between two votes of an identity in its peers' mix.
+const VOTE_EVERY: u16 = 8;
+
+impl Stream {
+    /// Touches learned, decayed.
+    pub fn n(&self) -> f64 {
+        f64::from(self.n)
+    }
+
+    /// Evidence now: the mean of R over the shares.
+    pub fn evidence(&self) -> f64 {
+        self.r.iter().sum::<f64>() / SHARES.len() as f64
+    }
+
+    /// Starts the evidence again, after an alarm; what is usual stays learned.
+    pub fn restart(&mut self) {
+        self.r = [0.0; SHARES.len()];
+    }
+
+    /// Probability that the caller's next touch is `category`, as learned so far.
+    pub fn usual(&self, category: Category, peers: &Peers) -> f64 {
+        let weights = self.weights(peers);
+        self.predict(category as usize, &weights, peers).0
+    }
+
+    /// Judges one touch, after `n_known` touches on known objects that were not sent, and learns it.
+    ///
+    /// * `mature`: false while the mix of the caller or of its peers is not known well enough; then
+    ///   the touch is learned in full and gives no evidence.
+    pub fn step(&mut self, touch: &Evidence, mature: bool, peers: &mut Peers) -> Step {
+        let Evidence { category, n_known, at_ms, .. } = *touch;
+        self.decay(at_ms);
+        if n_known > 0 {
+            self.known(n_known, mature, peers);
+        }
+        let x = category as usize;
+        let weights = self.weights(peers);
+        let (p, by_type) = self.predict(x, &weights, peers);
+        let p = p.max(touch.p_floor);
+        let p_peer = (0..TYPES).map(|j| weights[j] * peers.mean(j)[x]).sum::<f64>().max(1e-9);
+        let weight = touch.weight * self.clump(category, at_ms);
+        if mature {
+            for (r, share) in self.r.iter_mut().zip(SHARES) {
+                let ratio = 1.0 - share + share * ALTERNATIVE[x] * touch.damping / p;
+                *r = ((1.0 + *r) * ratio.powf(weight)).min(R_MAX);
+            }
+        }
+        let gate = self.gate(mature);
+        self.learn(x, 1.0, gate, &by_type, &weights);
+        self.vote(1, peers);
+        Step { p, p_peer, surprise_nats: -p.ln(), evidence: self.evidence() }
+    }
+
+    /// Folds `k` touches on known objects in closed form: `L = 1 - e` whatever p is, so
+    /// `R_k = R q^k + q (1 - q^k) / (1 - q)` with `q = 1 - e`.
+    fn known(&mut self, k: u32, mature: bool, peers: &mut Peers) {
+        if mature {
+            for (r, share) in self.r.iter_mut().zip(SHARES) {
+                let q = 1.0 - share;
+                let q_k = q.powf(f64::from(k));
+                *r = *r * q_k + q * (1.0 - q_k) / (1.0 - q);
+            }
+        }
+        let gate = self.gate(mature);
+        let weights = self.weights(peers);
+        let (_, by_type) = self.predict(Category::Own as usize, &weights, peers);
+        self.learn(Category::Own as usize, f64::from(k), gate, &by_type, &weights);
+        self.vote(k.min(u32::from(u16::MAX)) as u16, peers);
+    }
+
+    /// Weight of a touch among its neighbours in time. A screen loads many things at once, so what
+    /// comes within [`CLUMP_MS`] of the touch before is half a step of its own.
+    fn clump(&mut self, category: Category, at_ms: i64) -> f64 {
+        let gap_ms = (at_ms - self.touched_ms).abs();
+        self.touched_ms = at_ms;
+        if category != Category::Own && gap_ms < CLUMP_MS { 0.5 } else { 1.0 }
+    }
+
+    fn gate(&self, mature: bool) -> f64 {
+        if mature { (1.0 / (1.0 + self.evidence() / GATE_R)).max(GATE_FLOOR) } else { 1.0 }
+    }
+
+    fn weights(&self, peers: &Peers) -> [f64; TYPES] {
+        self.weights.map_or_else(|| peers.weights(), |w| w.map(f64::from))
+    }
+
+    fn predict(&self, x: usize, weights: &[f64; TYPES], peers: &Peers) -> (f64, [f64; TYPES]) {
+        let n = f64::from(self.n);
+        let by_type: [f64; TYPES] = std::array::from_fn(|j| {
+            (f64::from(self.counts[x]) + KAPPA * peers.mean(j)[x]) / (n + KAPPA)
+        });
+        let p = (0..TYPES).map(|j| weights[j] * by_type[j]).sum::<f64>();
+        (p.max(self.broad_reader(x, weights, peers)).clamp(1e-9, 1.0), by_type)
+    }
+
+    /// Probability of a non-own category for a caller whose touches are mostly not its own.
+    ///
+    /// What is virgin today is somebody's tomorrow: for those who read everything the boundary
+    /// between virgin, foreign-new and foreign-met moves by itself, so the three are pooled and
+    /// shared out as in the alternative, the more the less the caller's touches are its own.
+    fn broad_reader(&self, x: usize, weights: &[f64; TYPES], peers: &Peers) -> f64 {
+        const POOLED: [usize; 3] =
+            [Category::Virgin as usize, Category::ForeignNew as usize, Category::ForeignMet as usize];
+        let (own, n) = (f64::from(self.counts[Category::Own as usize]), f64::from(self.n));
+        let breadth = (n - 2.0 * own) / (n + KAPPA / 2.0);
+        if breadth <= 0.0 || !POOLED.contains(&x) {
+            return 0.0;
+        }
+        let at = |y: usize| {
+            let by_type = |j: usize| f64::from(self.counts[y]) + KAPPA * peers.mean(j)[y];
+            (0..TYPES).map(|j| weights[j] * by_type(j)).sum::<f64>() / (n + KAPPA)
+        };
+        let pool: f64 = POOLED.iter().map(|&y| at(y)).sum();
+        breadth * pool * ALTERNATIVE[x] / POOLED.iter().map(|&y| ALTERNATIVE[y]).sum::<f64>()
+    }
+
+    fn learn(&mut self, x: usize, k: f64, gate: f64, by_type: &[f64; TYPES], weights: &[f64; TYPES]) {
+        let hazard = if self.n > 50.0 { 1e-6 } else { 1e-4 };
+        let scaled: [f64; TYPES] =
+            std::array::from_fn(|j| weights[j] * by_type[j].max(1e-9).powf(gate * k.min(50.0)));
+        let total: f64 = scaled.iter().sum::<f64>().max(1e-300);
+        self.weights = Some(std::array::from_fn(|j| {
+            ((1.0 - hazard) * scaled[j] / total + hazard / TYPES as f64) as f32
+        }));
+        self.counts[x] += (gate * k) as f32;
+        self.n += (gate * k) as f32;
+        if self.n > N_MAX {
+            self.scale(0.5);
+        }
+    }
+
+    fn decay(&mut self, at_ms: i64) {
+        let elapsed_ms = at_ms - self.updated_ms;
+        // An hour's decay is 0.4 %: below that the counts are left alone.
+        if self.updated_ms != 0 && elapsed_ms < 3_600_000 {
+            return;
+        }
+        if self.updated_ms != 0 {
+            self.scale((-(elapsed_ms as f64) / HALF_LIFE_MS * std::f64::consts::LN_2).exp());
+        }
+        self.updated_ms = at_ms;
+    }
+
+    fn scale(&mut self, by: f64) {
+        self.counts.iter_mut().for_each(|c| *c *= by as f32);
+        self.n *= by as f32;
+    }
+
+    /// Replaces this identity's vote in its peers' mix now and then: one vote, whatever its traffic.
+    fn vote(&mut self, n_touches: u16, peers: &mut Peers) {
+        self.n_since_vote = self.n_since_vote.saturating_add(n_touches);
+        if self.n_since_vote < VOTE_EVERY || self.n < f32::from(VOTE_EVERY) {
+            return;
+        }
+        self.n_since_vote = 0;
+        if let Some((behaviour, shares)) = self.vote.take() {
+            let behaviour = usize::from(behaviour);
+            peers.n[behaviour] -= 1.0;
+            for (sum, share) in peers.sum[behaviour].iter_mut().zip(shares) {
+                *sum = (*sum - f64::from(share)).max(0.0);
+            }
+        }
+        let shares = self.counts.map(|c| c / self.n);
+        let behaviour = match 1.0 - shares[Category::Own as usize] {
+            non_own if non_own < 0.15 => 0,
+            non_own if non_own < 0.60 => 1,
+            _ => 2,
+        };
+        peers.n[behaviour] += 1.0;
+        for (sum, share) in peers.sum[behaviour].iter_mut().zip(shares) {
+            *sum += f64::from(share);
+        }
+        self.vote = Some((behaviour as u8, shares));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn touch(category: Category, at_ms: i64) -> Evidence {
+        Evidence { category, n_known: 0, at_ms, weight: 1.0, p_floor: 0.0, damping: 1.0 }
+    }
+
+    #[test]
+    fn the_alternative_is_a_distribution() {
+        assert!((ALTERNATIVE.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        for prior in PRIOR {
+            assert!((prior.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn known_touches_in_closed_form_equal_single_steps() {
+        let mut peers = Peers::default();
+        let (mut one_by_one, mut at_once) = (Stream::default(), Stream::default());
+        for stream in [&mut one_by_one, &mut at_once] {
+            for _ in 0..5 {
+                stream.step(&touch(Category::ForeignNew, 1), true, &mut peers);
+            }
+        }
+        for _ in 0..30 {
+            one_by_one.step(&touch(Category::Own, 1), true, &mut peers);
+        }
+        at_once.known(30, true, &mut peers);
+        let ratio = one_by_one.evidence() / at_once.evidence();
+        assert!((ratio - 1.0).abs() < 1e-9, "evidence differs by {ratio}");
+    }
+
+    #[test]
+    fn an_enumerator_passes_a_million_within_two_dozen_objects_and_its_usual_self_does_not() {
+        let mut peers = Peers::default();
+        let mut stream = Stream::default();
+        for i in 0..300 {
+            let category = if i % 20 == 0 { Category::Virgin } else { Category::Own };
+            let step = stream.step(&touch(category, i * 10_000), true, &mut peers);
+            assert!(step.evidence < 1e3, "usual touch {i} gave {}", step.evidence);
+        }
+        let n = (1..=24)
+            .find(|_| {
+                stream.step(&touch(Category::ForeignNew, 4_000_000), true, &mut peers).evidence > 1e6
+            })
+            .expect("two dozen foreign objects are enough");
+        assert!((3..=24).contains(&n), "alarm after {n} foreign objects");
+    }
+
+    #[test]
+    fn an_immature_stream_learns_and_gives_no_evidence() {
+        let mut peers = Peers::default();
+        let mut stream = Stream::default();
+        for i in 0..100 {
+            let step = stream.step(&touch(Category::ForeignNew, i), false, &mut peers);
+            assert_eq!(step.evidence, 0.0);
+        }
+        assert!(stream.usual(Category::ForeignNew, &peers) > 0.5);
+    }
+}

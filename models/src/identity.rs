@@ -1,0 +1,677 @@
+//! Who calls: from the credentials of one event to a name, its kind and how far it can be trusted.
+//!
+//! Comes in: [`Credentials`], borrowed from the event. Goes out: an [`Identity`] and its name.
+//! **Invariant**: the name never holds a credential or an address, only their keyed hash; the names a log
+//! carries (`alice`) stay as they are unless pseudonyms are asked for.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::jwt::{Claims, claims_of_json, claims_of_token};
+use crate::secret::HashKey;
+
+/// Longest identity name, in bytes: names come from callers, so a longer one is cut at a character boundary.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Longest basic-auth value that is decoded, in bytes; a longer one counts as an opaque token.
+const BASIC_BYTES_MAX: usize = 1024;
+
+/// What one event says about its caller; every field as logged, absent where the gateway logs none.
+#[derive(Clone, Copy, Default)]
+pub struct Credentials<'a> {
+    /// The `Authorization` header.
+    pub authorization: Option<&'a str>,
+    /// An API key, from a header or from the gateway.
+    pub api_key: Option<&'a str>,
+    /// A hash of the whole credential, made by the gateway.
+    pub token_hash: Option<&'a str>,
+    /// The subject of a verified token, as the gateway logged it.
+    pub jwt_sub: Option<&'a str>,
+    /// The claims of a verified token as a JSON object.
+    pub jwt_claims: Option<&'a str>,
+    /// The gateway's consumer or application.
+    pub consumer: Option<&'a str>,
+    /// The authenticated user (`remote_user`).
+    pub principal: Option<&'a str>,
+    /// Subject or fingerprint of a client certificate.
+    pub client_cert: Option<&'a str>,
+    /// A session cookie or session id.
+    pub session: Option<&'a str>,
+    /// The client's address, perhaps with a port, or a forwarding list of which the first is taken.
+    pub client_ip: Option<&'a str>,
+    /// The `User-Agent` header.
+    pub user_agent: Option<&'a str>,
+    /// The gateway says the call was authenticated without saying as whom.
+    pub authenticated_hint: bool,
+}
+
+impl fmt::Debug for Credentials<'_> {
+    /// Says which fields are there, never what they hold.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields = [
+            ("authorization", self.authorization),
+            ("api_key", self.api_key),
+            ("token_hash", self.token_hash),
+            ("jwt_sub", self.jwt_sub),
+            ("jwt_claims", self.jwt_claims),
+            ("consumer", self.consumer),
+            ("principal", self.principal),
+            ("client_cert", self.client_cert),
+            ("session", self.session),
+            ("client_ip", self.client_ip),
+            ("user_agent", self.user_agent),
+        ];
+        f.debug_set()
+            .entries(
+                fields
+                    .iter()
+                    .filter(|field| field.1.is_some())
+                    .map(|field| field.0),
+            )
+            .finish()
+    }
+}
+
+/// Which credential names the caller, best first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum IdentityKind {
+    /// Subject of a JSON web token.
+    JwtSub,
+    /// Consumer of the gateway.
+    Consumer,
+    /// Authenticated user name.
+    Principal,
+    /// API key.
+    ApiKey,
+    /// Client certificate.
+    Cert,
+    /// Opaque bearer token, or the hash of a credential the gateway logged.
+    Token,
+    /// Session.
+    Session,
+    /// Address and user agent.
+    IpUa,
+    /// Nothing.
+    Unknown,
+}
+
+impl IdentityKind {
+    /// All kinds, best first.
+    pub const ALL: [IdentityKind; 9] = [
+        IdentityKind::JwtSub,
+        IdentityKind::Consumer,
+        IdentityKind::Principal,
+        IdentityKind::ApiKey,
+        IdentityKind::Cert,
+        IdentityKind::Token,
+        IdentityKind::Session,
+        IdentityKind::IpUa,
+        IdentityKind::Unknown,
+    ];
+
+    /// The name in alerts, rules and hashed identity names.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            IdentityKind::JwtSub => "jwt_sub",
+            IdentityKind::Consumer => "consumer",
+            IdentityKind::Principal => "principal",
+            IdentityKind::ApiKey => "api_key",
+            IdentityKind::Cert => "cert",
+            IdentityKind::Token => "token",
+            IdentityKind::Session => "session",
+            IdentityKind::IpUa => "ip_ua",
+            IdentityKind::Unknown => "unknown",
+        }
+    }
+}
+
+/// How far an identity can be trusted to be one caller.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Quality {
+    /// Subject, consumer or principal.
+    A,
+    /// Key, certificate, or a gateway's hash of the whole credential: stable, perhaps shared.
+    B,
+    /// Opaque token or session: changes with every login.
+    C,
+    /// Address and user agent, or nothing: many callers behind one, one caller behind many.
+    D,
+}
+
+impl Quality {
+    /// The grade of that letter; an unknown one is the weakest.
+    pub fn from_name(name: &str) -> Quality {
+        [Quality::A, Quality::B, Quality::C].into_iter().find(|q| q.as_str() == name).unwrap_or(Quality::D)
+    }
+
+    /// The letter in alerts.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Quality::A => "A",
+            Quality::B => "B",
+            Quality::C => "C",
+            Quality::D => "D",
+        }
+    }
+
+    /// Factor on log evidence: grades C and D count half, as their identities merge and split.
+    pub fn weight(self) -> f64 {
+        match self {
+            Quality::A | Quality::B => 1.0,
+            Quality::C | Quality::D => 0.5,
+        }
+    }
+}
+
+/// One caller, resolved; the name is written beside it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Which credential gave the name.
+    pub kind: IdentityKind,
+    /// How far it can be trusted.
+    pub quality: Quality,
+    /// A credential was presented, or the gateway says so. Whether it was accepted is the status's to tell.
+    pub authenticated: bool,
+    /// How the caller authenticates: `bearer`, `basic`, `digest`, `api_key`, `mtls`, `session`, `aws4`, `other`.
+    pub auth_scheme: Option<&'static str>,
+    /// Who acts for the subject: the token's `act.sub`, else its client where that differs from the subject.
+    pub actor: Option<String>,
+    /// The tenant named by the token.
+    pub tenant: Option<String>,
+}
+
+/// Resolves credentials to identities.
+///
+/// | order | kind | from | name | grade |
+/// |---|---|---|---|---|
+/// | 1 | `jwt_sub` | `jwt_sub`, subject in `jwt_claims`, subject of a bearer JWT | plain | A |
+/// | 2 | `consumer` | `consumer` | plain | A |
+/// | 3 | `principal` | `principal`, user of a basic or digest header | plain | A |
+/// | 4 | `api_key` | `api_key`, `ApiKey`/AWS authorization | keyed hash | B |
+/// | 5 | `cert` | `client_cert`: common name, else all of it | plain | B |
+/// | 6 | `token` | `token_hash`: first 16 hex digits as logged | as logged | B |
+/// | 6 | `token` | opaque bearer | keyed hash | C |
+/// | 7 | `session` | `session` | keyed hash | C |
+/// | 8 | `ip_ua` | IPv4 /32 or IPv6 /64 with the user agent | keyed hash | D |
+#[derive(Clone, Debug)]
+pub struct Resolver {
+    key: HashKey,
+    pseudonymise: bool,
+}
+
+impl Resolver {
+    /// Hashes with `key`; with `pseudonymise` plain names are hashed too.
+    pub fn new(key: HashKey, pseudonymise: bool) -> Resolver {
+        Resolver { key, pseudonymise }
+    }
+
+    /// Resolves one event's credentials and appends the identity's name to `name`.
+    pub fn resolve(&self, c: &Credentials<'_>, name: &mut String) -> Identity {
+        let authorization = Authorization::parse(present(c.authorization).unwrap_or(""));
+        let claims = present(c.jwt_claims)
+            .and_then(claims_of_json)
+            .or_else(|| authorization.token().and_then(claims_of_token))
+            .unwrap_or_default();
+        let mut identity = Identity {
+            kind: IdentityKind::Unknown,
+            quality: Quality::D,
+            authenticated: true,
+            auth_scheme: scheme(c, &authorization),
+            actor: None,
+            tenant: None,
+        };
+        (identity.kind, identity.quality) = self.name(c, &authorization, &claims, name);
+        if matches!(identity.kind, IdentityKind::IpUa | IdentityKind::Unknown) {
+            identity.authenticated = c.authenticated_hint || identity.auth_scheme.is_some();
+        }
+        let actor = claims.actor.or_else(|| {
+            claims
+                .client_id
+                .filter(|id| claims.sub.as_ref() != Some(id))
+        });
+        identity.actor = actor.and_then(|actor| self.other_name("client", &actor));
+        identity.tenant = claims
+            .tenant
+            .and_then(|tenant| self.other_name("tenant", &tenant));
+        identity
+    }
+
+    /// Walks the chain; every step either writes a name and ends it, or writes nothing.
+    fn name(
+        &self,
+        c: &Credentials<'_>,
+        authorization: &Authorization<'_>,
+        claims: &Claims,
+        out: &mut String,
+    ) -> (IdentityKind, Quality) {
+        let sub = present(c.jwt_sub).or(claims.sub.as_deref());
+        if self.plain(IdentityKind::JwtSub, sub, out) {
+            return (IdentityKind::JwtSub, Quality::A);
+        }
+        if self.plain(IdentityKind::Consumer, c.consumer, out) {
+            return (IdentityKind::Consumer, Quality::A);
+        }
+        if self.plain(IdentityKind::Principal, c.principal, out) || self.user(authorization, out) {
+            return (IdentityKind::Principal, Quality::A);
+        }
+        let key = present(c.api_key).or(authorization.api_key());
+        if self.hashed(
+            IdentityKind::ApiKey,
+            key.filter(|key| key.bytes().any(|b| b != b'0')),
+            out,
+        ) {
+            return (IdentityKind::ApiKey, Quality::B);
+        }
+        if self.plain(IdentityKind::Cert, c.client_cert.map(common_name), out) {
+            return (IdentityKind::Cert, Quality::B);
+        }
+        if self.logged_hash(c.token_hash, out) {
+            return (IdentityKind::Token, Quality::B);
+        }
+        if self.hashed(IdentityKind::Token, authorization.token(), out) {
+            return (IdentityKind::Token, Quality::C);
+        }
+        if self.hashed(IdentityKind::Session, c.session, out) {
+            return (IdentityKind::Session, Quality::C);
+        }
+        if self.address(c, out) {
+            return (IdentityKind::IpUa, Quality::D);
+        }
+        out.push_str("unknown");
+        (IdentityKind::Unknown, Quality::D)
+    }
+
+    fn plain(&self, kind: IdentityKind, name: Option<&str>, out: &mut String) -> bool {
+        let Some(name) = present(name) else {
+            return false;
+        };
+        if self.pseudonymise {
+            return self.hashed(kind, Some(name), out);
+        }
+        let start = out.len();
+        push_clean(name, out);
+        start < out.len()
+    }
+
+    fn hashed(&self, kind: IdentityKind, secret: Option<&str>, out: &mut String) -> bool {
+        let Some(secret) = present(secret) else {
+            return false;
+        };
+        push_tag(kind.as_str(), self.key.tag(secret), out);
+        true
+    }
+
+    /// The user of a basic header (decoded) or of a digest header.
+    fn user(&self, authorization: &Authorization<'_>, out: &mut String) -> bool {
+        match authorization {
+            Authorization::Basic(value) if value.len() <= BASIC_BYTES_MAX => {
+                let Ok(bytes) = STANDARD.decode(value) else {
+                    return false;
+                };
+                let text = String::from_utf8_lossy(&bytes);
+                let user = text.split(':').next().unwrap_or("");
+                self.plain(IdentityKind::Principal, Some(user), out)
+            }
+            Authorization::Digest(fields) => {
+                let user = fields
+                    .split("username=\"")
+                    .nth(1)
+                    .and_then(|rest| rest.split('"').next());
+                self.plain(IdentityKind::Principal, user, out)
+            }
+            _ => false,
+        }
+    }
+
+    /// A hash the gateway made needs no second one; anything that isn't one is hashed.
+    fn logged_hash(&self, hash: Option<&str>, out: &mut String) -> bool {
+        let Some(hash) = present(hash) else {
+            return false;
+        };
+        let is_hash = (8..=64).contains(&hash.len()) && hash.bytes().all(|b| b.is_ascii_hexdigit());
+        if !is_hash || self.pseudonymise {
+            return self.hashed(IdentityKind::Token, Some(hash), out);
+        }
+        out.push_str("token:");
+        out.extend(hash.chars().take(16).map(|c| c.to_ascii_lowercase()));
+        true
+    }
+
+    fn address(&self, c: &Credentials<'_>, out: &mut String) -> bool {
+        let Some(network) = present(c.client_ip).and_then(network) else {
+            return false;
+        };
+        let agent = c.user_agent.unwrap_or("");
+        push_tag(
+            IdentityKind::IpUa.as_str(),
+            self.key.tag(&format!("{network:032x} {agent}")),
+            out,
+        );
+        true
+    }
+
+    fn other_name(&self, kind: &str, name: &str) -> Option<String> {
+        let name = present(Some(name))?;
+        let mut out = String::new();
+        match self.pseudonymise {
+            true => push_tag(kind, self.key.tag(name), &mut out),
+            false => push_clean(name, &mut out),
+        }
+        (!out.is_empty()).then_some(out)
+    }
+}
+
+/// An `Authorization` header, taken apart.
+enum Authorization<'a> {
+    Absent,
+    /// A gateway blanked it: somebody authenticated, nobody knows who.
+    Blanked,
+    Bearer(&'a str),
+    Basic(&'a str),
+    Digest(&'a str),
+    ApiKey(&'a str),
+    Aws4(&'a str),
+    Other(&'a str),
+}
+
+impl<'a> Authorization<'a> {
+    fn parse(header: &'a str) -> Authorization<'a> {
+        let (scheme, rest) = header.split_once(' ').unwrap_or(("", header));
+        let rest = rest.trim();
+        let is = |name: &str| scheme.eq_ignore_ascii_case(name);
+        if rest.is_empty() {
+            return Authorization::Absent;
+        }
+        if is_blanked(rest) {
+            return Authorization::Blanked;
+        }
+        if is("bearer") || is("dpop") {
+            Authorization::Bearer(rest)
+        } else if is("basic") {
+            Authorization::Basic(rest)
+        } else if is("digest") {
+            Authorization::Digest(rest)
+        } else if is("apikey") || is("api-key") || is("key") {
+            Authorization::ApiKey(rest)
+        } else if scheme
+            .get(..4)
+            .is_some_and(|head| head.eq_ignore_ascii_case("AWS4"))
+        {
+            let credential = rest.split("Credential=").nth(1).unwrap_or("");
+            Authorization::Aws4(credential.split(['/', ',']).next().unwrap_or(""))
+        } else if scheme.is_empty() || is("token") {
+            Authorization::Bearer(rest)
+        } else {
+            Authorization::Other(rest)
+        }
+    }
+
+    fn token(&self) -> Option<&'a str> {
+        match self {
+            Authorization::Bearer(token) | Authorization::Other(token) => Some(token),
+            _ => None,
+        }
+    }
+
+    fn api_key(&self) -> Option<&'a str> {
+        match self {
+            Authorization::ApiKey(key) | Authorization::Aws4(key) => Some(key),
+            _ => None,
+        }
+    }
+}
+
+fn scheme(c: &Credentials<'_>, authorization: &Authorization<'_>) -> Option<&'static str> {
+    match authorization {
+        Authorization::Bearer(_) => Some("bearer"),
+        Authorization::Basic(_) => Some("basic"),
+        Authorization::Digest(_) => Some("digest"),
+        Authorization::ApiKey(_) => Some("api_key"),
+        Authorization::Aws4(_) => Some("aws4"),
+        Authorization::Blanked | Authorization::Other(_) => Some("other"),
+        Authorization::Absent if present(c.jwt_sub.or(c.jwt_claims)).is_some() => Some("bearer"),
+        Authorization::Absent if present(c.api_key).is_some() => Some("api_key"),
+        Authorization::Absent if present(c.client_cert).is_some() => Some("mtls"),
+        Authorization::Absent if present(c.session).is_some() => Some("session"),
+        Authorization::Absent => None,
+    }
+}
+
+/// What gateways write for "nobody"; such a value is no identity.
+fn present(value: Option<&str>) -> Option<&str> {
+    let value = value?.trim();
+    let nobody = [
+        "",
+        "-",
+        "anonymous",
+        "null",
+        "(null)",
+        "<nil>",
+        "nil",
+        "undefined",
+        "unauthenticated",
+    ];
+    let short = value.len() <= 15;
+    (!(short && nobody.iter().any(|word| value.eq_ignore_ascii_case(word)))).then_some(value)
+}
+
+fn is_blanked(value: &str) -> bool {
+    value.bytes().all(|b| matches!(b, b'*' | b'x' | b'X'))
+        || [
+            "redacted",
+            "[redacted]",
+            "<redacted>",
+            "masked",
+            "[masked]",
+            "[filtered]",
+        ]
+        .iter()
+        .any(|word| value.eq_ignore_ascii_case(word))
+}
+
+/// The common name of a distinguished name (`CN=…` in either order of writing), else all of it.
+fn common_name(subject: &str) -> &str {
+    subject
+        .split([',', '/'])
+        .find_map(|part| {
+            part.trim()
+                .strip_prefix("CN=")
+                .or_else(|| part.trim().strip_prefix("cn="))
+        })
+        .filter(|name| !name.trim().is_empty())
+        .unwrap_or(subject)
+}
+
+/// The address as 128 bits, IPv6 cut to its /64; `[v6]:port`, `v4:port`, lists and mapped addresses are understood.
+fn network(address: &str) -> Option<u128> {
+    let first = address.split(',').next().unwrap_or("").trim();
+    let bare = match first.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(""),
+        None if first.matches(':').count() == 1 => first.split(':').next().unwrap_or(""),
+        None => first.split('%').next().unwrap_or(""),
+    };
+    match bare.parse::<IpAddr>().ok()?.to_canonical() {
+        IpAddr::V4(v4) => Some(u128::from(v4.to_bits())),
+        IpAddr::V6(v6) => Some(v6.to_bits() >> 64 << 64),
+    }
+}
+
+/// Names are the caller's to choose: control characters go, and the rest is cut at a character boundary.
+fn push_clean(name: &str, out: &mut String) {
+    let end = out.len() + NAME_BYTES_MAX;
+    for c in name.chars().filter(|c| !is_unprintable(*c)) {
+        if end < out.len() + c.len_utf8() {
+            break;
+        }
+        out.push(c);
+    }
+}
+
+/// Control characters, and the marks that reorder or hide text on a terminal.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+fn push_tag(kind: &str, tag: u64, out: &mut String) {
+    out.push_str(kind);
+    out.push(':');
+    for shift in (0..16).rev() {
+        let digit = (tag >> (4 * shift)) & 0xf;
+        out.push(char::from_digit(digit as u32, 16).unwrap_or('0'));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn resolve(c: &Credentials<'_>, pseudonymise: bool) -> (Identity, String) {
+        let mut name = String::new();
+        let identity = Resolver::new(HashKey::new([7; 32]), pseudonymise).resolve(c, &mut name);
+        (identity, name)
+    }
+
+    #[test]
+    fn the_best_credential_names_the_caller() {
+        let all = Credentials {
+            authorization: Some("Bearer opaque-token"),
+            api_key: Some("k-1"),
+            token_hash: Some("10D619BD8B00A105ffff"),
+            jwt_sub: Some("alice"),
+            consumer: Some("shop"),
+            principal: Some("bob"),
+            client_cert: Some("CN=svc-a,O=Acme"),
+            session: Some("s-1"),
+            client_ip: Some("203.0.113.5:4711"),
+            user_agent: Some("curl/8"),
+            ..Credentials::default()
+        };
+        let mut c = all;
+        let check = |c: &Credentials<'_>, kind: IdentityKind, quality: Quality, name: &str| {
+            let (identity, got) = resolve(c, false);
+            assert_eq!(
+                (identity.kind, identity.quality),
+                (kind, quality),
+                "{kind:?}"
+            );
+            assert!(
+                got == name
+                    || (name.ends_with(':')
+                        && got.starts_with(name)
+                        && got.len() == name.len() + 16),
+                "{kind:?}: {got}"
+            );
+        };
+        check(&c, IdentityKind::JwtSub, Quality::A, "alice");
+        c.jwt_sub = Some("-");
+        check(&c, IdentityKind::Consumer, Quality::A, "shop");
+        c.consumer = Some("anonymous");
+        check(&c, IdentityKind::Principal, Quality::A, "bob");
+        c.principal = None;
+        check(&c, IdentityKind::ApiKey, Quality::B, "api_key:");
+        c.api_key = Some("00000000");
+        check(&c, IdentityKind::Cert, Quality::B, "svc-a");
+        c.client_cert = Some("");
+        check(
+            &c,
+            IdentityKind::Token,
+            Quality::B,
+            "token:10d619bd8b00a105",
+        );
+        c.token_hash = None;
+        check(&c, IdentityKind::Token, Quality::C, "token:");
+        c.authorization = None;
+        check(&c, IdentityKind::Session, Quality::C, "session:");
+        c.session = None;
+        check(&c, IdentityKind::IpUa, Quality::D, "ip_ua:");
+        c.client_ip = Some("somewhere");
+        check(&c, IdentityKind::Unknown, Quality::D, "unknown");
+        let (_, hidden) = resolve(&all, true);
+        assert!(
+            hidden.starts_with("jwt_sub:") && hidden.len() == 24,
+            "{hidden}"
+        );
+    }
+
+    #[test]
+    fn headers_name_their_scheme_and_user() {
+        for (header, scheme, name) in [
+            ("Basic Ym9iOnB3", Some("basic"), "bob"),
+            (
+                "Digest username=\"carol\", realm=\"x\"",
+                Some("digest"),
+                "carol",
+            ),
+            (
+                "bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJkYXZlIn0.",
+                Some("bearer"),
+                "dave",
+            ),
+            ("REDACTED", Some("other"), "unknown"),
+            ("Bearer ***", Some("other"), "unknown"),
+            ("-", None, "unknown"),
+        ] {
+            let (identity, got) = resolve(
+                &Credentials {
+                    authorization: Some(header),
+                    ..Credentials::default()
+                },
+                false,
+            );
+            assert_eq!(
+                (identity.auth_scheme, got.as_str()),
+                (scheme, name),
+                "{header}"
+            );
+            assert_eq!(identity.authenticated, scheme.is_some(), "{header}");
+        }
+    }
+
+    #[test]
+    fn addresses_fall_into_networks() {
+        for (address, other, same) in [
+            ("203.0.113.5", "203.0.113.5:80", true),
+            ("203.0.113.5", "::ffff:203.0.113.5", true),
+            ("203.0.113.5", "203.0.113.5, 10.0.0.1", true),
+            ("203.0.113.5", "203.0.113.6", false),
+            ("2001:db8::1", "[2001:db8::2]:443", true),
+            ("2001:db8::1", "2001:db8:0:1::1", false),
+        ] {
+            assert_eq!(
+                network(address) == network(other),
+                same,
+                "{address} {other}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_are_clean_and_short() {
+        let long = format!("a\u{1b}[31m\u{202e}{}", "é".repeat(200));
+        let (_, name) = resolve(
+            &Credentials {
+                jwt_sub: Some(&long),
+                ..Credentials::default()
+            },
+            false,
+        );
+        assert!(
+            name.starts_with("a[31mé") && name.len() <= NAME_BYTES_MAX,
+            "{name}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn resolving_never_panics(text in "\\PC{0,40}|(Basic|Bearer|AWS4-HMAC|Digest) [ -~]{0,40}", ip in "[0-9a-f:.\\[\\], %]{0,30}") {
+            let c = Credentials { authorization: Some(&text), client_cert: Some(&text), token_hash: Some(&text), client_ip: Some(&ip), ..Credentials::default() };
+            let (_, name) = resolve(&c, false);
+            prop_assert!(!name.is_empty() && name.len() <= NAME_BYTES_MAX);
+            prop_assert!(!name.chars().any(char::is_control));
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The judgement of touches, per identity: category, evidence, alarm.
+//!
+//! Comes in: touches with their owners, and visits by others, in the order of the log. Goes out: one
+//! [`Verdict`] a touch. State: neighbours, one evidence stream per (identity, collection, read or
+//! write) and one per identity over all collections, and the peers' mixes. All bounded.
+
+use crate::evidence::{Category, Evidence, Peers, Stream};
+use crate::generations::Generations;
+use crate::ownership::Standing;
+use crate::sharing::Sharing;
+
+/// The one knob and the bounds of the state.
+#[derive(Clone, Debug)]
+pub struct JudgeConfig {
+    /// False alerts promised per million touches, `> 0`. The alarm stands at `1e6 / f`.
+    pub false_alerts_per_million_events: f64,
+    /// Event time a lane learns before it judges, in milliseconds: a daily habit must have been
+    /// seen in part.
+    pub warm_up_ms: i64,
+    /// Identities kept; 200 bytes each and up to 1.5 KB of neighbours.
+    pub identities_max: usize,
+    /// Evidence streams kept; 160 bytes each.
+    pub streams_max: usize,
+}
+
+impl Default for JudgeConfig {
+    fn default() -> Self {
+        Self {
+            false_alerts_per_million_events: 1.0,
+            warm_up_ms: 12 * 3_600_000,
+            identities_max: 1_000_000,
+            streams_max: 4_000_000,
+        }
+    }
+}
+
+/// Distinct objects of one collection at which an identity counts as a pan-reader.
+pub const PAN_READER_OBJECTS: u32 = 150;
+
+/// One touch as the judge meets it.
+#[derive(Clone, Copy, Debug)]
+pub struct Touch {
+    /// Event time, ms.
+    pub at_ms: i64,
+    /// Hash of the identity.
+    pub identity: u64,
+    /// Hash of the collection.
+    pub collection: u64,
+    /// True for PUT, PATCH, DELETE and writing tools.
+    pub write: bool,
+    /// True when it was refused or not found.
+    pub denied: bool,
+    /// Touches on known objects of this collection since the one before.
+    pub n_known: u32,
+    /// Weight of the identity's grade, in (0, 1].
+    pub weight: f64,
+    /// True when the identity reads everything: its visits relate nobody.
+    pub pan_reader: bool,
+    /// What the object is to others.
+    pub standing: Standing,
+}
+
+/// What the judge says of one touch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Verdict {
+    /// What the touch was to its caller.
+    pub category: Category,
+    /// Surprise of the touch in its collection, in nats.
+    pub surprise_nats: f64,
+    /// Weighted evidence of the collection and of the identity, compared with A.
+    pub evidence: f64,
+    /// True when the evidence reached A; it starts again from zero then.
+    pub alarm: bool,
+    /// How usual an own touch is for this caller.
+    pub p_own: f64,
+    /// Probability of this category among the caller's peers.
+    pub p_peer: f64,
+    /// 0 while learning, 1 when judged.
+    pub maturity: f64,
+    /// Counts of the current run of evidence.
+    pub run: Run,
+}
+
+/// What an identity did in one collection since its evidence last started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    /// Touches judged.
+    pub n_touches: u32,
+    /// By category.
+    pub n_virgin: u32,
+    /// Of owners never met.
+    pub n_foreign: u32,
+    /// Of owners met.
+    pub n_met: u32,
+    /// Refused or not there.
+    pub n_denied: u32,
+    /// Others' objects answered with success.
+    pub n_exposed: u32,
+    /// Others' objects written with success.
+    pub n_foreign_writes: u32,
+    /// Event time of the first touch that was not own, ms; 0 when there is none.
+    pub first_ms: i64,
+}
+
+#[derive(Debug, Default)]
+struct Identity {
+    sharing: Sharing,
+    overall: Stream,
+}
+
+#[derive(Debug, Default)]
+struct Collection {
+    stream: Stream,
+    run: Run,
+}
+
+/// Weights of the collection's evidence and the identity's in the sum; what is left to one is the
+/// probe detector's and later models'.
+const COLLECTION_WEIGHT: f64 = 0.4;
+const IDENTITY_WEIGHT: f64 = 0.3;
+/// Above this evidence an identity's visits relate nobody.
+const SHARING_EVIDENCE_MAX: f64 = 50.0;
+
+/// The judge of one lane.
+#[derive(Debug)]
+pub struct Judge {
+    config: JudgeConfig,
+    identities: Generations<u64, Identity>,
+    collections: Generations<(u64, u64), Collection>,
+    peers: Generations<u64, Peers>,
+    peers_overall: Peers,
+    started_ms: Option<i64>,
+}
+
+impl Judge {
+    /// A judge that has seen nothing.
+    pub fn new(config: JudgeConfig) -> Self {
+        Self {
+            identities: Generations::new(config.identities_max),
+            collections: Generations::new(config.streams_max),
+            // A collection comes from paths and field names: attackers choose them.
+            peers: Generations::new(100_000),
+            peers_overall: Peers::default(),
+            started_ms: None,
+            config,
+        }
+    }
+
+    /// Evidence at which an alarm is raised: `A = 1e6 / f`.
+    pub fn alarm_at(&self) -> f64 {
+        1e6 / self.config.false_alerts_per_million_events
+    }
+
+    /// Entries, bytes of the tables and evictions.
+    pub fn state(&self) -> (usize, usize, u64) {
+        (
+            self.identities.len() + self.collections.len() + self.peers.len(),
+            self.identities.table_bytes() + self.collections.table_bytes() + self.peers.table_bytes(),
+            self.identities.n_evicted() + self.collections.n_evicted() + self.peers.n_evicted(),
+        )
+    }
+
+    /// Notes that `by` touched an object `identity` had touched before.
+    pub fn visited(&mut self, identity: u64, by: u64) {
+        self.identities.entry(identity).sharing.visited(by);
+    }
+
+    /// Judges one touch and learns from it.
+    pub fn judge(&mut self, touch: &Touch) -> Verdict {
+        let started_ms = *self.started_ms.get_or_insert(touch.at_ms);
+        let mature = touch.at_ms - started_ms >= self.config.warm_up_ms;
+        let identity = self.identities.entry(touch.identity);
+        let category = categorise(touch, &identity.sharing);
+        let key = touch.collection.rotate_left(u32::from(touch.write));
+        let collection = self.collections.entry((touch.identity, key));
+        let peers = self.peers.entry(key);
+
+        let evidence = Evidence {
+            category,
+            n_known: touch.n_known,
+            at_ms: touch.at_ms,
+            weight: touch.weight,
+            p_floor: 0.0,
+            damping: damping(touch, category, &identity.sharing),
+        };
+        let step = collection.stream.step(&evidence, mature, peers);
+        // Where a category is common in its collection, for this caller or for all, it is no news
+        // about the caller as a whole.
+        let overall = Evidence { p_floor: step.p.max(step.p_peer), ..evidence };
+        let overall = identity.overall.step(&overall, mature, &mut self.peers_overall);
+        if !touch.denied && !touch.pan_reader && !touch.standing.crowded
+            && step.evidence < SHARING_EVIDENCE_MAX
+        {
+            touch.standing.touchers.iter().flatten().for_each(|&v| identity.sharing.visit(v));
+        }
+        collection.run.note(touch, category);
+        let evidence = COLLECTION_WEIGHT * step.evidence + IDENTITY_WEIGHT * overall.evidence;
+        let alarm = mature && category != Category::Own && evidence >= 1e6 / self.config.false_alerts_per_million_events;
+        let run = collection.run;
+        let p_own = collection.stream.usual(Category::Own, peers);
+        if alarm {
+            collection.stream.restart();
+            identity.overall.restart();
+            collection.run = Run::default();
+        }
+        Verdict {
+            category,
+            surprise_nats: step.surprise_nats,
+            evidence,
+            alarm,
+            p_own,
+            p_peer: step.p_peer,
+            maturity: if mature { 1.0 } else { 0.0 },
+            run,
+        }
+    }
+}
+
+fn others(standing: &Standing) -> impl Iterator<Item = u64> {
+    standing.owner.into_iter().chain(standing.touchers.into_iter().flatten())
+}
+
+/// Visits that go back to few owners weigh less: the more concentrated, the less an enumeration.
+fn damping(touch: &Touch, category: Category, sharing: &Sharing) -> f64 {
+    if category != Category::ForeignMet {
+        return 1.0;
+    }
+    let most = others(&touch.standing).map(|v| sharing.concentration(v)).fold(0.0, f64::max);
+    if most > 1.0 { 1.0 / most } else { 1.0 }
+}
+
+fn categorise(touch: &Touch, sharing: &Sharing) -> Category {
+    let standing = &touch.standing;
+    if standing.owner == Some(touch.identity) || others(standing).any(|v| sharing.related(v)) {
+        return Category::Own;
+    }
+    if touch.denied {
+        return Category::Denied;
+    }
+    match standing.owner {
+        None => Category::Virgin,
+        Some(_) if others(standing).any(|v| sharing.met(v)) => Category::ForeignMet,
+        Some(_) => Category::ForeignNew,
+    }
+}
+
+impl Run {
+    fn note(&mut self, touch: &Touch, category: Category) {
+        self.n_touches += 1;
+        let counter = match category {
+            Category::Own => return,
+            Category::Virgin => &mut self.n_virgin,
+            Category::ForeignNew => &mut self.n_foreign,
+            Category::Denied => &mut self.n_denied,
+            Category::ForeignMet => &mut self.n_met,
+        };
+        *counter += 1;
+        if matches!(category, Category::ForeignNew | Category::ForeignMet) {
+            self.n_exposed += 1;
+            self.n_foreign_writes += u32::from(touch.write);
+        }
+        if self.first_ms == 0 {
+            self.first_ms = touch.at_ms;
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The statistics: pure functions and plain state, in the order a call meets them.
+//!
+//! `identity` (who calls) → `endpoint`, `object` (what is called) → `seen` (is it new to the caller)
+//! → `ownership` (whose is it) → `sharing`, `evidence`, `judge` (is the caller leaving its usual
+//! mix); beside it `probe`, `probing` (misconfiguration) and `sizes` (response volume).
+//!
+//! **Invariant**: no I/O, no clock, no async, no Arrow, no Kafka, no SQL. Time is an argument, and
+//! every state has a bound and forgets in an order the log decides.
+
+pub mod endpoint;
+pub mod evidence;
+pub mod generations;
+pub mod identity;
+pub mod judge;
+pub mod jwt;
+pub mod object;
+pub mod ownership;
+pub mod probe;
+pub mod probing;
+pub mod secret;
+pub mod seen;
+pub mod sharing;
+pub mod sizes;

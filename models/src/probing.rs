@@ -1,0 +1,294 @@
+//! Evidence that a caller probes for misconfiguration (OWASP API8), loud or quiet.
+//!
+//! Comes in: every call of an identity, with its request-local [`ProbeClass`] if it has one. Two
+//! classes are decided here, from what *other* identities were answered: a path nobody else reaches
+//! and a verb nobody else uses there. Goes out: the evidence of a Shiryaev-Roberts e-detector per
+//! identity over probe classes, `p_y = (c_y + 200 m_y) / (n + 200)`, where `m_y` is the mean over
+//! identities of the class's share, at most 2 % each. No warm-up: it judges from the first event.
+//!
+//! A probe counts once per (identity, class, path): a broken client that repeats one bad call stays
+//! one unit. 200 bytes an identity, 16 an endpoint, 9 a probe remembered; all bounded.
+
+use crate::generations::Generations;
+use crate::probe::ProbeClass;
+
+const SHARES: [f64; 4] = [0.02, 0.1, 0.4, 0.9];
+const CLASSES: usize = ProbeClass::ALL.len();
+/// Pseudo-calls of the peers' mix in every caller's own.
+const KAPPA: f64 = 200.0;
+/// Share of calls in a class before any identity is known, and pseudo-identities that say so.
+const PRIOR: f64 = 3e-4;
+const PRIOR_IDENTITIES: f64 = 20.0;
+/// An identity says at most this of its peers, and a class is never rarer than the floor.
+const SHARE_MAX: f64 = 0.02;
+const SHARE_FLOOR: f64 = 1e-5;
+/// Weight of this detector in the sum that must not pass one.
+pub const PROBE_WEIGHT: f64 = 0.2;
+const R_MAX: f64 = 1e30;
+
+/// One call as the detector meets it.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// Hash of the identity.
+    pub identity: u64,
+    /// Hash of host and template, without the method.
+    pub template: u64,
+    /// Hash of method, host and template.
+    pub endpoint: u64,
+    /// Hash of the raw path, to count a repeated probe once.
+    pub path: u64,
+    /// Class visible in the request alone.
+    pub class: Option<ProbeClass>,
+    /// Status of the answer.
+    pub status: Option<u16>,
+    /// Weight of the identity's grade, in (0, 1].
+    pub weight: f64,
+    /// Event time, ms.
+    pub at_ms: i64,
+}
+
+/// What the detector says of one call.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Probing {
+    /// Class of the call, the state's classes included.
+    pub class: Option<ProbeClass>,
+    /// Weighted evidence, compared with A.
+    pub evidence: f64,
+    /// True when the evidence reached A on this call; it starts again then.
+    pub alarm: bool,
+    /// Distinct probes in the current run.
+    pub n_probes: u32,
+    /// Classes of the current run, bit by [`ProbeClass::ALL`].
+    pub classes: u32,
+    /// Event time of the run's first probe, ms; 0 without one.
+    pub first_ms: i64,
+}
+
+#[derive(Debug, Default)]
+struct Identity {
+    n: f32,
+    counts: [f32; CLASSES],
+    voted: [f32; CLASSES],
+    has_vote: bool,
+    r: [f64; SHARES.len()],
+    n_probes: u32,
+    classes: u32,
+    first_ms: i64,
+}
+
+/// Who was answered with success there: the first identity, and whether there was another.
+#[derive(Debug, Default)]
+struct Reached {
+    first: u64,
+    others: bool,
+}
+
+impl Reached {
+    fn by_other_than(&self, identity: u64) -> bool {
+        self.others || (self.first != 0 && self.first != identity)
+    }
+
+    fn note(&mut self, identity: u64) {
+        if self.first == 0 {
+            self.first = identity;
+        } else if self.first != identity {
+            self.others = true;
+        }
+    }
+}
+
+/// The detector of one lane.
+#[derive(Debug)]
+pub struct ProbeDetector {
+    alarm_at: f64,
+    identities: Generations<u64, Identity>,
+    reached: Generations<u64, Reached>,
+    counted: Generations<u64, ()>,
+    shares: [f64; CLASSES],
+    n_identities: f64,
+}
+
+impl ProbeDetector {
+    /// A detector that alarms at evidence `1e6 / false_alerts_per_million_events`.
+    pub fn new(
+        false_alerts_per_million_events: f64,
+        identities_max: usize,
+        endpoints_max: usize,
+    ) -> Self {
+        Self {
+            alarm_at: 1e6 / false_alerts_per_million_events,
+            identities: Generations::new(identities_max),
+            reached: Generations::new(endpoints_max.saturating_mul(2)),
+            counted: Generations::new(identities_max),
+            shares: [0.0; CLASSES],
+            n_identities: 0.0,
+        }
+    }
+
+    /// Judges one call and learns from it.
+    pub fn observe(&mut self, call: &Call) -> Probing {
+        let class = self.classify(call);
+        if matches!(call.status, Some(200..=399)) {
+            self.reached.entry(call.template).note(call.identity);
+            self.reached.entry(call.endpoint).note(call.identity);
+        }
+        let unit = class.filter(|&class| self.first_of(call, class));
+        let m = unit.map_or(0.0, |class| self.mean_share(class));
+        let identity = self.identities.entry(call.identity);
+        let mut probing = Probing { class, ..Probing::default() };
+        match unit {
+            None => identity.r.iter_mut().zip(SHARES).for_each(|(r, share)| {
+                *r = (1.0 + *r) * (1.0 - share);
+            }),
+            Some(class) => {
+                let y = class as usize;
+                let p = (f64::from(identity.counts[y]) + KAPPA * m) / (f64::from(identity.n) + KAPPA);
+                for (r, share) in identity.r.iter_mut().zip(SHARES) {
+                    let ratio = 1.0 - share + share / CLASSES as f64 / p;
+                    *r = ((1.0 + *r) * ratio.powf(call.weight)).min(R_MAX);
+                }
+                identity.n_probes += 1;
+                identity.classes |= 1 << y;
+                if identity.first_ms == 0 {
+                    identity.first_ms = call.at_ms;
+                }
+                identity.counts[y] += 1.0;
+            }
+        }
+        identity.n += 1.0;
+        probing.evidence = PROBE_WEIGHT * identity.r.iter().sum::<f64>() / SHARES.len() as f64;
+        probing.alarm = unit.is_some() && probing.evidence >= self.alarm_at;
+        (probing.n_probes, probing.classes) = (identity.n_probes, identity.classes);
+        probing.first_ms = identity.first_ms;
+        if probing.alarm {
+            identity.r = [0.0; SHARES.len()];
+            (identity.n_probes, identity.classes, identity.first_ms) = (0, 0, 0);
+        }
+        if unit.is_some() || identity.n as u32 % 64 == 0 {
+            vote(identity, &mut self.shares, &mut self.n_identities);
+        }
+        probing
+    }
+
+    /// Identities held.
+    pub fn len(&self) -> usize {
+        self.identities.len()
+    }
+
+    /// True before the first call.
+    pub fn is_empty(&self) -> bool {
+        self.identities.is_empty()
+    }
+
+    /// Bytes held.
+    pub fn state_bytes(&self) -> usize {
+        self.identities.table_bytes() + self.reached.table_bytes() + self.counted.table_bytes()
+    }
+
+    fn classify(&self, call: &Call) -> Option<ProbeClass> {
+        if call.class.is_some() {
+            return call.class;
+        }
+        let reached = |key| self.reached.get(key).is_some_and(|r| r.by_other_than(call.identity));
+        match call.status {
+            Some(404) if !reached(&call.template) => Some(ProbeClass::UnknownPath),
+            Some(403..=405 | 501) if reached(&call.template) && !reached(&call.endpoint) => {
+                Some(ProbeClass::UnknownVerb)
+            }
+            _ => None,
+        }
+    }
+
+    fn first_of(&mut self, call: &Call, class: ProbeClass) -> bool {
+        let key = call.identity ^ call.path.rotate_left(17) ^ (class as u64) << 56;
+        let first = self.counted.get(&key).is_none();
+        self.counted.entry(key);
+        first
+    }
+
+    fn mean_share(&self, class: ProbeClass) -> f64 {
+        let sum = PRIOR_IDENTITIES * PRIOR + self.shares[class as usize];
+        (sum / (PRIOR_IDENTITIES + self.n_identities)).max(SHARE_FLOOR)
+    }
+}
+
+fn vote(identity: &mut Identity, shares: &mut [f64; CLASSES], n_identities: &mut f64) {
+    if !identity.has_vote {
+        identity.has_vote = true;
+        *n_identities += 1.0;
+    }
+    for ((voted, count), share) in identity.voted.iter_mut().zip(identity.counts).zip(shares) {
+        let now = f64::from(count / identity.n.max(1.0)).min(SHARE_MAX);
+        *share = (*share + now - f64::from(*voted)).max(0.0);
+        *voted = now as f32;
+    }
+}
+
+/// Names of the classes in a run's bits, comma-separated.
+pub fn class_names(classes: u32) -> String {
+    let names: Vec<_> = ProbeClass::ALL
+        .iter()
+        .enumerate()
+        .filter(|(bit, _)| classes & (1 << bit) != 0)
+        .map(|(_, class)| class.as_str())
+        .collect();
+    names.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(identity: u64, path: u64, status: u16) -> Call {
+        Call {
+            identity,
+            template: path,
+            endpoint: path ^ 1,
+            path,
+            class: None,
+            status: Some(status),
+            weight: 1.0,
+            at_ms: 1,
+        }
+    }
+
+    fn settled() -> ProbeDetector {
+        let mut detector = ProbeDetector::new(1.0, 1000, 1000);
+        for identity in 1..=20 {
+            for path in 100..110 {
+                detector.observe(&call(identity, path, 200));
+            }
+        }
+        detector
+    }
+
+    #[test]
+    fn a_quiet_prober_is_found_after_a_few_unknown_paths_among_normal_use() {
+        let mut detector = settled();
+        let found = (0..20u64).find(|&i| {
+            for path in 100..105 {
+                detector.observe(&call(7, path, 200));
+            }
+            detector.observe(&call(7, 1000 + i, 404)).alarm
+        });
+        let n = found.expect("twenty quiet probes are enough");
+        assert!((2..15).contains(&n), "alarm at probe {n}");
+    }
+
+    #[test]
+    fn a_broken_client_repeating_one_bad_call_stays_quiet() {
+        let mut detector = settled();
+        for _ in 0..10_000 {
+            assert!(!detector.observe(&call(7, 999, 404)).alarm);
+        }
+    }
+
+    #[test]
+    fn a_path_others_reach_is_no_probe_and_a_verb_nobody_uses_there_is() {
+        let mut detector = settled();
+        assert_eq!(detector.observe(&call(7, 105, 404)).class, None, "a missing object");
+        let mut verb = call(7, 105, 405);
+        verb.endpoint = 4711;
+        assert_eq!(detector.observe(&verb).class, Some(ProbeClass::UnknownVerb));
+    }
+}

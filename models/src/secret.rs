@@ -1,0 +1,427 @@
+//! Secrets: the keyed hash that stands in for them, and how they are recognised and blanked.
+//!
+//! Comes in: header values, query strings and paths as logged. Goes out: 64-bit tags and redacted copies.
+//! **Invariant**: nothing here returns, prints or keeps a secret; [`HashKey`] never shows its key.
+
+use std::fmt;
+
+/// What a blanked value becomes.
+pub const BLANK: &str = "***";
+
+/// The key under which credentials and addresses are hashed; one per deployment.
+#[derive(Clone)]
+pub struct HashKey([u8; 32]);
+
+impl HashKey {
+    /// Takes 32 bytes of secret randomness.
+    pub fn new(key: [u8; 32]) -> HashKey {
+        HashKey(key)
+    }
+
+    /// Hashes a secret to 64 bits: the first eight bytes of keyed BLAKE3, big endian.
+    pub fn tag(&self, secret: &str) -> u64 {
+        let hash = blake3::keyed_hash(&self.0, secret.as_bytes());
+        hash.as_bytes()
+            .iter()
+            .take(8)
+            .fold(0, |tag, &byte| (tag << 8) | u64::from(byte))
+    }
+}
+
+impl fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HashKey(..)")
+    }
+}
+
+/// Longest parameter name that is looked at, in bytes; a longer one names no secret.
+const NAME_BYTES_MAX: usize = 64;
+
+/// Says whether a parameter, header or field of this name usually holds a secret.
+///
+/// Words are split at punctuation and at camel humps, so `accessToken`, `access_token` and `X-Api-Key`
+/// match but `keyword`, `monkey` and `author` don't. Page cursors (`nextPageToken`) and descriptions
+/// (`token_type`, `max_tokens`) don't either.
+pub fn is_secret_name(name: &str) -> bool {
+    strength(name) != Strength::None
+}
+
+/// Says whether a value has the shape of a credential, whatever its name.
+///
+/// JSON web tokens, private keys and the published prefixes of cloud, code-hosting, payment and chat tokens.
+pub fn looks_like_secret(value: &str) -> bool {
+    is_jwt(value) || has_token_prefix(value)
+}
+
+/// Appends `query` to `out` with the values of secret parameters replaced by `***`.
+///
+/// Secret is a value whose name says so ([`is_secret_name`]) or that looks so ([`looks_like_secret`]).
+/// `key` and `code` are also ordinary words: theirs count from eight characters on.
+/// Returns the name of the first such parameter, as it stands in `query`.
+pub fn redact_query<'q>(query: &'q str, out: &mut String) -> Option<&'q str> {
+    let mut first = None;
+    for (i, pair) in query.split('&').enumerate() {
+        if i != 0 {
+            out.push('&');
+        }
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let secret = match strength(name) {
+            Strength::Strong => !value.is_empty(),
+            Strength::Weak => 8 <= value.len(),
+            Strength::None => looks_like_secret(value),
+        };
+        if secret {
+            out.push_str(name);
+            out.push('=');
+            out.push_str(BLANK);
+            first = first.or(Some(name));
+        } else {
+            out.push_str(pair);
+        }
+    }
+    first
+}
+
+/// Appends `path` to `out` with segments that look like secrets replaced by `***`; says whether any was.
+///
+/// A matrix parameter (`;jsessionid=…`) is judged like a query parameter.
+pub fn redact_path(path: &str, out: &mut String) -> bool {
+    let mut found = false;
+    for (i, segment) in path.split('/').enumerate() {
+        if i != 0 {
+            out.push('/');
+        }
+        let (body, matrix) = match segment.split_once(';') {
+            Some((body, matrix)) => (body, Some(matrix)),
+            None => (segment, None),
+        };
+        if looks_like_secret(body) {
+            out.push_str(BLANK);
+            found = true;
+        } else {
+            out.push_str(body);
+        }
+        for pair in matrix.into_iter().flat_map(|matrix| matrix.split(';')) {
+            out.push(';');
+            found |= redact_query(pair, out).is_some();
+        }
+    }
+    found
+}
+
+/// How sure a name makes us that its value is a secret.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Strength {
+    None,
+    /// Also an everyday word (`key`, `code`): the value must be long.
+    Weak,
+    Strong,
+}
+
+fn strength(name: &str) -> Strength {
+    // Nearly all names are short and hold none of the words; this look costs less than the split.
+    if name.len() < 3 || NAME_BYTES_MAX < name.len() {
+        return Strength::None;
+    }
+    let mut lower = [0u8; NAME_BYTES_MAX];
+    let mut previous = Word::Other;
+    let mut last = Word::Other;
+    let mut strongest = Strength::None;
+    let mut paged = false;
+    let mut n_words = 0;
+    for word in words(name) {
+        let Some(slot) = lower.get_mut(..word.len()) else {
+            return Strength::None;
+        };
+        slot.copy_from_slice(word.as_bytes());
+        slot.make_ascii_lowercase();
+        let kind = word_kind(slot);
+        paged |= kind == Word::Page;
+        let now = match (previous, kind) {
+            (_, Word::Secret) => Strength::Strong,
+            (Word::KeyOwner, Word::Key) | (Word::Session, Word::Id) => Strength::Strong,
+            (Word::CodeOwner, Word::Code) => Strength::Strong,
+            _ => Strength::None,
+        };
+        if now == Strength::Strong {
+            strongest = Strength::Strong;
+        }
+        n_words += 1;
+        previous = kind;
+        last = kind;
+    }
+    if paged || last == Word::Describes {
+        return Strength::None;
+    }
+    if n_words == 1 && matches!(last, Word::Key | Word::Code) {
+        return Strength::Weak;
+    }
+    // `auth` and `session` are secrets alone or at the end (`x-auth`); `session_count` is none.
+    if strongest == Strength::None && matches!(last, Word::Session) {
+        return Strength::Strong;
+    }
+    strongest
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    Secret,
+    Session,
+    Key,
+    KeyOwner,
+    Code,
+    CodeOwner,
+    Page,
+    Describes,
+    Id,
+    Other,
+}
+
+fn word_kind(word: &[u8]) -> Word {
+    match word {
+        b"token" | b"accesstoken" | b"authtoken" | b"idtoken" | b"refreshtoken" | b"password"
+        | b"passwd" | b"pwd" | b"passphrase" | b"secret" | b"clientsecret" | b"jwt" | b"apikey"
+        | b"secretkey" | b"accesskey" | b"privatekey" | b"sig" | b"signature" | b"credential"
+        | b"credentials" | b"bearer" | b"otp" | b"jsessionid" | b"phpsessid" | b"sessionid"
+        | b"sessid" | b"sessiontoken" | b"authorization" | b"hmac" | b"cookie" => Word::Secret,
+        b"auth" | b"session" => Word::Session,
+        b"id" => Word::Id,
+        b"key" => Word::Key,
+        b"api" | b"access" | b"private" | b"subscription" | b"app" | b"license" => Word::KeyOwner,
+        b"code" => Word::Code,
+        b"authentication" | b"verification" | b"mfa" | b"otpauth" | b"reset" | b"magic" => {
+            Word::CodeOwner
+        }
+        b"page" | b"next" | b"continuation" | b"sync" | b"resume" | b"pagination" | b"cursor"
+        | b"start" | b"pagetoken" | b"nexttoken" => Word::Page,
+        b"type" | b"count" | b"kind" | b"method" | b"name" | b"policy" | b"expiry" | b"expires"
+        | b"ttl" | b"limit" | b"length" | b"url" | b"uri" | b"status" | b"enabled"
+        | b"required" | b"strength" | b"hint" | b"algorithm" | b"version" => Word::Describes,
+        _ => Word::Other,
+    }
+}
+
+/// Splits at everything but letters and digits and at camel humps (`apiKey`); `%5F` and `%2D` separate too.
+fn words(name: &str) -> impl Iterator<Item = &str> {
+    let parts = name.split(|c: char| !c.is_ascii_alphanumeric());
+    // The two hex digits of an escaped separator stick to the next word.
+    let whole = |part| {
+        ["5F", "5f", "2D", "2d"]
+            .iter()
+            .find_map(|hex| str::strip_prefix(part, hex))
+            .unwrap_or(part)
+    };
+    parts.map(whole).flat_map(humps)
+}
+
+fn humps(word: &str) -> impl Iterator<Item = &str> {
+    let mut rest = word;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let bytes = rest.as_bytes();
+        let cut = bytes
+            .windows(2)
+            .position(
+                |pair| matches!(pair, [a, b] if !a.is_ascii_uppercase() && b.is_ascii_uppercase()),
+            )
+            .map_or(rest.len(), |i| i + 1);
+        let (head, tail) = rest.split_at(cut);
+        rest = tail;
+        Some(head)
+    })
+}
+
+/// `header.payload.signature` in base64url, the header beginning with `{"` (`eyJ`); the signature may be cut off.
+fn is_jwt(value: &str) -> bool {
+    let Some(rest) = value.strip_prefix("eyJ") else {
+        return false;
+    };
+    let mut n_dots = 0;
+    for byte in rest.bytes() {
+        match byte {
+            b'.' => n_dots += 1,
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'=' => (),
+            _ => return false,
+        }
+    }
+    (1..=4).contains(&n_dots) && 16 <= value.len()
+}
+
+/// Prefix, and the shortest whole length that is no accident.
+const TOKEN_PREFIXES: [(&str, usize); 36] = [
+    ("sk-", 20),
+    ("sk_live_", 16),
+    ("sk_test_", 16),
+    ("rk_live_", 16),
+    ("pk_live_", 16),
+    ("whsec_", 16),
+    ("AKIA", 20),
+    ("ASIA", 20),
+    ("ghp_", 20),
+    ("gho_", 20),
+    ("ghu_", 20),
+    ("ghs_", 20),
+    ("ghr_", 20),
+    ("github_pat_", 20),
+    ("glpat-", 20),
+    ("gldt-", 20),
+    ("xoxb-", 16),
+    ("xoxp-", 16),
+    ("xoxa-", 16),
+    ("xoxr-", 16),
+    ("xoxs-", 16),
+    ("AIza", 35),
+    ("ya29.", 20),
+    ("SG.", 30),
+    ("npm_", 30),
+    ("hf_", 30),
+    ("pypi-", 30),
+    ("dop_v1_", 30),
+    ("shpat_", 30),
+    ("shpss_", 30),
+    ("EAACEdEose0cBA", 20),
+    ("sq0csp-", 20),
+    ("sq0atp-", 20),
+    ("-----BEGIN", 16),
+    ("Bearer ", 15),
+    ("Bearer%20", 17),
+];
+
+fn has_token_prefix(value: &str) -> bool {
+    // One comparison for nearly every value: the prefixes begin with one of these letters.
+    if !matches!(value.as_bytes(), [b's' | b'r' | b'p' | b'w' | b'A' | b'g' | b'x' | b'y' | b'S' | b'n' | b'h' | b'd' | b'E' | b'-' | b'B', ..] if 15 <= value.len())
+    {
+        return false;
+    }
+    TOKEN_PREFIXES.iter().any(|(prefix, length)| {
+        *length <= value.len()
+            && value.starts_with(prefix)
+            && (!matches!(*prefix, "AKIA" | "ASIA")
+                || value
+                    .bytes()
+                    .take(20)
+                    .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()))
+            && (!matches!(*prefix, "sk-" | "npm_" | "hf_")
+                || value
+                    .bytes()
+                    .any(|b| b.is_ascii_digit() || b.is_ascii_uppercase()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_of_secrets_are_known_and_look_alikes_are_not() {
+        for name in [
+            "token",
+            "access_token",
+            "accessToken",
+            "X-Api-Key",
+            "apikey",
+            "api_key",
+            "key",
+            "password",
+            "client_secret",
+            "sig",
+            "Signature",
+            "jwt",
+            "session",
+            "session_id",
+            "sessionid",
+            "auth",
+            "x-auth",
+            "code",
+            "refresh%5Ftoken",
+            "X-Amz-Signature",
+            "JSESSIONID",
+        ] {
+            assert!(is_secret_name(name), "{name}");
+        }
+        for name in [
+            "keyword",
+            "monkey",
+            "author",
+            "token_type",
+            "max_tokens",
+            "nextPageToken",
+            "page_token",
+            "design",
+            "zipcode",
+            "country_code",
+            "id",
+            "q",
+            "",
+            "assigned",
+            "authority",
+            "password_policy",
+            "customerId",
+            "session_type",
+        ] {
+            assert!(!is_secret_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn queries_are_redacted() {
+        for (query, want, name) in [
+            ("a=1&token=abc&b=2", "a=1&token=***&b=2", Some("token")),
+            ("code=US&x=1", "code=US&x=1", None),
+            ("code=4/0AX4XfWh", "code=***", Some("code")),
+            ("x=eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.", "x=***", Some("x")),
+            ("aws=AKIAIOSFODNN7EXAMPLE", "aws=***", Some("aws")),
+            ("token=", "token=", None),
+            ("sk=task-1234567890123456", "sk=task-1234567890123456", None),
+            ("", "", None),
+        ] {
+            let mut out = String::new();
+            assert_eq!(redact_query(query, &mut out), name, "{query}");
+            assert_eq!(out, want, "{query}");
+        }
+    }
+
+    #[test]
+    fn paths_are_redacted() {
+        for (path, want, found) in [
+            (
+                "/a/eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.x/b",
+                "/a/***/b",
+                true,
+            ),
+            ("/a;jsessionid=0123/b", "/a;jsessionid=***/b", true),
+            ("/a/b;v=1", "/a/b;v=1", false),
+        ] {
+            let mut out = String::new();
+            assert_eq!(redact_path(path, &mut out), found, "{path}");
+            assert_eq!(out, want, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_key_does_not_print_itself_and_makes_the_tag() {
+        assert_eq!(format!("{:?}", HashKey::new([7; 32])), "HashKey(..)");
+        assert_ne!(
+            HashKey::new([7; 32]).tag("a"),
+            HashKey::new([8; 32]).tag("a")
+        );
+        assert_eq!(
+            HashKey::new([7; 32]).tag("a"),
+            HashKey::new([7; 32]).tag("a")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn redaction_never_panics_and_is_stable(text in "\\PC{0,80}|[a-z=&;/%._-]{0,60}") {
+            let (mut once, mut twice) = (String::new(), String::new());
+            redact_query(&text, &mut once);
+            redact_query(&once, &mut twice);
+            prop_assert_eq!(&once.replace("***", ""), &twice.replace("***", ""));
+            redact_path(&text, &mut once);
+        }
+    }
+}

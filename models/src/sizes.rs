@@ -1,0 +1,66 @@
+//! How large an endpoint's answers usually are.
+//!
+//! One hdrhistogram an endpoint (one significant digit, 1 B to 1 GiB: at most 4 KB), never one an
+//! identity. Quantile marks are read from it every 64th answer, so a row costs a record and five
+//! comparisons. Beyond `endpoints_max` the endpoints least recently used are forgotten.
+
+use hdrhistogram::Histogram;
+
+use crate::generations::Generations;
+
+const SIZE_MAX: u64 = 1 << 30;
+const MARKS: [f64; 6] = [0.5, 0.75, 0.9, 0.99, 0.999, 1.0];
+const MARK_EVERY: u64 = 64;
+
+#[derive(Debug, Default)]
+struct Sizes {
+    histogram: Option<Histogram<u32>>,
+    marks: [u64; MARKS.len()],
+}
+
+/// Sizes of the answers of the endpoints of one lane.
+#[derive(Debug)]
+pub struct EndpointSizes {
+    endpoints: Generations<u64, Sizes>,
+}
+
+impl EndpointSizes {
+    /// Keeps at most `endpoints_max` endpoints.
+    pub fn new(endpoints_max: usize) -> Self {
+        Self { endpoints: Generations::new(endpoints_max) }
+    }
+
+    /// Records one answer's size and says above which share of the earlier ones it lies, in [0, 1];
+    /// none before 64 answers.
+    pub fn record(&mut self, endpoint: u64, bytes: u64) -> Option<f64> {
+        let sizes = self.endpoints.entry(endpoint);
+        let bytes = bytes.clamp(1, SIZE_MAX);
+        let histogram = match &mut sizes.histogram {
+            Some(histogram) => histogram,
+            empty => empty.insert(Histogram::new_with_bounds(1, SIZE_MAX, 1).ok()?),
+        };
+        let above = MARKS.iter().zip(sizes.marks).rev().find(|(_, mark)| bytes > *mark);
+        let quantile = (histogram.len() >= MARK_EVERY).then(|| above.map_or(0.0, |(share, _)| *share));
+        histogram.saturating_record(bytes);
+        if histogram.len() % MARK_EVERY == 0 {
+            sizes.marks = MARKS.map(|share| histogram.value_at_quantile(share));
+        }
+        quantile
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_a_hundred_times_the_usual_lies_above_all() {
+        let mut sizes = EndpointSizes::new(10);
+        for i in 0..640 {
+            sizes.record(1, 900 + i % 200);
+        }
+        assert_eq!(sizes.record(1, 100_000), Some(1.0));
+        assert_eq!(sizes.record(1, 10), Some(0.0));
+        assert_eq!(sizes.record(2, 10), None, "an endpoint not seen before");
+    }
+}
