@@ -1,0 +1,220 @@
+//! Events: one API call as a gateway logged it, and batches of them.
+//!
+//! An [`Event`] borrows from its record. [`EventBatchBuilder`] makes Arrow columns of many, whose strings are views into the block
+//! that holds the records. Credentials ([`Event::authorization`], [`Event::api_key`], …) are transient: whoever reads a decoded batch
+//! resolves them to an identity and drops the columns before anything is written.
+
+mod batch;
+
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+
+pub use batch::{DecodedBatch, EventBatchBuilder};
+
+/// Bytes of a logged request body that an event keeps; the rest is cut at a character. Ids sit near the front of a body, and a body
+/// may be as long as a record.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Text of an event: absent, `""`, `"-"` and null are all `None`.
+pub type Text<'a> = Option<Cow<'a, str>>;
+
+/// One API call as the gateway logged it.
+#[derive(Default, Debug, Clone, PartialEq)]
+pub struct Event<'a> {
+    /// When, in milliseconds since 1970, UTC: the request's start or its end, as the gateway stamps it (see each decoder).
+    pub event_time_ms: i64,
+    /// Who logged it: `kong`, `envoy`, `istio`, `nginx` or `combined`.
+    pub gateway: &'static str,
+    /// Request method, as on the wire.
+    pub method: Cow<'a, str>,
+    /// `http` or `https`.
+    pub scheme: Text<'a>,
+    /// Host the client asked for, with the port if the gateway logs one.
+    pub host: Text<'a>,
+    /// Path as on the wire: not decoded, not normalised, no query.
+    pub path: Cow<'a, str>,
+    /// Query as on the wire, without `?`.
+    pub query: Text<'a>,
+    /// Response status; `None` when there was no response (0, 000, -1).
+    pub status: Option<u16>,
+    /// Request size in bytes; with or without headers, as the gateway counts.
+    pub request_bytes: Option<i64>,
+    /// Response size in bytes; with or without headers, as the gateway counts.
+    pub response_bytes: Option<i64>,
+    /// Time the gateway took to answer, in microseconds.
+    pub latency_us: Option<i64>,
+    /// Client address as the gateway determined it, without port and brackets.
+    pub client_ip: Text<'a>,
+    /// Address of the socket's peer, when the gateway logs it beside the client's.
+    pub peer_ip: Text<'a>,
+    /// User-Agent header.
+    pub user_agent: Text<'a>,
+    /// Authorization header, raw. Transient.
+    pub authorization: Text<'a>,
+    /// API key header, raw. Transient.
+    pub api_key: Text<'a>,
+    /// Hash of the credential, when the gateway logs that instead.
+    pub token_hash: Text<'a>,
+    /// `sub` of the JWT the gateway verified.
+    pub jwt_sub: Text<'a>,
+    /// Claims of the JWT the gateway verified, as JSON text.
+    pub jwt_claims: Text<'a>,
+    /// Consumer or application the gateway knows the caller as.
+    pub consumer: Text<'a>,
+    /// User name of HTTP authentication.
+    pub principal: Text<'a>,
+    /// Subject of the verified client certificate.
+    pub client_cert: Text<'a>,
+    /// Session: an MCP session id or a session cookie's value. Transient.
+    pub session: Text<'a>,
+    /// The gateway says that the caller was authenticated, but not who it was.
+    pub authenticated_hint: bool,
+    /// Route the gateway matched.
+    pub route: Text<'a>,
+    /// Service or upstream behind the gateway.
+    pub service: Text<'a>,
+    /// TLS version of the client's connection.
+    pub tls_version: Text<'a>,
+    /// Content-Type of the request.
+    pub request_content_type: Text<'a>,
+    /// Content-Type of the response.
+    pub response_content_type: Text<'a>,
+    /// Request id; a client may have chosen it.
+    pub request_id: Text<'a>,
+    /// Trace id.
+    pub trace_id: Text<'a>,
+    /// Referer header.
+    pub referer: Text<'a>,
+    /// Origin header.
+    pub origin: Text<'a>,
+    /// `X-HTTP-Method-Override` and its kin.
+    pub method_override: Text<'a>,
+    /// `X-Forwarded-Host`, `X-Original-URL` or `X-Rewrite-URL`.
+    pub forwarded_host: Text<'a>,
+    /// `Access-Control-Allow-Origin` of the response.
+    pub allow_origin: Text<'a>,
+    /// `Access-Control-Allow-Credentials` of the response.
+    pub allow_credentials: Text<'a>,
+    /// `Server` header of the response.
+    pub server: Text<'a>,
+    /// `X-Powered-By` header of the response.
+    pub powered_by: Text<'a>,
+    /// Request body, when logged; at most [`BODY_BYTES_MAX`] bytes.
+    pub request_body: Text<'a>,
+}
+
+/// Text columns in the order of [`Event`]'s fields; [`Event::texts`] yields the values in the same order.
+pub(crate) const TEXT_COLUMNS: [&str; 34] = [
+    "gateway",
+    "method",
+    "scheme",
+    "host",
+    "path",
+    "query",
+    "client_ip",
+    "peer_ip",
+    "user_agent",
+    "authorization",
+    "api_key",
+    "token_hash",
+    "jwt_sub",
+    "jwt_claims",
+    "consumer",
+    "principal",
+    "client_cert",
+    "session",
+    "route",
+    "service",
+    "tls_version",
+    "request_content_type",
+    "response_content_type",
+    "request_id",
+    "trace_id",
+    "referer",
+    "origin",
+    "method_override",
+    "forwarded_host",
+    "allow_origin",
+    "allow_credentials",
+    "server",
+    "powered_by",
+    "request_body",
+];
+
+impl Event<'_> {
+    pub(crate) fn texts(&self) -> [Option<&str>; TEXT_COLUMNS.len()] {
+        [
+            Some(self.gateway),
+            Some(&self.method),
+            self.scheme.as_deref(),
+            self.host.as_deref(),
+            Some(&self.path),
+            self.query.as_deref(),
+            self.client_ip.as_deref(),
+            self.peer_ip.as_deref(),
+            self.user_agent.as_deref(),
+            self.authorization.as_deref(),
+            self.api_key.as_deref(),
+            self.token_hash.as_deref(),
+            self.jwt_sub.as_deref(),
+            self.jwt_claims.as_deref(),
+            self.consumer.as_deref(),
+            self.principal.as_deref(),
+            self.client_cert.as_deref(),
+            self.session.as_deref(),
+            self.route.as_deref(),
+            self.service.as_deref(),
+            self.tls_version.as_deref(),
+            self.request_content_type.as_deref(),
+            self.response_content_type.as_deref(),
+            self.request_id.as_deref(),
+            self.trace_id.as_deref(),
+            self.referer.as_deref(),
+            self.origin.as_deref(),
+            self.method_override.as_deref(),
+            self.forwarded_host.as_deref(),
+            self.allow_origin.as_deref(),
+            self.allow_credentials.as_deref(),
+            self.server.as_deref(),
+            self.powered_by.as_deref(),
+            self.request_body.as_deref(),
+        ]
+    }
+}
+
+/// Place of an event in its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowPosition {
+    /// Offset of the record.
+    pub offset: i64,
+    /// Index inside the record: 0, or the element of a record that is an array.
+    pub row: i32,
+}
+
+/// Arrow schema of decoded events: one column per field of [`Event`], with its name; `event_time_ms` is the timestamp `event_time`.
+///
+/// The numbers come first (`event_time`, `status`, `request_bytes`, `response_bytes`, `latency_us`, `authenticated_hint`), then the
+/// text columns in the order of the struct. Columns are meant to be taken by name.
+pub fn decoded_schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        let time = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
+        let numbers = [
+            Field::new("event_time", time, false),
+            Field::new("status", DataType::UInt16, true),
+            Field::new("request_bytes", DataType::Int64, true),
+            Field::new("response_bytes", DataType::Int64, true),
+            Field::new("latency_us", DataType::Int64, true),
+            Field::new("authenticated_hint", DataType::Boolean, false),
+        ];
+        let texts = TEXT_COLUMNS.map(|name| {
+            let required = matches!(name, "gateway" | "method" | "path");
+            Field::new(name, DataType::Utf8View, !required)
+        });
+        Arc::new(Schema::new(
+            numbers.into_iter().chain(texts).collect::<Vec<_>>(),
+        ))
+    });
+    SCHEMA.clone()
+}

@@ -1,0 +1,270 @@
+//! Batches: events pushed one by one become Arrow columns.
+//!
+//! A string that lies in the block and is longer than an inline view (12 bytes) becomes a view into it: no copy, but the block lives
+//! as long as the batch does, and writing the batch as Arrow IPC needs `gc` first. Other strings (unescaped ones) are copied.
+//! Memory per row: 16 bytes and a bit per text column (34), 34 bytes of numbers, 16 of position.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanBuilder, Int64Builder, RecordBatch, StringViewBuilder,
+    TimestampMillisecondBuilder, UInt16Builder,
+};
+use arrow::buffer::Buffer;
+
+use super::{Event, RowPosition, TEXT_COLUMNS, decoded_schema};
+use crate::reject::Reject;
+
+/// Arrow's view offsets are signed 32-bit numbers: strings of a longer block are copied.
+const VIEW_END_MAX: usize = i32::MAX as usize;
+/// Strings up to here are stored in the view itself.
+const INLINE_BYTES_MAX: usize = 12;
+
+/// Decoded events, their positions, and what was rejected on the way.
+#[derive(Debug)]
+pub struct DecodedBatch {
+    /// The events; schema [`decoded_schema`].
+    pub batch: RecordBatch,
+    /// Position of each row of `batch`.
+    pub positions: Vec<RowPosition>,
+    /// Records, or elements of records, that are not events.
+    pub rejects: Vec<Reject>,
+}
+
+/// Collects events into one [`DecodedBatch`].
+#[derive(Debug)]
+pub struct EventBatchBuilder {
+    block: Buffer,
+    /// Addresses of the block: what lies inside becomes a view.
+    addresses: Range<usize>,
+    event_time: TimestampMillisecondBuilder,
+    status: UInt16Builder,
+    request_bytes: Int64Builder,
+    response_bytes: Int64Builder,
+    latency_us: Int64Builder,
+    authenticated_hint: BooleanBuilder,
+    texts: Vec<TextColumn>,
+    positions: Vec<RowPosition>,
+    rejects: Vec<Reject>,
+}
+
+#[derive(Debug)]
+struct TextColumn {
+    views: StringViewBuilder,
+    /// Number of the block in this column, once a view needs it.
+    block: Option<u32>,
+}
+
+impl EventBatchBuilder {
+    /// Starts a batch over a block that holds the payloads back to back.
+    pub fn new(block: impl Into<Buffer>) -> EventBatchBuilder {
+        EventBatchBuilder::with_capacity(block, 0)
+    }
+
+    /// As [`EventBatchBuilder::new`], with room for `n_events`.
+    pub fn with_capacity(block: impl Into<Buffer>, n_events: usize) -> EventBatchBuilder {
+        let block = block.into();
+        let start = block.as_ptr().addr();
+        let text = |_| TextColumn {
+            views: StringViewBuilder::with_capacity(n_events),
+            block: None,
+        };
+        EventBatchBuilder {
+            addresses: start
+                ..start
+                    + if block.len() <= VIEW_END_MAX {
+                        block.len()
+                    } else {
+                        0
+                    },
+            block,
+            event_time: TimestampMillisecondBuilder::with_capacity(n_events).with_timezone("UTC"),
+            status: UInt16Builder::with_capacity(n_events),
+            request_bytes: Int64Builder::with_capacity(n_events),
+            response_bytes: Int64Builder::with_capacity(n_events),
+            latency_us: Int64Builder::with_capacity(n_events),
+            authenticated_hint: BooleanBuilder::with_capacity(n_events),
+            texts: TEXT_COLUMNS.iter().map(text).collect(),
+            positions: Vec::with_capacity(n_events),
+            rejects: Vec::new(),
+        }
+    }
+
+    /// Appends one event.
+    pub fn push(&mut self, event: &Event<'_>, position: RowPosition) {
+        self.event_time.append_value(event.event_time_ms);
+        self.status.append_option(event.status);
+        self.request_bytes.append_option(event.request_bytes);
+        self.response_bytes.append_option(event.response_bytes);
+        self.latency_us.append_option(event.latency_us);
+        self.authenticated_hint
+            .append_value(event.authenticated_hint);
+        for (column, text) in self.texts.iter_mut().zip(event.texts()) {
+            match text {
+                Some(text) => column.push(text, &self.block, &self.addresses),
+                None => column.views.append_null(),
+            }
+        }
+        self.positions.push(position);
+    }
+
+    /// Notes a record that is not an event.
+    pub fn reject(&mut self, reject: Reject) {
+        self.rejects.push(reject);
+    }
+
+    /// Number of events so far.
+    pub fn n_events(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// Ends the batch.
+    pub fn finish(mut self) -> DecodedBatch {
+        let numbers: [ArrayRef; 6] = [
+            Arc::new(self.event_time.finish()),
+            Arc::new(self.status.finish()),
+            Arc::new(self.request_bytes.finish()),
+            Arc::new(self.response_bytes.finish()),
+            Arc::new(self.latency_us.finish()),
+            Arc::new(self.authenticated_hint.finish()),
+        ];
+        let texts = self
+            .texts
+            .iter_mut()
+            .map(|column| Arc::new(column.views.finish()) as ArrayRef);
+        let columns = numbers.into_iter().chain(texts).collect();
+        let batch = RecordBatch::try_new(decoded_schema(), columns)
+            .expect("columns follow the schema, one value each per push");
+        DecodedBatch {
+            batch,
+            positions: self.positions,
+            rejects: self.rejects,
+        }
+    }
+}
+
+impl TextColumn {
+    fn push(&mut self, text: &str, block: &Buffer, addresses: &Range<usize>) {
+        let start = text.as_ptr().addr();
+        let inside = addresses.start <= start && start + text.len() <= addresses.end;
+        if text.len() <= INLINE_BYTES_MAX
+            || !inside
+            || !self.push_view(start - addresses.start, text.len(), block)
+        {
+            self.views.append_value(text);
+        }
+    }
+
+    fn push_view(&mut self, offset: usize, n_bytes: usize, block: &Buffer) -> bool {
+        let number = *self
+            .block
+            .get_or_insert_with(|| self.views.append_block(block.clone()));
+        // Both fit: the block is no longer than VIEW_END_MAX.
+        self.views
+            .try_append_view(number, offset as u32, n_bytes as u32)
+            .is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use arrow::array::{Array, AsArray};
+
+    use super::*;
+
+    #[test]
+    fn every_text_lands_in_the_column_of_its_name() {
+        let text = |name: &'static str| Some(Cow::Borrowed(name));
+        let event = Event {
+            event_time_ms: 1,
+            gateway: "gateway",
+            method: "method".into(),
+            scheme: text("scheme"),
+            host: text("host"),
+            path: "path".into(),
+            query: text("query"),
+            status: Some(200),
+            request_bytes: Some(2),
+            response_bytes: Some(3),
+            latency_us: Some(4),
+            client_ip: text("client_ip"),
+            peer_ip: text("peer_ip"),
+            user_agent: text("user_agent"),
+            authorization: text("authorization"),
+            api_key: text("api_key"),
+            token_hash: text("token_hash"),
+            jwt_sub: text("jwt_sub"),
+            jwt_claims: text("jwt_claims"),
+            consumer: text("consumer"),
+            principal: text("principal"),
+            client_cert: text("client_cert"),
+            session: text("session"),
+            authenticated_hint: true,
+            route: text("route"),
+            service: text("service"),
+            tls_version: text("tls_version"),
+            request_content_type: text("request_content_type"),
+            response_content_type: text("response_content_type"),
+            request_id: text("request_id"),
+            trace_id: text("trace_id"),
+            referer: text("referer"),
+            origin: text("origin"),
+            method_override: text("method_override"),
+            forwarded_host: text("forwarded_host"),
+            allow_origin: text("allow_origin"),
+            allow_credentials: text("allow_credentials"),
+            server: text("server"),
+            powered_by: text("powered_by"),
+            request_body: text("request_body"),
+        };
+        let mut builder = EventBatchBuilder::new(Buffer::from_vec(Vec::<u8>::new()));
+        builder.push(&event, RowPosition { offset: 0, row: 0 });
+        builder.push(&Event::default(), RowPosition { offset: 1, row: 0 });
+        let decoded = builder.finish();
+        for name in TEXT_COLUMNS {
+            let column = decoded
+                .batch
+                .column_by_name(name)
+                .expect(name)
+                .as_string_view();
+            assert_eq!(column.value(0), name);
+            assert_eq!(
+                column.is_null(1),
+                !matches!(name, "gateway" | "method" | "path"),
+                "{name}"
+            );
+        }
+        assert_eq!(decoded.positions.len(), 2);
+        assert_eq!(decoded.batch.num_columns(), 40);
+    }
+
+    #[test]
+    fn a_long_string_of_the_block_is_not_copied_and_others_are() {
+        let block = Buffer::from_vec(b"/a/path/longer/than/twelve".to_vec());
+        let path = std::str::from_utf8(&block).unwrap();
+        let event = Event {
+            path: path.into(),
+            host: Some("an owned host, long enough".to_owned().into()),
+            ..Event::default()
+        };
+        let mut builder = EventBatchBuilder::new(block.clone());
+        builder.push(&event, RowPosition { offset: 0, row: 0 });
+        let batch = builder.finish().batch;
+        let path = batch.column_by_name("path").unwrap().as_string_view();
+        let host = batch.column_by_name("host").unwrap().as_string_view();
+        assert_eq!(path.data_buffers()[0].as_ptr(), block.as_ptr());
+        assert_eq!(host.value(0), "an owned host, long enough");
+        assert_eq!(
+            batch
+                .column_by_name("query")
+                .unwrap()
+                .as_string_view()
+                .data_buffers()
+                .len(),
+            0
+        );
+    }
+}

@@ -1,0 +1,294 @@
+//! Envoy in JSON: Istio's default (`accessLogEncoding: JSON`), Envoy Gateway's default, or a configured `json_format`.
+//!
+//! | event | Istio | Envoy Gateway | also read when configured |
+//! |---|---|---|---|
+//! | `event_time_ms` | `start_time`, the request's **start** | same | |
+//! | `method` | `method` | same | `:method` |
+//! | `path`, `query` | `path` | `x-envoy-origin-path` | `x-envoy-original-path` (first: before any rewrite), `:path` |
+//! | `scheme` | - | - | `scheme`, `:scheme`, `x-forwarded-proto` |
+//! | `host` | `authority` | `:authority` | `host` |
+//! | `status` | `response_code`; 0: the client left | same | `status` |
+//! | `request_bytes`, `response_bytes` | `bytes_received`, `bytes_sent`, **body only** | same | |
+//! | `latency_us` | `duration` ms | same | |
+//! | `client_ip` | `downstream_remote_address` without port | same | |
+//! | `peer_ip` | - | - | `downstream_direct_remote_address` |
+//! | `user_agent` | `user_agent` | `user-agent` | |
+//! | `authorization`, `api_key` | - | - | `authorization`, `x-api-key` |
+//! | `token_hash` | - | - | `auth_sha256_16`, `token_hash` |
+//! | `jwt_sub`, `jwt_claims` | - | - | `jwt_sub`, `x-jwt-sub`; `jwt_claims`, `jwt_payload`, e.g. `%DYNAMIC_METADATA(envoy.filters.http.jwt_authn)%` |
+//! | `consumer`, `principal` | - | - | `consumer`, `x-consumer-username`; `principal`, `remote_user` |
+//! | `client_cert` | - | - | `downstream_peer_subject`, `peer_subject` |
+//! | `session` | - | - | `mcp-session-id`, `session` |
+//! | `route`, `service` | `route_name`, `upstream_cluster` | same | |
+//! | `tls_version` | - | - | `downstream_tls_version`, `tls_version` |
+//! | `request_id` | `request_id` | `x-request-id` | |
+//! | `trace_id` | - | - | `traceparent`, `trace_id`, `x-b3-traceid` |
+//! | headers | - | - | `content-type`, `response_content_type`, `referer`, `origin`, `x-http-method-override`, `x-forwarded-host`, `x-original-url`, `x-rewrite-url`, `access-control-allow-origin`, `access-control-allow-credentials`, `server`, `x-powered-by` |
+//! | `request_body` | - | - | `request_body` |
+//!
+//! Every hyphenated key is also read with underscores. Set `jwt_sub` and the like only from what Envoy verified, e.g. claims that
+//! `jwt_authn` forwards: a plain `%REQ(x-jwt-sub)%` is what the client says, unless a filter removes it.
+//!
+//! Traps: `x-forwarded-for` is not read, as `downstream_remote_address` already holds what Envoy trusts of it; a connection that
+//! broke before a request logs `-` as method and path, which is no event; Istio logs a call twice, at the client's and at the server's
+//! sidecar, with one `request_id`: feed one of them (`upstream_cluster` begins with `outbound|` or `inbound|`).
+
+use super::json::{Raw, Scalar, authorization, object, read};
+use super::target::{self, Target};
+use super::{Capabilities, Fault};
+use crate::event::Event;
+
+pub(super) const DESCRIPTION: &str = "Envoy, Envoy Gateway and Istio access logs in JSON";
+
+pub(super) const CAPABILITIES: Capabilities = Capabilities {
+    identity: true,
+    raw_path: true,
+    template: false,
+    response_bytes: true,
+    request_headers: true,
+    response_headers: true,
+    body: true,
+};
+
+object! {
+    struct Record {
+        start_time: Scalar<'a> = "start_time",
+        method: Scalar<'a> = "method" | ":method",
+        original_path: Scalar<'a> = "x-envoy-original-path" | "x_envoy_original_path" | "x-envoy-origin-path" | "x_envoy_origin_path",
+        path: Scalar<'a> = "path" | ":path",
+        scheme: Scalar<'a> = "scheme" | ":scheme" | "x-forwarded-proto" | "x_forwarded_proto",
+        authority: Scalar<'a> = "authority",
+        pseudo_authority: Scalar<'a> = ":authority" | "host",
+        response_code: Scalar<'a> = "response_code" | "status",
+        bytes_received: Scalar<'a> = "bytes_received",
+        bytes_sent: Scalar<'a> = "bytes_sent",
+        duration: Scalar<'a> = "duration",
+        remote: Scalar<'a> = "downstream_remote_address",
+        direct_remote: Scalar<'a> = "downstream_direct_remote_address",
+        user_agent: Scalar<'a> = "user_agent" | "user-agent",
+        authorization: Scalar<'a> = "authorization",
+        api_key: Scalar<'a> = "x-api-key" | "x_api_key" | "api_key" | "apikey",
+        token_hash: Scalar<'a> = "auth_sha256_16" | "token_hash",
+        jwt_sub: Scalar<'a> = "jwt_sub" | "x-jwt-sub" | "x_jwt_sub",
+        jwt_claims: Raw<'a> = "jwt_claims" | "jwt_payload" | "jwt_authn",
+        consumer: Scalar<'a> = "consumer" | "x-consumer-username" | "x_consumer_username",
+        principal: Scalar<'a> = "principal" | "remote_user",
+        client_cert: Scalar<'a> = "downstream_peer_subject" | "peer_subject",
+        session: Scalar<'a> = "mcp-session-id" | "mcp_session_id" | "mcp_session" | "session",
+        route_name: Scalar<'a> = "route_name",
+        upstream_cluster: Scalar<'a> = "upstream_cluster",
+        server_name: Scalar<'a> = "requested_server_name",
+        tls_version: Scalar<'a> = "downstream_tls_version" | "tls_version",
+        content_type: Scalar<'a> = "content-type" | "content_type" | "request_content_type",
+        response_content_type: Scalar<'a> = "response_content_type" | "response-content-type",
+        request_id: Scalar<'a> = "request_id" | "x-request-id" | "x_request_id",
+        trace: Scalar<'a> = "traceparent" | "trace_id" | "x-b3-traceid" | "x_b3_traceid",
+        referer: Scalar<'a> = "referer",
+        origin: Scalar<'a> = "origin",
+        method_override: Scalar<'a> = "x-http-method-override" | "x_http_method_override" | "x-method-override",
+        forwarded_host: Scalar<'a> = "x-forwarded-host" | "x_forwarded_host" | "x-original-url" | "x_original_url" | "x-rewrite-url" | "x_rewrite_url",
+        allow_origin: Scalar<'a> = "access-control-allow-origin" | "access_control_allow_origin",
+        allow_credentials: Scalar<'a> = "access-control-allow-credentials" | "access_control_allow_credentials",
+        server: Scalar<'a> = "server",
+        powered_by: Scalar<'a> = "x-powered-by" | "x_powered_by",
+        request_body: Raw<'a> = "request_body",
+    }
+}
+
+/// Decodes one log line.
+pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
+    let record: Record<'_> = read(text)?;
+    let event_time_ms = record.start_time.time("start_time")?;
+    // Only Istio's default names the host without a colon beside the name asked for in TLS (null on a plain connection).
+    let upstream = record.upstream_cluster.text("upstream_cluster")?;
+    let is_mesh = upstream
+        .as_deref()
+        .is_some_and(|name| name.starts_with("inbound|") || name.starts_with("outbound|"));
+    let is_istio = !record.authority.is_blank() && (is_mesh || !record.server_name.is_blank());
+    let authority = record.authority.text("authority")?;
+    let host = if authority.is_some() {
+        authority
+    } else {
+        record.pseudo_authority.text(":authority")?
+    };
+    let path = if record.original_path.is_blank() {
+        record.path
+    } else {
+        record.original_path
+    };
+    let Target {
+        scheme,
+        host: target_host,
+        path,
+        query,
+    } = target::split(path.required("path")?);
+    let (authorization, authenticated_hint) =
+        authorization(record.authorization.text("authorization")?);
+    Ok(Event {
+        event_time_ms,
+        gateway: if is_istio { "istio" } else { "envoy" },
+        method: record.method.required("method")?,
+        scheme: record.scheme.text("scheme")?.or(scheme),
+        host: host.or(target_host),
+        path,
+        query,
+        status: record.response_code.status("response_code")?,
+        request_bytes: record.bytes_received.count("bytes_received")?,
+        response_bytes: record.bytes_sent.count("bytes_sent")?,
+        latency_us: record.duration.scaled("duration", 1_000)?,
+        client_ip: record.remote.address("downstream_remote_address")?,
+        peer_ip: record
+            .direct_remote
+            .address("downstream_direct_remote_address")?,
+        user_agent: record.user_agent.text("user_agent")?,
+        authorization,
+        api_key: record.api_key.text("x-api-key")?,
+        token_hash: record.token_hash.text("token_hash")?,
+        jwt_sub: record.jwt_sub.text("jwt_sub")?,
+        jwt_claims: record.jwt_claims.0,
+        consumer: record.consumer.text("consumer")?,
+        principal: record.principal.text("principal")?,
+        client_cert: record.client_cert.text("downstream_peer_subject")?,
+        session: record.session.text("session")?,
+        authenticated_hint,
+        route: record.route_name.text("route_name")?,
+        service: upstream,
+        tls_version: record.tls_version.text("tls_version")?,
+        request_content_type: record.content_type.text("content-type")?,
+        response_content_type: record.response_content_type.text("response_content_type")?,
+        request_id: record.request_id.text("request_id")?,
+        trace_id: record.trace.text("traceparent")?.map(target::trace_id),
+        referer: record.referer.text("referer")?,
+        origin: record.origin.text("origin")?,
+        method_override: record.method_override.text("x-http-method-override")?,
+        forwarded_host: record.forwarded_host.text("x-forwarded-host")?,
+        allow_origin: record.allow_origin.text("access-control-allow-origin")?,
+        allow_credentials: record
+            .allow_credentials
+            .text("access-control-allow-credentials")?,
+        server: record.server.text("server")?,
+        powered_by: record.powered_by.text("x-powered-by")?,
+        request_body: record.request_body.0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::format::Format::Envoy;
+    use crate::format::tests::{ENVOY, assert_has, assert_lacks, print};
+
+    #[test]
+    fn istios_default_is_mapped() {
+        let line = r#"{"authority":"shop:9080","bytes_received":5,"bytes_sent":358,"connection_termination_details":null,
+            "downstream_local_address":"10.0.1.5:9080","downstream_remote_address":"[2001:db8::36]:5000","duration":15,"method":"GET",
+            "path":"/reviews/0?a=b","protocol":"HTTP/1.1","request_id":"9fcc7101-13bd","requested_server_name":"outbound_.9080_._.shop",
+            "response_code":200,"response_flags":"-","route_name":"default","start_time":"2026-01-05T00:00:00.003Z",
+            "upstream_cluster":"inbound|9080||","upstream_service_time":"14","user_agent":"curl/8","x_forwarded_for":"203.0.113.5"}"#;
+        let want = [
+            "event_time=2026-01-05T00:00:00.003Z",
+            "status=200",
+            "request_bytes=5",
+            "response_bytes=358",
+            "latency_us=15000",
+            "gateway=istio",
+            "method=GET",
+            "host=shop:9080",
+            "path=/reviews/0",
+            "query=a=b",
+            "client_ip=2001:db8::36",
+            "user_agent=curl/8",
+            "route=default",
+            "service=inbound|9080||",
+            "request_id=9fcc7101-13bd",
+        ];
+        assert_eq!(print(Envoy, line), want);
+    }
+
+    #[test]
+    fn envoy_gateways_names_are_mapped() {
+        let line = r#"{":authority":"www.example","bytes_sent":12,"downstream_remote_address":"192.0.2.1:59292","duration":0,"method":"GET",
+            "response_code":0,"route_name":"httproute/app/x","start_time":"2026-01-05T00:00:00Z","upstream_cluster":null,"user-agent":"curl/8",
+            "x-envoy-origin-path":"/.env","x-forwarded-for":"198.51.100.1","x-request-id":"id-1"}"#;
+        let want = [
+            "event_time=2026-01-05T00:00:00Z",
+            "response_bytes=12",
+            "latency_us=0",
+            "gateway=envoy",
+            "method=GET",
+            "host=www.example",
+            "path=/.env",
+            "client_ip=192.0.2.1",
+            "user_agent=curl/8",
+            "route=httproute/app/x",
+            "request_id=id-1",
+        ];
+        assert_eq!(print(Envoy, line), want);
+    }
+
+    #[test]
+    fn configured_keys_are_read_with_hyphens_and_underscores() {
+        let rows = [
+            (r#""x-jwt-sub":"u1""#, "jwt_sub=u1"),
+            (r#""x_jwt_sub":"u1""#, "jwt_sub=u1"),
+            (
+                r#""jwt_payload":{"sub":"u1","n":[1]}"#,
+                r#"jwt_claims={"sub":"u1","n":[1]}"#,
+            ),
+            (
+                r#""jwt_payload":"{\"sub\":\"u1\"}""#,
+                r#"jwt_claims={"sub":"u1"}"#,
+            ),
+            (
+                r#""authorization":"Basic YTpi""#,
+                "authorization=Basic YTpi",
+            ),
+            (r#""authorization":"REDACTED""#, "authenticated_hint=true"),
+            (r#""x-api-key":"k""#, "api_key=k"),
+            (
+                r#""downstream_peer_subject":"CN=a,O=b""#,
+                "client_cert=CN=a,O=b",
+            ),
+            (
+                r#""downstream_tls_version":"TLSv1.2""#,
+                "tls_version=TLSv1.2",
+            ),
+            (
+                r#""downstream_direct_remote_address":"10.0.0.1:80""#,
+                "peer_ip=10.0.0.1",
+            ),
+            (r#""request_body":"{\"id\":1}""#, r#"request_body={"id":1}"#),
+            (
+                r#""traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01""#,
+                "trace_id=0af7651916cd43dd8448eb211c80319c",
+            ),
+            (r#""x-envoy-original-path":"/before""#, "path=/before"),
+            (r#""response_code":"404","x":1"#, "status=404"),
+        ];
+        for (extra, want) in rows {
+            assert_has(
+                Envoy,
+                &ENVOY
+                    .replacen('{', &format!("{{{extra},"), 1)
+                    .replace(",\"response_code\":200", ""),
+                &[want],
+            );
+        }
+    }
+
+    #[test]
+    fn a_connection_that_broke_before_a_request_is_no_event() {
+        assert_eq!(
+            print(Envoy, ENVOY.replace("/a/7?x=1", "-")),
+            ["missing_field: path"]
+        );
+        assert_eq!(
+            print(Envoy, ENVOY.replace("\"GET\"", "null")),
+            ["missing_field: method"]
+        );
+        assert_lacks(
+            Envoy,
+            &ENVOY.replace("{", r#"{"x-forwarded-for":"1.2.3.4","#),
+            "client_ip",
+        );
+    }
+}

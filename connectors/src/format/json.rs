@@ -1,0 +1,497 @@
+//! JSON objects with loose types: what the JSON formats share.
+//!
+//! Gateways write numbers as strings and leave things out as `null`, `""`, `"-"`, `-1`, `0`. So every field is read as a [`Scalar`],
+//! which never fails, and its meaning is taken out of it by the decoder, which knows the field's name. [`object!`] declares a struct
+//! with one line per field and the keys it is found under: the mapping table as code.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+
+use super::{Fault, target};
+use crate::event::Text;
+use crate::reject::RejectReason;
+use crate::time;
+
+/// Nesting of a record. The parser recurses once per level, so this bounds its stack; gateways nest four or five levels.
+pub(super) const DEPTH_MAX: usize = 128;
+
+/// Refuses a text that nests deeper than [`DEPTH_MAX`].
+pub(super) fn check_depth(text: &str) -> Result<(), Fault> {
+    // Fewer opening brackets than levels allowed: the usual case, and a loop that vectorises.
+    let n_open: usize = text
+        .as_bytes()
+        .chunks(255)
+        .map(|chunk| {
+            usize::from(
+                chunk
+                    .iter()
+                    .map(|byte| u8::from(byte | 0x20 == b'{'))
+                    .sum::<u8>(),
+            )
+        })
+        .sum();
+    if n_open <= DEPTH_MAX || depth(text.as_bytes()) <= DEPTH_MAX {
+        return Ok(());
+    }
+    Err(Fault::new(
+        RejectReason::Malformed,
+        format!("JSON nested deeper than {DEPTH_MAX} levels"),
+    ))
+}
+
+fn depth(bytes: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut is_escaped) = (0_usize, 0, false, false);
+    for byte in bytes {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_string => is_escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => (),
+        }
+    }
+    deepest
+}
+
+/// Reads one JSON object.
+pub(super) fn read<'a, T: Default>(text: &'a str) -> Result<T, Fault>
+where
+    for<'r> &'r mut T: DeserializeSeed<'a, Value = ()>,
+{
+    if !text.starts_with('{') {
+        return Err(Fault::new(RejectReason::Malformed, "not a JSON object"));
+    }
+    check_depth(text)?;
+    let mut record = T::default();
+    let mut parser = sonic_rs::Deserializer::from_str(text);
+    let read = (&mut record)
+        .deserialize(&mut parser)
+        .and_then(|()| parser.end());
+    read.map(|()| record).map_err(|error| syntax(&error))
+}
+
+/// Describes a syntax error by its place only: the parser's own message quotes the payload.
+pub(super) fn syntax(error: &sonic_rs::Error) -> Fault {
+    let what = if error.is_eof() {
+        "JSON ends early"
+    } else {
+        "JSON syntax"
+    };
+    Fault::new(
+        RejectReason::Malformed,
+        format!("{what} at line {} column {}", error.line(), error.column()),
+    )
+}
+
+/// Any value of a field, looked at later.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) enum Scalar<'a> {
+    #[default]
+    Absent,
+    Integer(i64),
+    Float(f64),
+    Text(Cow<'a, str>),
+    Bool(bool),
+    /// An object or an array.
+    Compound,
+}
+
+/// A field of an [`object!`]; filled more than once if the record has several of its keys.
+pub(super) trait Slot<'a> {
+    /// Reads the value of the key just read.
+    fn fill<A: MapAccess<'a>>(&mut self, map: &mut A) -> Result<(), A::Error>;
+}
+
+impl<'a> Slot<'a> for Scalar<'a> {
+    /// Keeps the first value that is not blank.
+    #[inline]
+    fn fill<A: MapAccess<'a>>(&mut self, map: &mut A) -> Result<(), A::Error> {
+        let value = map.next_value()?;
+        if self.is_blank() {
+            *self = value;
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Scalar<'a> {
+    #[inline]
+    pub(super) fn is_blank(&self) -> bool {
+        match self {
+            Scalar::Absent => true,
+            Scalar::Text(text) => matches!(text.as_ref(), "" | "-"),
+            _ => false,
+        }
+    }
+
+    /// The value as text; a number is written out.
+    pub(super) fn text(self, field: &'static str) -> Result<Text<'a>, Fault> {
+        match self {
+            blank if blank.is_blank() => Ok(None),
+            Scalar::Text(text) => Ok(Some(text)),
+            Scalar::Integer(number) => Ok(Some(number.to_string().into())),
+            Scalar::Float(number) => Ok(Some(number.to_string().into())),
+            Scalar::Bool(true) => Ok(Some("true".into())),
+            Scalar::Bool(false) => Ok(Some("false".into())),
+            _ => Err(Fault::wrong_type(field, "text")),
+        }
+    }
+
+    /// The value as text that every event has.
+    pub(super) fn required(self, field: &'static str) -> Result<Cow<'a, str>, Fault> {
+        self.text(field)?.ok_or_else(|| Fault::missing(field))
+    }
+
+    fn number(&self, field: &'static str) -> Result<Option<f64>, Fault> {
+        let number = match self {
+            blank if blank.is_blank() => return Ok(None),
+            Scalar::Integer(number) => *number as f64,
+            Scalar::Float(number) => *number,
+            Scalar::Text(text) => text
+                .trim_ascii()
+                .parse()
+                .map_err(|_| Fault::wrong_type(field, "a number"))?,
+            _ => return Err(Fault::wrong_type(field, "a number")),
+        };
+        Ok(number.is_finite().then_some(number))
+    }
+
+    /// The value as a count, times a factor; negative means not known.
+    pub(super) fn scaled(&self, field: &'static str, factor: i64) -> Result<Option<i64>, Fault> {
+        let scaled = match self {
+            Scalar::Integer(number) => Some(number.saturating_mul(factor)),
+            other => other
+                .number(field)?
+                .map(|number| (number * factor as f64).round() as i64),
+        };
+        Ok(scaled.filter(|number| 0 <= *number))
+    }
+
+    /// The value as a count; negative means not known.
+    pub(super) fn count(&self, field: &'static str) -> Result<Option<i64>, Fault> {
+        self.scaled(field, 1)
+    }
+
+    /// The value as a response status; what is outside 100 to 999 means none.
+    pub(super) fn status(&self, field: &'static str) -> Result<Option<u16>, Fault> {
+        let status = self
+            .count(field)?
+            .and_then(|status| u16::try_from(status).ok());
+        Ok(status.filter(|status| (100..=999).contains(status)))
+    }
+
+    /// The value as an address, without port and brackets.
+    pub(super) fn address(self, field: &'static str) -> Result<Text<'a>, Fault> {
+        Ok(self.text(field)?.and_then(target::address))
+    }
+
+    /// The value as a time that every event has.
+    pub(super) fn time(&self, field: &'static str) -> Result<i64, Fault> {
+        let time_ms = match self {
+            blank if blank.is_blank() => return Err(Fault::missing(field)),
+            Scalar::Integer(number) => Some(time::from_integer(*number)),
+            Scalar::Float(number) => time::from_float(*number),
+            Scalar::Text(text) => time::parse_time(text),
+            _ => None,
+        };
+        believe(
+            time_ms.ok_or_else(|| Fault::wrong_type(field, "a time"))?,
+            field,
+        )
+    }
+}
+
+/// Refuses a time outside `[2000-01-01, 2100-01-01)`.
+pub(super) fn believe(time_ms: i64, field: &'static str) -> Result<i64, Fault> {
+    let absurd = || {
+        Fault::new(
+            RejectReason::AbsurdTime,
+            format!("{field} is {time_ms} ms since 1970"),
+        )
+    };
+    time::is_plausible(time_ms)
+        .then_some(time_ms)
+        .ok_or_else(absurd)
+}
+
+/// Reads a scalar; with `LIST`, an array stands for its first element (headers sent twice).
+struct ScalarVisitor<const LIST: bool>;
+
+impl<'de, const LIST: bool> Visitor<'de> for ScalarVisitor<LIST> {
+    type Value = Scalar<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    #[inline]
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Scalar<'de>, E> {
+        Ok(Scalar::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Scalar<'de>, E> {
+        Ok(Scalar::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Scalar<'de>, E> {
+        Ok(Scalar::Integer(number))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Scalar<'de>, E> {
+        Ok(i64::try_from(number).map_or(Scalar::Float(number as f64), Scalar::Integer))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Scalar<'de>, E> {
+        Ok(Scalar::Float(number))
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Scalar<'de>, E> {
+        Ok(Scalar::Bool(value))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Scalar<'de>, E> {
+        Ok(Scalar::Absent)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Scalar<'de>, A::Error> {
+        let first = if LIST {
+            seq.next_element::<Scalar<'de>>()?
+        } else {
+            Some(Scalar::Compound)
+        };
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(first.unwrap_or_default())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar<'de>, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Scalar::Compound)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Scalar<'a>, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor::<false>)
+    }
+}
+
+/// A header's value: text, or an array of texts of which the first counts.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) struct Header<'a>(pub(super) Scalar<'a>);
+
+impl<'a> Slot<'a> for Header<'a> {
+    #[inline]
+    fn fill<A: MapAccess<'a>>(&mut self, map: &mut A) -> Result<(), A::Error> {
+        let value: Header<'a> = map.next_value()?;
+        if self.0.is_blank() {
+            *self = value;
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Header<'a> {
+    /// The value as text.
+    pub(super) fn text(self, field: &'static str) -> Result<Text<'a>, Fault> {
+        self.0.text(field)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Header<'a> {
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Header<'a>, D::Error> {
+        deserializer
+            .deserialize_any(ScalarVisitor::<true>)
+            .map(Header)
+    }
+}
+
+/// JSON kept as text: an object as it stands, or a string that holds one.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) struct Raw<'a>(pub(super) Text<'a>);
+
+impl<'a> Slot<'a> for Raw<'a> {
+    fn fill<A: MapAccess<'a>>(&mut self, map: &mut A) -> Result<(), A::Error> {
+        let value = map.next_value()?;
+        if self.0.is_none() {
+            *self = value;
+        }
+        Ok(())
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Raw<'a>, D::Error> {
+        let value = sonic_rs::LazyValue::deserialize(deserializer)?;
+        let raw = value.as_raw_cow();
+        let text = match raw.as_bytes().first() {
+            Some(b'"') if !raw.contains('\\') => target::cut(&raw, 1..raw.len() - 1),
+            Some(b'"') => Cow::Owned(sonic_rs::from_str(&raw).map_err(Error::custom)?),
+            Some(b'{' | b'[') => raw,
+            _ => return Ok(Raw(None)),
+        };
+        Ok(Raw((!matches!(text.as_ref(), "" | "-")).then_some(text)))
+    }
+}
+
+/// An object's key.
+pub(super) struct Key<'a>(pub(super) Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Key<'a>, D::Error> {
+        struct KeyVisitor;
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = Key<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            #[inline]
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Key<'de>, E> {
+                // Header names come in any case from some writers; ours are written in lower case.
+                let is_title = text.as_bytes().first().is_some_and(u8::is_ascii_uppercase);
+                Ok(Key(if is_title {
+                    Cow::Owned(text.to_ascii_lowercase())
+                } else {
+                    Cow::Borrowed(text)
+                }))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(text.to_ascii_lowercase())))
+            }
+        }
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+/// Declares a struct read from a JSON object: per field its type and the keys it is found under, of which the first that is not blank
+/// counts. Other keys are skipped. A value that is no object leaves the fields empty and sets `is_other`.
+macro_rules! object {
+    ($(#[$doc:meta])* struct $name:ident { $($field:ident: $type:ty = $($key:literal)|+,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Default)]
+        pub(super) struct $name<'a> {
+            $(pub(super) $field: $type,)+
+            is_other: bool,
+        }
+
+        impl $crate::format::json::Object for $name<'_> {
+            fn is_other(&self) -> bool {
+                self.is_other
+            }
+        }
+
+        impl<'a> $crate::format::json::Slot<'a> for $name<'a> {
+            fn fill<A: serde::de::MapAccess<'a>>(&mut self, map: &mut A) -> Result<(), A::Error> {
+                map.next_value_seed(self)
+            }
+        }
+
+        // Read in place: a record is some kilobytes large, and each level of the parser would move it.
+        impl<'a> serde::de::DeserializeSeed<'a> for &mut $name<'a> {
+            type Value = ();
+
+            fn deserialize<D: serde::Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
+                deserializer.deserialize_any(self)
+            }
+        }
+
+        impl<'a> serde::de::Visitor<'a> for &mut $name<'a> {
+            type Value = ();
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+                while let Some(key) = map.next_key::<$crate::format::json::Key<'a>>()? {
+                    match key.0.as_ref() {
+                        $($($key)|+ => $crate::format::json::Slot::fill(&mut self.$field, &mut map)?,)+
+                        _ => {
+                            map.next_value::<serde::de::IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(())
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'a>>(self, mut seq: A) -> Result<(), A::Error> {
+                // Lua writes an empty table as an empty array.
+                while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {
+                    self.is_other = true;
+                }
+                Ok(())
+            }
+
+            fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
+                Ok(())
+            }
+
+            fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<(), E> {
+                self.is_other = true;
+                Ok(())
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<(), E> {
+                self.is_other = true;
+                Ok(())
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<(), E> {
+                self.is_other = true;
+                Ok(())
+            }
+
+            fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
+                self.is_other = true;
+                Ok(())
+            }
+
+            fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<(), E> {
+                self.is_other = true;
+                Ok(())
+            }
+        }
+    };
+}
+pub(super) use object;
+
+/// A struct made by [`object!`].
+pub(super) trait Object {
+    /// The value was there but was no object.
+    fn is_other(&self) -> bool;
+}
+
+/// Refuses a record in which one of these is there but no object.
+pub(super) fn expect_objects(objects: &[(&dyn Object, &'static str)]) -> Result<(), Fault> {
+    match objects.iter().find(|(object, _)| object.is_other()) {
+        Some((_, field)) => Err(Fault::wrong_type(field, "an object")),
+        None => Ok(()),
+    }
+}
+
+/// An Authorization header as logged, and whether the gateway hid it: `REDACTED` says that there was one.
+pub(super) fn authorization(header: Text<'_>) -> (Text<'_>, bool) {
+    match header {
+        Some(text) if is_redacted(&text) => (None, true),
+        header => (header, false),
+    }
+}
+
+fn is_redacted(text: &str) -> bool {
+    text.eq_ignore_ascii_case("redacted")
+        || text.eq_ignore_ascii_case("[redacted]")
+        || text.bytes().all(|b| b == b'*')
+}

@@ -1,0 +1,257 @@
+//! Request targets and addresses: the small texts inside fields that every format has.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::Fault;
+use crate::event::Text;
+use crate::reject::RejectReason;
+
+/// A request target, taken apart.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Target<'a> {
+    pub(super) scheme: Text<'a>,
+    pub(super) host: Text<'a>,
+    pub(super) path: Cow<'a, str>,
+    pub(super) query: Text<'a>,
+}
+
+/// Cuts a part out of a text without copying what is borrowed.
+pub(super) fn cut<'a>(text: &Cow<'a, str>, part: Range<usize>) -> Cow<'a, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(&text[part]),
+        Cow::Owned(text) => Cow::Owned(text[part].to_owned()),
+    }
+}
+
+/// Takes a target apart: `/path?query`, `http://host/path?query` or `*`; the path stays as it is.
+pub(super) fn split<'a>(target: Cow<'a, str>) -> Target<'a> {
+    let some = |part: Range<usize>| (!part.is_empty()).then(|| cut(&target, part));
+    let (scheme, host, path_start) = match absolute(&target) {
+        Some((scheme_end, host_end)) => (
+            some(0..scheme_end),
+            some(scheme_end + 3..host_end),
+            host_end,
+        ),
+        None => (None, None, 0),
+    };
+    let path_end = memchr::memchr(b'?', &target.as_bytes()[path_start..])
+        .map_or(target.len(), |at| path_start + at);
+    let query = some((path_end + 1).min(target.len())..target.len());
+    let path = match some(path_start..path_end) {
+        Some(_) if path_start == 0 && path_end == target.len() => target,
+        Some(path) => path,
+        None => Cow::Borrowed("/"),
+    };
+    Target {
+        scheme,
+        host,
+        path,
+        query,
+    }
+}
+
+/// Ends of the scheme and of the host in an absolute target.
+fn absolute(target: &str) -> Option<(usize, usize)> {
+    if target.starts_with('/') {
+        return None;
+    }
+    let scheme_end = ["http", "https", "HTTP", "HTTPS", "ws", "wss"]
+        .into_iter()
+        .find_map(|scheme| {
+            target
+                .strip_prefix(scheme)?
+                .starts_with("://")
+                .then_some(scheme.len())
+        })?;
+    let host_start = scheme_end + 3;
+    let host_end = target[host_start..]
+        .find(['/', '?', '#'])
+        .map_or(target.len(), |at| host_start + at);
+    Some((scheme_end, host_end))
+}
+
+/// Takes a request line apart: method and target.
+///
+/// Anything but letters, digits, `-` and `_` in a method, or a target that is no path, URL or `*`, is not HTTP: TLS to a plain port, a
+/// worm. Methods that do not exist (`CONNECT2`) are events: probes use them.
+pub(super) fn request_line<'a>(line: Cow<'a, str>) -> Result<(Cow<'a, str>, Cow<'a, str>), Fault> {
+    const METHOD_BYTES_MAX: usize = 32;
+    let garbage = || Fault::new(RejectReason::Malformed, "the request line is not HTTP");
+    if matches!(line.trim_ascii(), "" | "-") {
+        return Err(Fault::missing("request line"));
+    }
+    let method_end = memchr::memchr(b' ', line.as_bytes()).ok_or_else(garbage)?;
+    let method = &line.as_bytes()[..method_end];
+    let is_method = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    if !(1..=METHOD_BYTES_MAX).contains(&method.len()) || !method.iter().all(is_method) {
+        return Err(garbage());
+    }
+    // A target may hold spaces; the protocol ends the line, except in HTTP/0.9.
+    let target_end = match line.rfind(' ') {
+        Some(at) if method_end < at && line[at + 1..].starts_with("HTTP/") => at,
+        _ => line.len(),
+    };
+    let target = line[method_end + 1..target_end].trim_ascii();
+    let is_target = target.starts_with('/')
+        || target == "*"
+        || absolute(target).is_some()
+        || method == b"CONNECT";
+    if !is_target || target.is_empty() {
+        return Err(garbage());
+    }
+    let start = target.as_ptr().addr() - line.as_ptr().addr();
+    Ok((
+        cut(&line, 0..method_end),
+        cut(&line, start..start + target.len()),
+    ))
+}
+
+/// Removes port and brackets of an address; a Unix socket is no address.
+pub(super) fn address(text: Cow<'_, str>) -> Text<'_> {
+    let part = match text.as_bytes() {
+        [b'[', ..] => 1..text.find(']')?,
+        bytes => match memchr::memchr(b':', bytes) {
+            None => return (!text.is_empty()).then_some(text),
+            // A second colon: IPv6 without brackets, hence without port.
+            Some(at) if memchr::memchr(b':', &bytes[at + 1..]).is_some() => return Some(text),
+            Some(_) if text.starts_with("unix:") => return None,
+            Some(at) => 0..at,
+        },
+    };
+    let address = cut(&text, part);
+    (!matches!(address.as_ref(), "" | "-")).then_some(address)
+}
+
+/// Trace id of a W3C `traceparent` (`00-<32 hex>-<16 hex>-01`); another text is taken whole.
+pub(super) fn trace_id(text: Cow<'_, str>) -> Cow<'_, str> {
+    let is_parent = text.len() >= 55
+        && text.is_char_boundary(35)
+        && [2, 35].iter().all(|at| text.as_bytes()[*at] == b'-');
+    if is_parent { cut(&text, 3..35) } else { text }
+}
+
+/// Value of the first cookie that holds a session in the usual frameworks.
+pub(super) fn session_cookie(cookies: &str) -> Option<Range<usize>> {
+    const NAMES: [&str; 9] = [
+        "JSESSIONID",
+        "PHPSESSID",
+        "connect.sid",
+        "sessionid",
+        "session",
+        "session_id",
+        "sid",
+        "ASP.NET_SessionId",
+        "laravel_session",
+    ];
+    cookies.split(';').find_map(|pair| {
+        let (name, value) = pair.trim_ascii().split_once('=')?;
+        let start = value.as_ptr().addr() - cookies.as_ptr().addr();
+        (NAMES.contains(&name) && !matches!(value, "" | "REDACTED"))
+            .then_some(start..start + value.len())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_split_and_paths_stay_raw() {
+        let rows = [
+            ("/a/b", (None, None, "/a/b", None)),
+            ("/a?b=c?d", (None, None, "/a", Some("b=c?d"))),
+            ("/a?", (None, None, "/a", None)),
+            (
+                "//api//v1/./orders/../12;x=1",
+                (None, None, "//api//v1/./orders/../12;x=1", None),
+            ),
+            ("/a/%2e%2E/%00", (None, None, "/a/%2e%2E/%00", None)),
+            (
+                "http://h:80/a?b",
+                (Some("http"), Some("h:80"), "/a", Some("b")),
+            ),
+            ("https://h", (Some("https"), Some("h"), "/", None)),
+            (
+                "https://h?x=1",
+                (Some("https"), Some("h"), "/", Some("x=1")),
+            ),
+            ("/r?u=http://x/y", (None, None, "/r", Some("u=http://x/y"))),
+            ("*", (None, None, "*", None)),
+            ("?a", (None, None, "/", Some("a"))),
+        ];
+        for (text, (scheme, host, path, query)) in rows {
+            let target = split(text.into());
+            let got = (
+                target.scheme.as_deref(),
+                target.host.as_deref(),
+                target.path.as_ref(),
+                target.query.as_deref(),
+            );
+            assert_eq!(got, (scheme, host, path, query), "{text}");
+        }
+    }
+
+    #[test]
+    fn request_lines_are_told_from_garbage() {
+        let rows = [
+            ("GET /a HTTP/1.1", Some(("GET", "/a"))),
+            ("GET /a b c HTTP/1.1", Some(("GET", "/a b c"))),
+            ("GET /a", Some(("GET", "/a"))),
+            ("OPTIONS * HTTP/1.1", Some(("OPTIONS", "*"))),
+            (
+                "M-SEARCH http://h/ HTTP/1.1",
+                Some(("M-SEARCH", "http://h/")),
+            ),
+            ("CONNECT h:443 HTTP/1.1", Some(("CONNECT", "h:443"))),
+            ("CONNECT2 /a HTTP/1.1", Some(("CONNECT2", "/a"))),
+            ("GET  HTTP/1.1", None),
+            ("GET", None),
+            ("-", None),
+            ("", None),
+            ("\u{16}\u{3}\u{1} garbage", None),
+            ("lv|'|'|VHJv", None),
+            ("SSH-2.0-Go", None),
+            ("GET nopath HTTP/1.1", None),
+        ];
+        for (line, want) in rows {
+            let got = request_line(line.into()).ok();
+            let got = got
+                .as_ref()
+                .map(|(method, target)| (method.as_ref(), target.as_ref()));
+            assert_eq!(got, want, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_lose_port_and_brackets() {
+        let rows = [
+            ("10.0.0.1", Some("10.0.0.1")),
+            ("10.0.0.1:4711", Some("10.0.0.1")),
+            ("[2a02::36]:5000", Some("2a02::36")),
+            ("[2a02::36]", Some("2a02::36")),
+            ("2a02::36", Some("2a02::36")),
+            ("::1", Some("::1")),
+            ("-:80", None),
+            ("unix:", None),
+            ("[", None),
+            ("[]:80", None),
+        ];
+        for (text, want) in rows {
+            assert_eq!(address(text.into()).as_deref(), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn trace_ids_and_session_cookies_are_cut_out() {
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(trace_id(parent.into()), "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(trace_id("abc".into()), "abc");
+        let cookies = Cow::Borrowed("theme=dark; JSESSIONID=ab=c; x");
+        assert_eq!(
+            session_cookie(&cookies).map(|part| &cookies[part]),
+            Some("ab=c")
+        );
+        assert_eq!(session_cookie("sid=; a=b"), None);
+    }
+}

@@ -1,0 +1,450 @@
+//! What holds for all formats, and the helpers of the decoders' own tests.
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::TimestampMillisecondType;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use proptest::prelude::*;
+
+use super::*;
+
+pub(super) const KONG: &str = r#"{"started_at":1767571200003,"client_ip":"10.0.0.9","request":{"method":"GET","uri":"/a/7?x=1","url":"https://api.example:8443/a/7?x=1","size":"138","headers":{"host":"api.example"}},"response":{"status":200,"size":827,"headers":{}},"latencies":{"request":515}}"#;
+pub(super) const ENVOY: &str = r#"{":authority":"api.example","method":"GET","response_code":200,"start_time":"2026-01-05T00:00:00.003Z","x-envoy-origin-path":"/a/7?x=1"}"#;
+pub(super) const NGINX: &str = r#"{"msec":"1767571200.003","method":"GET","request_uri":"/a/7?x=1","status":200,"remote_addr":"10.0.0.9"}"#;
+pub(super) const COMBINED: &str =
+    r#"10.0.0.9 - ann [05/Jan/2026:00:00:00 +0000] "GET /a/7?x=1 HTTP/1.1" 200 20 "-" "curl/8""#;
+
+pub(super) fn decode_bytes(format: Format, payloads: &[&[u8]]) -> DecodedBatch {
+    let records: Vec<_> = (0..)
+        .zip(payloads)
+        .map(|(offset, payload)| SourceRecord {
+            payload,
+            offset,
+            broker_time_ms: None,
+        })
+        .collect();
+    Decoder::new(format).decode(&records)
+}
+
+fn cell(column: &ArrayRef, row: usize) -> String {
+    let options = FormatOptions::default();
+    match column.as_primitive_opt::<TimestampMillisecondType>() {
+        // Arrow prints named zones only with its time zone database, which this crate does without.
+        Some(times) => {
+            let times = times.clone().with_timezone_opt::<&str>(None);
+            format!(
+                "{}Z",
+                ArrayFormatter::try_new(&times, &options)
+                    .unwrap()
+                    .value(row)
+            )
+        }
+        None => ArrayFormatter::try_new(column, &options)
+            .unwrap()
+            .value(row)
+            .to_string(),
+    }
+}
+
+/// One event as `name=value` lines of what is not null, or `reason: detail`.
+pub(super) fn print(format: Format, payload: impl AsRef<[u8]>) -> Vec<String> {
+    let decoded = decode_bytes(format, &[payload.as_ref()]);
+    let mut lines = Vec::new();
+    for row in 0..decoded.batch.num_rows() {
+        for (field, column) in decoded
+            .batch
+            .schema()
+            .fields()
+            .iter()
+            .zip(decoded.batch.columns())
+        {
+            if column.is_valid(row)
+                && (field.name() != "authenticated_hint" || cell(column, row) == "true")
+            {
+                lines.push(format!("{}={}", field.name(), cell(column, row)));
+            }
+        }
+    }
+    lines.extend(
+        decoded
+            .rejects
+            .iter()
+            .map(|reject| format!("{}: {}", reject.reason, reject.detail)),
+    );
+    lines
+}
+
+/// Asserts that the printed record has all these lines.
+pub(super) fn assert_has(format: Format, payload: &str, wanted: &[&str]) {
+    let lines = print(format, payload);
+    for want in wanted {
+        assert!(
+            lines.iter().any(|line| line == want),
+            "{want} is not in {lines:#?}\nof {payload}"
+        );
+    }
+}
+
+/// Asserts that no column of this name has a value.
+pub(super) fn assert_lacks(format: Format, payload: &str, column: &str) {
+    let lines = print(format, payload);
+    assert!(
+        !lines
+            .iter()
+            .any(|line| line.starts_with(&format!("{column}="))),
+        "{column} is in {lines:#?}"
+    );
+}
+
+#[test]
+fn formats_have_names_and_aliases() {
+    for (name, format) in [
+        ("auto", Format::Auto),
+        ("Kong", Format::Kong),
+        ("istio", Format::Envoy),
+        ("nginx", Format::Nginx),
+        ("apache", Format::Combined),
+    ] {
+        assert_eq!(name.parse(), Ok(format), "{name}");
+    }
+    let error = "haproxy".parse::<Format>().unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "unknown format \"haproxy\", known are auto, kong, envoy (istio), nginx, combined (apache)"
+    );
+    assert_eq!(
+        formats().map(|(name, ..)| name.parse::<Format>().unwrap().to_string()),
+        formats().map(|(name, ..)| name)
+    );
+}
+
+#[test]
+fn auto_follows_a_source_that_changes_its_format() {
+    let payloads: Vec<&[u8]> = [KONG, ENVOY, NGINX, COMBINED, COMBINED, KONG]
+        .iter()
+        .map(|text| text.as_bytes())
+        .collect();
+    let decoded = decode_bytes(Format::Auto, &payloads);
+    assert_eq!(decoded.rejects, []);
+    let gateways = decoded.batch.column_by_name("gateway").unwrap();
+    let got: Vec<_> = (0..6).map(|row| cell(gateways, row)).collect();
+    assert_eq!(
+        got,
+        ["kong", "envoy", "nginx", "combined", "combined", "kong"]
+    );
+    let mut decoder = Decoder::new(Format::Auto);
+    assert_eq!(decoder.detected(), None);
+    decoder.decode(&[SourceRecord {
+        payload: COMBINED.as_bytes(),
+        offset: 0,
+        broker_time_ms: None,
+    }]);
+    assert_eq!(decoder.detected(), Some(Format::Combined));
+}
+
+#[test]
+fn what_is_no_event_is_a_reject_with_a_reason() {
+    let deep = format!("{}{}", r#"{"started_at":1,"x":"#, "[".repeat(900_000));
+    let deep_array = "[".repeat(1_000_000);
+    let long = format!("{{\"a\":\"{}\"}}", "x".repeat(RECORD_BYTES_MAX));
+    let rows: [(Format, &[u8], &str); 22] = [
+        (Format::Auto, b"", "empty: no bytes but white space"),
+        (Format::Kong, b" \r\n", "empty: no bytes but white space"),
+        (
+            Format::Auto,
+            b"hello",
+            "unknown_format: no known format has its keys",
+        ),
+        (
+            Format::Auto,
+            b"{}",
+            "unknown_format: no known format has its keys",
+        ),
+        (
+            Format::Auto,
+            b"{\"a\":",
+            "unknown_format: no known format has its keys",
+        ),
+        (
+            Format::Kong,
+            b"\x00\xff\xfe",
+            "invalid_utf8: not a JSON object",
+        ),
+        (Format::Kong, b"hello", "malformed: not a JSON object"),
+        (
+            Format::Kong,
+            b"{\"started_at\":17",
+            "malformed: JSON ends early at line 1 column 16",
+        ),
+        (
+            Format::Kong,
+            b"{\"started_at\":x}",
+            "malformed: JSON syntax at line 1 column 15",
+        ),
+        (Format::Kong, b"{}", "missing_field: started_at"),
+        (
+            Format::Kong,
+            b"{\"started_at\":\"soon\"}",
+            "wrong_type: started_at is not a time",
+        ),
+        (
+            Format::Kong,
+            b"{\"started_at\":{}}",
+            "wrong_type: started_at is not a time",
+        ),
+        (
+            Format::Kong,
+            b"{\"started_at\":1}",
+            "absurd_time: started_at is 1000 ms since 1970",
+        ),
+        (
+            Format::Kong,
+            b"{\"started_at\":4102444800000}",
+            "absurd_time: started_at is 4102444800000 ms since 1970",
+        ),
+        (
+            Format::Kong,
+            b"{\"started_at\":1767571200003}",
+            "missing_field: request.uri",
+        ),
+        (
+            Format::Kong,
+            b"{\"request\":5}",
+            "wrong_type: request is not an object",
+        ),
+        (
+            Format::Kong,
+            b"{\"response\":{\"headers\":\"x\"}}",
+            "wrong_type: response.headers is not an object",
+        ),
+        (
+            Format::Nginx,
+            b"{\"msec\":1767571200.5,\"method\":\"GET\"}",
+            "missing_field: request_uri",
+        ),
+        (
+            Format::Nginx,
+            b"{\"msec\":1767571200.5,\"request_uri\":\"/\"}",
+            "missing_field: method",
+        ),
+        (
+            Format::Envoy,
+            deep.as_bytes(),
+            "malformed: JSON nested deeper than 128 levels",
+        ),
+        (
+            Format::Auto,
+            deep_array.as_bytes(),
+            "malformed: JSON nested deeper than 128 levels",
+        ),
+        (
+            Format::Auto,
+            long.as_bytes(),
+            "oversized: record of 1048584 bytes, limit 1048576",
+        ),
+    ];
+    for (format, payload, want) in rows {
+        assert_eq!(
+            print(format, payload),
+            [want],
+            "{format} {:?}",
+            String::from_utf8_lossy(&payload[..payload.len().min(60)])
+        );
+    }
+}
+
+#[test]
+fn a_wrong_type_names_its_field() {
+    let rows = [
+        (
+            KONG.replace("\"status\":200", "\"status\":{}"),
+            "wrong_type: response.status is not a number",
+        ),
+        (
+            KONG.replace("\"status\":200", "\"status\":true"),
+            "wrong_type: response.status is not a number",
+        ),
+        (
+            KONG.replace("\"138\"", "\"many\""),
+            "wrong_type: request.size is not a number",
+        ),
+        (
+            KONG.replace("\"GET\"", "[\"GET\"]"),
+            "wrong_type: request.method is not text",
+        ),
+        (
+            KONG.replace("\"latencies\":{\"request\":515}", "\"latencies\":7"),
+            "wrong_type: latencies is not an object",
+        ),
+    ];
+    for (text, want) in rows {
+        assert_eq!(print(Format::Kong, text), [want]);
+    }
+}
+
+#[test]
+fn one_bad_element_of_an_array_is_rejected_alone() {
+    let text = format!(" [{KONG}, {{}}, 5, {KONG}] ");
+    let decoded = decode_bytes(Format::Auto, &[b"{}", text.as_bytes()]);
+    let place = |row| RowPosition { offset: 1, row };
+    assert_eq!(decoded.positions, [place(0), place(3)]);
+    let rejected: Vec<_> = decoded
+        .rejects
+        .iter()
+        .map(|reject| (reject.position, reject.reason))
+        .collect();
+    let unknown = RejectReason::UnknownFormat;
+    assert_eq!(
+        rejected,
+        [
+            (RowPosition { offset: 0, row: 0 }, unknown),
+            (place(1), unknown),
+            (place(2), unknown)
+        ]
+    );
+}
+
+#[test]
+fn an_array_of_rubbish_makes_a_bounded_number_of_rejects() {
+    let text = format!("[{}0]", "0,".repeat(400_000));
+    let decoded = decode_bytes(Format::Kong, &[text.as_bytes()]);
+    assert_eq!(decoded.rejects.len(), REJECTS_PER_RECORD_MAX + 1);
+    let last = &decoded.rejects[REJECTS_PER_RECORD_MAX];
+    assert_eq!(
+        (last.position.row, last.detail.as_str()),
+        (400_000, "399901 more elements rejected, up to this row")
+    );
+}
+
+#[test]
+fn an_empty_array_is_no_event_and_no_reject() {
+    let decoded = decode_bytes(Format::Auto, &[b"[]"]);
+    assert_eq!((decoded.batch.num_rows(), decoded.rejects.len()), (0, 0));
+}
+
+#[test]
+fn envelopes_do_not_matter() {
+    let plain = print(Format::Auto, KONG);
+    assert!(!plain.is_empty());
+    for text in [
+        format!("\u{feff}{KONG}\r\n"),
+        format!("  {KONG}  "),
+        format!("[{KONG}]"),
+        format!("2025-12-31T17:37:40.493035218+01:00 stdout F {KONG}"),
+    ] {
+        assert_eq!(print(Format::Auto, &text), plain, "{text}");
+    }
+}
+
+#[test]
+fn bad_utf8_inside_a_good_line_is_replaced() {
+    let mut line = NGINX.replace("/a/7", "/a/?").into_bytes();
+    let at = line.iter().position(|b| *b == b'?').unwrap();
+    line[at] = 0xff;
+    assert!(print(Format::Auto, &line).contains(&"path=/a/\u{fffd}".to_owned()));
+}
+
+#[test]
+fn a_client_cannot_hide_behind_a_bad_escape() {
+    let line = NGINX.replace("\"status\"", r#""user_agent":"a\x22 \c","status""#);
+    assert_has(Format::Auto, &line, &["path=/a/7", r#"user_agent=a" \c"#]);
+    assert_has(Format::Auto, &format!("[{NGINX}]"), &["path=/a/7"]);
+}
+
+#[test]
+fn a_record_of_a_megabyte_works_and_its_body_is_cut() {
+    let body = "é".repeat(500_000);
+    let text = NGINX.replace(
+        "\"status\"",
+        &format!("\"request_body\":\"{body}\",\"status\""),
+    );
+    assert!(text.len() > 1_000_000);
+    let lines = print(Format::Auto, &text);
+    let body = lines
+        .iter()
+        .find_map(|line| line.strip_prefix("request_body="))
+        .unwrap();
+    assert_eq!(body.len(), BODY_BYTES_MAX);
+}
+
+#[test]
+fn every_required_field_missing_is_named() {
+    for (text, field, want) in [
+        (KONG, "\"started_at\"", "missing_field: started_at"),
+        (KONG, "\"method\"", "missing_field: request.method"),
+        (ENVOY, "\"start_time\"", "missing_field: start_time"),
+        (ENVOY, "\"method\"", "missing_field: method"),
+        (ENVOY, "\"x-envoy-origin-path\"", "missing_field: path"),
+        (NGINX, "\"msec\"", "missing_field: time"),
+        (NGINX, "\"method\"", "missing_field: method"),
+    ] {
+        let format = if text == KONG {
+            Format::Kong
+        } else if text == ENVOY {
+            Format::Envoy
+        } else {
+            Format::Nginx
+        };
+        assert_eq!(
+            print(format, text.replace(field, "\"absent\"")),
+            [want],
+            "{field}"
+        );
+    }
+}
+
+fn any_format() -> impl Strategy<Value = Format> {
+    prop_oneof![
+        Just(Format::Auto),
+        Just(Format::Kong),
+        Just(Format::Envoy),
+        Just(Format::Nginx),
+        Just(Format::Combined)
+    ]
+}
+
+proptest! {
+    #[test]
+    fn decoding_never_panics_on_bytes(format in any_format(), payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..4)) {
+        let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+        let decoded = decode_bytes(format, &payloads);
+        prop_assert_eq!(decoded.batch.num_rows(), decoded.positions.len());
+    }
+
+    #[test]
+    fn decoding_never_panics_on_a_damaged_line(
+        format in any_format(),
+        which in 0..4_usize,
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in any::<prop::sample::Index>(),
+        is_cut in any::<bool>(),
+    ) {
+        let mut line = [KONG, ENVOY, NGINX, COMBINED][which].as_bytes().to_vec();
+        for (at, byte) in edits {
+            let at = at.index(line.len());
+            line[at] = byte;
+        }
+        if is_cut {
+            line.truncate(cut.index(line.len()));
+        }
+        let decoded = decode_bytes(format, &[&line]);
+        prop_assert!(decoded.positions.len() + decoded.rejects.len() >= 1 || line.starts_with(b"["));
+    }
+
+    #[test]
+    fn json_like_text_never_panics(text in r#"[\[{]["\\{}\[\]:,a0.x u/-]{0,60}[\]}]?"#, format in any_format()) {
+        decode_bytes(format, &[text.as_bytes()]);
+    }
+
+    #[test]
+    fn splitting_a_batch_changes_nothing(which in prop::collection::vec(0..6_usize, 1..12), at in any::<prop::sample::Index>()) {
+        let lines: Vec<&[u8]> = which.iter().map(|i| [KONG, ENVOY, NGINX, COMBINED, "{}", "junk"][*i].as_bytes()).collect();
+        let records: Vec<_> = (0..).zip(&lines).map(|(offset, payload)| SourceRecord { payload, offset, broker_time_ms: None }).collect();
+        let whole = Decoder::new(Format::Auto).decode(&records);
+        let (left, right) = records.split_at(at.index(records.len()));
+        let mut decoder = Decoder::new(Format::Auto);
+        let parts = [decoder.decode(left), decoder.decode(right)];
+        let joined = arrow::compute::concat_batches(&whole.batch.schema(), parts.iter().map(|part| &part.batch)).unwrap();
+        prop_assert_eq!(joined, whole.batch);
+        prop_assert_eq!([&parts[0].rejects[..], &parts[1].rejects[..]].concat(), whole.rejects);
+    }
+}

@@ -1,0 +1,373 @@
+//! Kafka: consumers that tell of their assignment, producers that tell of failures, and topics.
+//!
+//! Everything is librdkafka's; properties pass through as they are. What is fixed here is what the
+//! promise needs (idempotent producers, no automatic commits) and what was measured: a
+//! `fetch.queue.backoff.ms` of 10, where the default of 1000 quarters the throughput.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::types::RDKafkaRespErr;
+
+/// Longest wait for a broker's answer.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A cluster and the properties of its clients.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// Bootstrap brokers.
+    pub brokers: String,
+    /// Properties passed to librdkafka.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// What went wrong with Kafka, on what.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A client could not be made: a property is wrong.
+    #[error("cannot make a Kafka client; check the [kafka] properties")]
+    Client(#[source] KafkaError),
+    /// The brokers don't answer.
+    #[error("cannot reach {brokers}; are the brokers up, and is the security configuration right?")]
+    Unreachable {
+        /// The bootstrap brokers.
+        brokers: String,
+        /// Kafka's reason.
+        source: KafkaError,
+    },
+    /// A topic is missing and may not, or can't, be made.
+    #[error("topic {topic} is missing and was not made: {reason}")]
+    TopicMissing {
+        /// The topic.
+        topic: String,
+        /// Why it was not made.
+        reason: String,
+    },
+    /// A record could not be written; nothing derived from it is committed.
+    #[error("cannot write to {topic}: {reason}")]
+    Produce {
+        /// The topic.
+        topic: String,
+        /// Kafka's reason.
+        reason: String,
+    },
+    /// Reading failed.
+    #[error("cannot read from Kafka")]
+    Consume(#[source] KafkaError),
+    /// Offsets could not be committed.
+    #[error("cannot commit offsets of group {group}")]
+    Commit {
+        /// The consumer group.
+        group: String,
+        /// Kafka's reason.
+        source: KafkaError,
+    },
+}
+
+impl Cluster {
+    fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers);
+        for (property, value) in &self.properties {
+            config.set(property, value);
+        }
+        config
+    }
+
+    /// A consumer of `group` that starts at the beginning and commits only when told to.
+    ///
+    /// # Errors
+    /// A property is wrong.
+    pub fn consumer(&self, group: &str) -> Result<BaseConsumer<Assignments>, Error> {
+        let mut config = self.config();
+        config
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("enable.partition.eof", "true")
+            .set("fetch.queue.backoff.ms", "10")
+            .set("fetch.wait.max.ms", "20")
+            .set("queued.max.messages.kbytes", "32768")
+            .set("allow.auto.create.topics", "false");
+        config.create_with_context(Assignments::default()).map_err(Error::Client)
+    }
+
+    /// An idempotent producer.
+    ///
+    /// # Errors
+    /// A property is wrong.
+    pub fn writer(&self) -> Result<Writer, Error> {
+        let mut config = self.config();
+        config
+            .set("enable.idempotence", "true")
+            .set("compression.type", "lz4")
+            .set("linger.ms", "2")
+            .set("batch.size", "1048576")
+            .set("message.max.bytes", "8388608")
+            .set("queue.buffering.max.messages", "100000")
+            .set("queue.buffering.max.kbytes", "131072");
+        let producer = config.create_with_context(Deliveries::default()).map_err(Error::Client)?;
+        Ok(Writer { producer })
+    }
+
+    /// Partitions of a topic, none when it does not exist.
+    ///
+    /// # Errors
+    /// The brokers don't answer.
+    pub fn partitions(&self, topic: &str) -> Result<Option<usize>, Error> {
+        let consumer: BaseConsumer = self.config().create().map_err(Error::Client)?;
+        let unreachable = |source| Error::Unreachable { brokers: self.brokers.clone(), source };
+        // A topic that was made a moment ago may not be everywhere yet, so all topics are asked for.
+        let metadata = consumer.fetch_metadata(None, TIMEOUT).map_err(unreachable)?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        Ok(found.map(|found| found.partitions().len()).filter(|n| *n > 0))
+    }
+
+    /// First and next offset of every partition of a topic.
+    ///
+    /// # Errors
+    /// The brokers don't answer, or the topic does not exist.
+    pub fn watermarks(&self, topic: &str) -> Result<Vec<(i64, i64)>, Error> {
+        let missing = || Error::TopicMissing {
+            topic: topic.to_owned(),
+            reason: "it is to be read, so somebody must write it".to_owned(),
+        };
+        let n = self.partitions(topic)?.ok_or_else(missing)?;
+        let consumer: BaseConsumer = self.config().create().map_err(Error::Client)?;
+        (0..n as i32)
+            .map(|partition| consumer.fetch_watermarks(topic, partition, TIMEOUT))
+            .collect::<Result<_, _>>()
+            .map_err(|source| Error::Unreachable { brokers: self.brokers.clone(), source })
+    }
+
+    /// Makes a topic unless it exists; says how many partitions it has.
+    ///
+    /// # Errors
+    /// It is missing and `create` is false, or the cluster refuses.
+    pub async fn ensure(&self, topic: &Topic<'_>) -> Result<usize, Error> {
+        if let Some(n) = self.partitions(topic.name)? {
+            return Ok(n);
+        }
+        let missing = |reason: String| Error::TopicMissing { topic: topic.name.to_owned(), reason };
+        if !topic.create {
+            return Err(missing("topics.create is false; make it, or allow it".to_owned()));
+        }
+        let admin: AdminClient<DefaultClientContext> =
+            self.config().create().map_err(Error::Client)?;
+        let (retention, in_sync) = (topic.retention_ms.to_string(), topic.min_insync_replicas.to_string());
+        let new = NewTopic::new(topic.name, topic.partitions, TopicReplication::Fixed(topic.replication))
+            .set("retention.ms", &retention)
+            .set("min.insync.replicas", &in_sync)
+            .set("cleanup.policy", "delete")
+            .set("max.message.bytes", "8388608")
+            .set("compression.type", "producer");
+        let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+        let results = admin
+            .create_topics([&new], &options)
+            .await
+            .map_err(|source| Error::Unreachable { brokers: self.brokers.clone(), source })?;
+        for result in results {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => (),
+                Err((_, code)) => return Err(missing(code.to_string())),
+            }
+        }
+        for _ in 0..100 {
+            if let Some(n) = self.partitions(topic.name)? {
+                return Ok(n);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Err(missing("it was made but does not appear".to_owned()))
+    }
+}
+
+/// A topic the service writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Topic<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Makes it when it is missing.
+    pub create: bool,
+    /// Partitions.
+    pub partitions: i32,
+    /// Replicas.
+    pub replication: i32,
+    /// `min.insync.replicas`.
+    pub min_insync_replicas: i32,
+    /// Retention in milliseconds.
+    pub retention_ms: u64,
+}
+
+/// What happened to a consumer's assignment, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Assignment {
+    /// These partitions are this consumer's now.
+    Assigned(Vec<(String, i32)>),
+    /// These are no longer.
+    Revoked(Vec<(String, i32)>),
+}
+
+/// Collects changes of assignment; the reader takes them after each poll.
+#[derive(Clone, Debug, Default)]
+pub struct Assignments {
+    changes: Arc<Mutex<Vec<Assignment>>>,
+}
+
+impl Assignments {
+    /// The changes since the last call.
+    pub fn take(&self) -> Vec<Assignment> {
+        std::mem::take(&mut self.changes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note(&self, change: Assignment) {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+    }
+}
+
+impl ClientContext for Assignments {}
+
+impl ConsumerContext for Assignments {
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        let partitions = |list: &rdkafka::TopicPartitionList| {
+            list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect()
+        };
+        match rebalance {
+            Rebalance::Assign(list) => self.note(Assignment::Assigned(partitions(list))),
+            Rebalance::Revoke(list) => self.note(Assignment::Revoked(partitions(list))),
+            Rebalance::Error(error) => tracing::warn!(%error, "rebalance failed"),
+        }
+    }
+}
+
+/// Counts what was not delivered.
+#[derive(Debug, Default)]
+pub struct Deliveries {
+    n_failed: AtomicU64,
+    first_failure: Mutex<Option<(String, String)>>,
+}
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, message)) = result {
+            self.n_failed.fetch_add(1, Ordering::Relaxed);
+            let mut first = self.first_failure.lock().unwrap_or_else(PoisonError::into_inner);
+            first.get_or_insert_with(|| (message.topic().to_owned(), error.to_string()));
+        }
+    }
+}
+
+/// An idempotent producer that never drops a record silently.
+pub struct Writer {
+    producer: BaseProducer<Deliveries>,
+}
+
+/// One record to write.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The partition; by key when none.
+    pub partition: Option<i32>,
+    /// The key.
+    pub key: Option<&'a [u8]>,
+    /// The value.
+    pub value: &'a [u8],
+}
+
+impl Writer {
+    /// Hands a record over; waits while the queue is full.
+    ///
+    /// # Errors
+    /// The record can't be sent, or an earlier one was not delivered.
+    pub fn send<'h>(
+        &self,
+        record: Outgoing<'_>,
+        headers: impl Iterator<Item = (&'h str, &'h [u8])>,
+    ) -> Result<(), Error> {
+        let headers = headers.fold(OwnedHeaders::new(), |all, (key, value)| {
+            all.insert(Header { key, value: Some(value) })
+        });
+        let mut next = BaseRecord::<[u8], [u8]>::to(record.topic).payload(record.value).headers(headers);
+        next.partition = record.partition;
+        next.key = record.key;
+        loop {
+            match self.producer.send(next) {
+                Ok(()) => break,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    next = back;
+                    self.producer.poll(Duration::from_millis(10));
+                }
+                Err((error, _)) => {
+                    let reason = error.to_string();
+                    return Err(Error::Produce { topic: record.topic.to_owned(), reason });
+                }
+            }
+        }
+        self.producer.poll(Duration::ZERO);
+        self.check()
+    }
+
+    /// Waits until every record handed over is acknowledged.
+    ///
+    /// # Errors
+    /// One was not, within librdkafka's `message.timeout.ms`.
+    pub fn flush(&self) -> Result<(), Error> {
+        loop {
+            match self.producer.flush(TIMEOUT) {
+                Ok(()) => return self.check(),
+                Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) => self.check()?,
+                Err(error) => {
+                    return Err(Error::Produce { topic: "-".to_owned(), reason: error.to_string() });
+                }
+            }
+        }
+    }
+
+    /// Serves delivery reports.
+    ///
+    /// # Errors
+    /// A record was not delivered.
+    pub fn poll(&self) -> Result<(), Error> {
+        self.producer.poll(Duration::ZERO);
+        self.check()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let context = self.producer.context();
+        if context.n_failed.load(Ordering::Relaxed) == 0 {
+            return Ok(());
+        }
+        let first = context.first_failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (topic, reason) = first.unwrap_or_default();
+        Err(Error::Produce { topic, reason })
+    }
+}
+
+/// True when a failed read may be tried again: librdkafka goes on by itself.
+pub fn is_retryable(error: &KafkaError) -> bool {
+    const FATAL: [RDKafkaErrorCode; 5] = [
+        RDKafkaErrorCode::Fatal,
+        RDKafkaErrorCode::TopicAuthorizationFailed,
+        RDKafkaErrorCode::GroupAuthorizationFailed,
+        RDKafkaErrorCode::UnknownTopicOrPartition,
+        RDKafkaErrorCode::Authentication,
+    ];
+    error.rdkafka_error_code().is_none_or(|code| !FATAL.contains(&code))
+        && error.rdkafka_error_code() != Some(RDKafkaErrorCode::from(RDKafkaRespErr::RD_KAFKA_RESP_ERR__FATAL))
+}

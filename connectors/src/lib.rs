@@ -1,0 +1,23 @@
+//! Wire formats in and out: gateway log records become batches of events.
+//!
+//! The order of the modules is the way of the data: [`mod@file`] (or Kafka) yields raw records, [`mod@format`] decodes them, [`event`] is
+//! what they become, [`reject`] what the others become, [`dead_letter`] how a reject leaves. [`time`] reads every clock seen so far.
+//!
+//! **Invariant**: nothing here knows what an attack is. A record that cannot be decoded is a value with a position, never an error
+//! and never a panic, whatever its bytes.
+
+#![cfg_attr(
+    test,
+    expect(
+        clippy::unwrap_used,
+        reason = "in a test, a panic with its place is the point"
+    )
+)]
+
+pub mod dead_letter;
+pub mod event;
+pub mod file;
+pub mod format;
+pub mod kafka;
+pub mod reject;
+pub mod time;
