@@ -1,0 +1,716 @@
+//! From an optimised logical plan to push operators.
+//!
+//! The plan is walked from its scan to its root: conditions directly on the scan that cannot fail are shared among the rules
+//! of a table; what is left becomes [`Step`]s; at most one aggregate over windows becomes a [`WindowProgram`]. A rule that
+//! does not fit is refused here, with its reason. Must not know: batches, state.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::row::{RowConverter, SortField};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, DFSchemaRef, DataFusionError, plan_datafusion_err, plan_err};
+use datafusion::logical_expr::logical_plan::{Aggregate as LogicalAggregate, TableScan};
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{Expr, LogicalPlan, Operator};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::utils::collect_columns;
+
+use super::aggregate::{Aggregate, Having, Kind, is_foldable};
+use super::header::{Emit, title_columns};
+use super::monotone::{Monotone, floor, never_negative};
+use super::plan::{
+    Catalog, PANES_MAX, StreamSource, WINDOW_END, WINDOW_START, WindowSpec, expression, physical,
+    plan,
+};
+use super::step::Step;
+use super::window::{Mode, Windows};
+use super::{Rule, RuleFault};
+
+/// A compiled rule without its state.
+pub(super) struct Program {
+    /// Conditions on the columns of the stream that cannot fail: evaluated on whole batches, shared among rules.
+    pub(super) shared: Vec<Expr>,
+    /// Columns of the stream the steps read, by number; `None` stands for a window column, which has no value below an aggregate.
+    pub(super) scan: Vec<Option<usize>>,
+    pub(super) scan_schema: SchemaRef,
+    pub(super) steps: Vec<Step>,
+    pub(super) exceptions: Vec<CompiledException>,
+    pub(super) window: Option<WindowProgram>,
+    /// Names of the output columns.
+    pub(super) output: Vec<String>,
+}
+
+/// An exception: rows it holds on are left out until it expires.
+pub(super) struct CompiledException {
+    pub(super) predicate: Arc<dyn PhysicalExpr>,
+    /// First millisecond of event time at which it no longer applies.
+    pub(super) expires_ms: i64,
+}
+
+/// Aggregation of a rule over windows.
+pub(super) struct WindowProgram {
+    pub(super) keys: Vec<Arc<dyn PhysicalExpr>>,
+    /// Encodes keys to bytes; nothing when the only group is everything.
+    pub(super) converter: Option<RowConverter>,
+    pub(super) aggregates: Arc<[Aggregate]>,
+    pub(super) columns: Vec<Cell>,
+    pub(super) schema: SchemaRef,
+    /// HAVING and SELECT.
+    pub(super) steps: Vec<Step>,
+    pub(super) windows: Windows,
+}
+
+/// What a column of an aggregate is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cell {
+    Key(usize),
+    Start,
+    End,
+    Aggregate(usize),
+}
+
+/// Compiles a rule; nothing when it reads another table than `table`.
+///
+/// # Errors
+/// Why the rule cannot run, with its file and line.
+pub(super) fn compile(
+    rule: &Rule,
+    catalog: &Catalog,
+    table: &str,
+) -> Result<Option<Program>, Vec<RuleFault>> {
+    compile_for(rule, catalog, Some(table))
+        .map_err(|e| vec![fault(rule, &e)])
+        .map(|p| p.map(|(_, program)| program))
+}
+
+/// The table a rule reads.
+///
+/// # Errors
+/// Why the rule cannot be planned.
+pub fn table_of(rule: &Rule, catalog: &Catalog) -> Result<String, RuleFault> {
+    let plan = plan(rule, catalog).map_err(|e| fault(rule, &e))?;
+    scanned(&plan)
+        .map(|source| source.table.clone())
+        .map_err(|e| fault(rule, &e))
+}
+
+/// The plan of a rule as DataFusion prints it, one operator a line.
+///
+/// # Errors
+/// Why the rule cannot be planned.
+pub fn explain(rule: &Rule, catalog: &Catalog) -> Result<String, RuleFault> {
+    let plan = plan(rule, catalog).map_err(|e| fault(rule, &e))?;
+    Ok(plan.display_indent().to_string())
+}
+
+fn fault(rule: &Rule, error: &DataFusionError) -> RuleFault {
+    let text = error.strip_backtrace();
+    let plain = [
+        "Error during planning: ",
+        "SQL error: ",
+        "Schema error: ",
+        "External error: ",
+        "Optimizer rule ",
+    ];
+    let mut message = text.as_str();
+    while let Some(rest) = plain.iter().find_map(|p| message.strip_prefix(p)) {
+        message = rest;
+    }
+    RuleFault {
+        file: rule.path.clone(),
+        line: rule.line,
+        message: message.to_owned(),
+    }
+}
+
+fn scanned(plan: &LogicalPlan) -> Result<Arc<StreamSource>, DataFusionError> {
+    let mut found = None;
+    plan.apply(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            found = stream_source(scan);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    // DataFusion replaces a plan that cannot yield a row by an empty one.
+    found.ok_or_else(|| {
+        plan_datafusion_err!(
+            "the WHERE or HAVING is never true: a rule that cannot fire is refused"
+        )
+    })
+}
+
+fn stream_source(scan: &TableScan) -> Option<Arc<StreamSource>> {
+    let source: Arc<dyn std::any::Any + Send + Sync> = scan.source.clone();
+    source.downcast::<StreamSource>().ok()
+}
+
+fn compile_for(
+    rule: &Rule,
+    catalog: &Catalog,
+    table: Option<&str>,
+) -> Result<Option<(String, Program)>, DataFusionError> {
+    let plan = plan(rule, catalog)?;
+    let source = scanned(&plan)?;
+    if table.is_some_and(|table| table != source.table) {
+        return Ok(None);
+    }
+    let mut walk = Walk {
+        rule,
+        catalog,
+        shared: Vec::new(),
+        steps: Vec::new(),
+        scan: None,
+        lineage: Vec::new(),
+        floors: Vec::new(),
+        aggregate: None,
+        above: Vec::new(),
+        having: Vec::new(),
+    };
+    walk.node(&plan)?;
+    let output: Vec<String> = plan
+        .schema()
+        .fields()
+        .iter()
+        .map(|f| f.name().clone())
+        .collect();
+    walk.finish(&source, output)
+        .map(|program| Some((source.table.clone(), program)))
+}
+
+/// What is gathered on the way from the scan to the root.
+struct Walk<'a> {
+    rule: &'a Rule,
+    catalog: &'a Catalog,
+    shared: Vec<Expr>,
+    /// Steps since the scan, or since the aggregate.
+    steps: Vec<Step>,
+    scan: Option<(Vec<Option<usize>>, SchemaRef)>,
+    /// Which columns of the node below are bounds of the window.
+    lineage: Vec<Option<Cell>>,
+    /// Columns known to be zero or more where the aggregate reads.
+    floors: Vec<Expr>,
+    aggregate: Option<Aggregated>,
+    /// Above the aggregate: which of its columns each column is, nothing for one that is computed.
+    above: Vec<Option<usize>>,
+    /// Conditions on the aggregate as conditions that stay true, or why one does not.
+    having: Vec<Result<Having, String>>,
+}
+
+pub(super) struct Aggregated {
+    steps_below: Vec<Step>,
+    keys: Vec<Arc<dyn PhysicalExpr>>,
+    key_types: Vec<DataType>,
+    pub(super) aggregates: Vec<Aggregate>,
+    /// For each aggregate, whether its argument is never below zero.
+    pub(super) nonnegative: Vec<bool>,
+    pub(super) columns: Vec<Cell>,
+    schema: DFSchemaRef,
+}
+
+impl Walk<'_> {
+    fn node(&mut self, plan: &LogicalPlan) -> Result<(), DataFusionError> {
+        match plan {
+            LogicalPlan::TableScan(scan) => self.table_scan(scan),
+            LogicalPlan::SubqueryAlias(alias) => self.node(&alias.input),
+            LogicalPlan::Filter(filter) => {
+                self.node(&filter.input)?;
+                self.filter(&filter.predicate, &filter.input)
+            }
+            LogicalPlan::Projection(projection) => {
+                self.node(&projection.input)?;
+                self.projection(
+                    &projection.expr,
+                    projection.input.schema(),
+                    &projection.schema,
+                )
+            }
+            LogicalPlan::Aggregate(aggregate) => {
+                self.node(&aggregate.input)?;
+                self.aggregate(aggregate)
+            }
+            LogicalPlan::EmptyRelation(_) => {
+                plan_err!("the WHERE or HAVING is never true: a rule that cannot fire is refused")
+            }
+            other => plan_err!(
+                "only a plain SELECT … FROM … WHERE … GROUP BY … HAVING is supported, not {}",
+                other.display()
+            ),
+        }
+    }
+
+    fn table_scan(&mut self, scan: &TableScan) -> Result<(), DataFusionError> {
+        let Some(source) = stream_source(scan) else {
+            return plan_err!("`{}` is not a stream", scan.table_name);
+        };
+        if scan.fetch.is_some() || !scan.filters.is_empty() {
+            return plan_err!("the scan of `{}` cannot filter or limit", scan.table_name);
+        }
+        let all = (0..scan.source.schema().fields().len()).collect();
+        let places = scan.projection.clone().unwrap_or(all);
+        let bound = |at: usize| match at.checked_sub(source.n_columns) {
+            None => None,
+            Some(0) => Some(Cell::Start),
+            Some(_) => Some(Cell::End),
+        };
+        self.lineage = places.iter().map(|at| bound(*at)).collect();
+        let columns = places
+            .iter()
+            .map(|at| (*at < source.n_columns).then_some(*at))
+            .collect();
+        self.scan = Some((columns, nullable(&scan.projected_schema)));
+        Ok(())
+    }
+
+    fn filter(&mut self, predicate: &Expr, input: &LogicalPlan) -> Result<(), DataFusionError> {
+        let schema = input.schema();
+        if let Some(aggregated) = &self.aggregate {
+            let monotone = Monotone {
+                aggregated,
+                schema,
+                above: &self.above,
+            };
+            self.having.extend(
+                split_conjunction(predicate)
+                    .into_iter()
+                    .map(|part| monotone.part(part)),
+            );
+            self.steps.push(Step::Filter(physical(predicate, schema)?));
+            return Ok(());
+        }
+        let on_scan = matches!(input, LogicalPlan::TableScan(_));
+        let mut own: Option<Expr> = None;
+        for part in split_conjunction(predicate) {
+            self.refuse_bounds(&physical(part, schema)?)?;
+            self.floors.extend(floor(part));
+            match on_scan && cannot_fail(part) {
+                true => self.shared.push(part.clone()),
+                false => own = Some(own.map_or_else(|| part.clone(), |all| all.and(part.clone()))),
+            }
+        }
+        if let Some(own) = own {
+            self.steps.push(Step::Filter(physical(&own, schema)?));
+        }
+        Ok(())
+    }
+
+    fn projection(
+        &mut self,
+        exprs: &[Expr],
+        input: &DFSchema,
+        output: &DFSchemaRef,
+    ) -> Result<(), DataFusionError> {
+        let exprs = exprs
+            .iter()
+            .map(|e| physical(e, input))
+            .collect::<Result<Vec<_>, _>>()?;
+        if self.aggregate.is_none() {
+            let mut lineage = Vec::with_capacity(exprs.len());
+            for expr in &exprs {
+                match expr.downcast_ref::<Column>() {
+                    Some(column) => lineage.push(self.lineage[column.index()]),
+                    None => {
+                        self.refuse_bounds(expr)?;
+                        lineage.push(None);
+                    }
+                }
+            }
+            self.lineage = lineage;
+            self.floors.clear();
+        }
+        if self.aggregate.is_some() {
+            let origin = |expr: &Arc<dyn PhysicalExpr>| {
+                expr.downcast_ref::<Column>()
+                    .and_then(|c| self.above[c.index()])
+            };
+            self.above = exprs.iter().map(origin).collect();
+        }
+        self.steps.push(Step::Project(exprs, nullable(output)));
+        Ok(())
+    }
+
+    /// Below an aggregate a row is in many windows, so their bounds have no value.
+    fn refuse_bounds(&self, expr: &Arc<dyn PhysicalExpr>) -> Result<(), DataFusionError> {
+        let used = collect_columns(expr)
+            .into_iter()
+            .find(|c| self.lineage[c.index()].is_some());
+        match used {
+            Some(column) => plan_err!(
+                "{} can stand in GROUP BY, SELECT and HAVING only: a row is in more than one window",
+                column.name()
+            ),
+            None => Ok(()),
+        }
+    }
+
+    fn aggregate(&mut self, node: &LogicalAggregate) -> Result<(), DataFusionError> {
+        if self.aggregate.is_some() {
+            return plan_err!(
+                "one GROUP BY is supported, not one over another: write two rules, or count(DISTINCT …)"
+            );
+        }
+        let input = node.input.schema();
+        let (mut keys, mut key_types, mut columns) = (Vec::new(), Vec::new(), Vec::new());
+        for expr in &node.group_expr {
+            if matches!(expr, Expr::GroupingSet(_)) {
+                return plan_err!(
+                    "GROUPING SETS, ROLLUP and CUBE are not supported: write one rule for each grouping"
+                );
+            }
+            let key = physical(expr, input)?;
+            let bound = key
+                .downcast_ref::<Column>()
+                .and_then(|c| self.lineage[c.index()]);
+            match bound {
+                Some(bound) => columns.push(bound),
+                None => {
+                    self.refuse_bounds(&key)?;
+                    columns.push(Cell::Key(keys.len()));
+                    key_types.push(key.data_type(input.as_arrow())?);
+                    keys.push(key);
+                }
+            }
+        }
+        if !columns.iter().any(|c| matches!(c, Cell::Start | Cell::End)) {
+            return plan_err!(
+                "an aggregate needs a window: write FROM TUMBLE(table, event_time, INTERVAL '5 minutes') or HOP(…), and GROUP BY {WINDOW_START}, {WINDOW_END} too"
+            );
+        }
+        let (mut aggregates, mut nonnegative, mut n_sets) = (Vec::new(), Vec::new(), 0);
+        for (at, expr) in node.aggr_expr.iter().enumerate() {
+            let output = node
+                .schema
+                .field(node.group_expr.len() + at)
+                .data_type()
+                .clone();
+            let mut aggregate = self.one_aggregate(expr, input, output)?;
+            let is_set = aggregate.kind == Kind::Distinct;
+            aggregate.slot = if is_set { n_sets } else { at - n_sets };
+            n_sets += usize::from(is_set);
+            nonnegative.push(self.is_nonnegative(expr, input));
+            columns.push(Cell::Aggregate(at));
+            aggregates.push(aggregate);
+        }
+        let steps_below = std::mem::take(&mut self.steps);
+        self.above = (0..columns.len()).map(Some).collect();
+        self.aggregate = Some(Aggregated {
+            steps_below,
+            keys,
+            key_types,
+            aggregates,
+            nonnegative,
+            columns,
+            schema: node.schema.clone(),
+        });
+        Ok(())
+    }
+
+    fn one_aggregate(
+        &self,
+        expr: &Expr,
+        input: &DFSchema,
+        output: DataType,
+    ) -> Result<Aggregate, DataFusionError> {
+        let expr = unaliased(expr);
+        let Expr::AggregateFunction(function) = expr else {
+            return plan_err!("`{expr}` is not an aggregate");
+        };
+        let (name, params) = (function.func.name(), &function.params);
+        let kind = match (name, params.distinct) {
+            ("count", false) => Kind::Count,
+            ("count", true) => Kind::Distinct,
+            ("sum", false) => Kind::Sum,
+            ("min", _) => Kind::Min,
+            ("max", _) => Kind::Max,
+            ("avg", false) => Kind::Avg,
+            ("approx_distinct", _) => {
+                return plan_err!(
+                    "approx_distinct is not supported: write count(DISTINCT …), which is exact up to 100000 values a group"
+                );
+            }
+            (_, true) => {
+                return plan_err!("{name}(DISTINCT …) is not supported: DISTINCT goes with count");
+            }
+            _ => {
+                return plan_err!(
+                    "{name}() is not supported: use count, count(DISTINCT …), sum, min, max or avg"
+                );
+            }
+        };
+        if !params.order_by.is_empty() || params.null_treatment.is_some() {
+            return plan_err!("ORDER BY and IGNORE NULLS inside {name}() are not supported");
+        }
+        let arg = match params.args.as_slice() {
+            [Expr::Literal(value, _)] if kind == Kind::Count && !value.is_null() => None,
+            [arg] => Some(physical(arg, input)?),
+            _ => return plan_err!("{name}() takes one argument: concatenate several with ||"),
+        };
+        if let Some(arg) = &arg {
+            self.refuse_bounds(arg)?;
+            let of = arg.data_type(input.as_arrow())?;
+            if !matches!(kind, Kind::Count | Kind::Distinct) && !is_foldable(&of) {
+                return plan_err!(
+                    "{name}() of {of} is not supported: cast it to DOUBLE, BIGINT or VARCHAR"
+                );
+            }
+        }
+        let filter = params
+            .filter
+            .as_ref()
+            .map(|f| physical(f, input))
+            .transpose()?;
+        if let Some(filter) = &filter {
+            self.refuse_bounds(filter)?;
+        }
+        Ok(Aggregate {
+            kind,
+            arg,
+            filter,
+            output,
+            slot: 0,
+        })
+    }
+
+    /// Whether the argument of an aggregate is never below zero, so that its sum never falls.
+    fn is_nonnegative(&self, aggregate: &Expr, input: &DFSchema) -> bool {
+        let Expr::AggregateFunction(function) = unaliased(aggregate) else {
+            return false;
+        };
+        function
+            .params
+            .args
+            .first()
+            .is_some_and(|arg| never_negative(arg, &self.floors, input))
+    }
+
+    fn finish(
+        self,
+        source: &StreamSource,
+        output: Vec<String>,
+    ) -> Result<Program, DataFusionError> {
+        self.check_names(&output)?;
+        let Some((scan, scan_schema)) = self.scan else {
+            return plan_err!("the SELECT reads no table");
+        };
+        let exceptions = exceptions(self.rule, self.catalog, &source.table)?;
+        let (steps, window) = match (self.aggregate, source.window) {
+            (Some(aggregated), Some(spec)) => {
+                let (below, window) = window(self.rule, aggregated, spec, self.steps, self.having)?;
+                (below, Some(window))
+            }
+            (None, None) => {
+                if !matches!(self.rule.header.emit, None | Some(Emit::Each)) {
+                    return plan_err!(
+                        "emit: a rule without a window fires at each row: remove `emit`, or write TUMBLE or HOP in FROM"
+                    );
+                }
+                (self.steps, None)
+            }
+            (Some(_), None) => {
+                return plan_err!("an aggregate needs a window: write FROM TUMBLE(…) or HOP(…)");
+            }
+            (None, Some(_)) => {
+                return plan_err!(
+                    "TUMBLE and HOP need a GROUP BY with {WINDOW_START}, {WINDOW_END} and an aggregate: without one, read the table itself"
+                );
+            }
+        };
+        Ok(Program {
+            shared: self.shared,
+            scan,
+            scan_schema,
+            steps,
+            exceptions,
+            window,
+            output,
+        })
+    }
+
+    /// Output columns the header names must exist.
+    fn check_names(&self, output: &[String]) -> Result<(), DataFusionError> {
+        let header = &self.rule.header;
+        if let Some(name) = output
+            .iter()
+            .enumerate()
+            .find_map(|(at, name)| output[..at].contains(name).then_some(name))
+        {
+            return plan_err!(
+                "two output columns are called `{name}`: give one of them another name with AS"
+            );
+        }
+        let by = header
+            .suppress
+            .iter()
+            .flat_map(|s| s.by.iter().map(|name| ("suppress.by", name.as_str())));
+        let title = title_columns(&header.alert.title)
+            .into_iter()
+            .map(|name| ("alert.title", name));
+        for (key, name) in by.chain(title) {
+            if !output.iter().any(|o| o == name) {
+                return plan_err!(
+                    "{key} names `{name}`, which the SELECT does not put out: it has {}",
+                    output.join(", ")
+                );
+            }
+        }
+        match header
+            .requires
+            .iter()
+            .find(|name| !self.catalog.has_column(name))
+        {
+            Some(name) => plan_err!("requires names `{name}`, which no table has"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn window(
+    rule: &Rule,
+    aggregated: Aggregated,
+    spec: WindowSpec,
+    steps: Vec<Step>,
+    having: Vec<Result<Having, String>>,
+) -> Result<(Vec<Step>, WindowProgram), DataFusionError> {
+    let lateness_ms = rule.header.lateness.ms;
+    let panes = spec.n_panes() + (lateness_ms + spec.slide_ms - 1) / spec.slide_ms + 1;
+    if PANES_MAX < panes {
+        return plan_err!(
+            "the window and its lateness span {panes} slides of {} ms, at most {PANES_MAX} are kept: widen the slide, or lower `lateness` ({} ms)",
+            spec.slide_ms,
+            lateness_ms
+        );
+    }
+    let proof = having
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()
+        .map(Having::All);
+    let mode = match (rule.header.emit, proof) {
+        (Some(Emit::Each), _) => {
+            return plan_err!(
+                "emit: each is for rules without a window: write first_crossing or window_close"
+            );
+        }
+        (Some(Emit::WindowClose), _) => Mode::Close,
+        (Some(Emit::FirstCrossing), Err(reason)) => {
+            return plan_err!(
+                "emit: first_crossing needs a HAVING that stays true once it is: {reason}; write emit: window_close"
+            );
+        }
+        (Some(Emit::FirstCrossing), Ok(having)) => Mode::FirstCrossing(having),
+        (None, Ok(terms)) if terms != Having::All(Vec::new()) => Mode::FirstCrossing(terms),
+        (None, _) => Mode::Close,
+    };
+    let converter = match aggregated.key_types.is_empty() {
+        true => None,
+        false => Some(RowConverter::new(
+            aggregated
+                .key_types
+                .iter()
+                .cloned()
+                .map(SortField::new)
+                .collect(),
+        )?),
+    };
+    let aggregates: Arc<[Aggregate]> = aggregated.aggregates.into();
+    let windows = Windows::new(
+        spec,
+        lateness_ms,
+        mode,
+        aggregates.clone(),
+        rule.header.alert.evidence.limit,
+    );
+    let program = WindowProgram {
+        keys: aggregated.keys,
+        converter,
+        aggregates,
+        columns: aggregated.columns,
+        schema: nullable(&aggregated.schema),
+        steps,
+        windows,
+    };
+    Ok((aggregated.steps_below, program))
+}
+
+fn exceptions(
+    rule: &Rule,
+    catalog: &Catalog,
+    table: &str,
+) -> Result<Vec<CompiledException>, DataFusionError> {
+    let Some(stream) = catalog.get(table) else {
+        return Ok(Vec::new());
+    };
+    let schema = DFSchema::try_from_qualified_schema(table, &stream.schema)?;
+    let compiled = |exception: &super::header::Exception| {
+        let named = |e: DataFusionError| {
+            plan_datafusion_err!("exception `{}`: {}", exception.when, e.strip_backtrace())
+        };
+        let predicate = expression(&exception.when, &schema).map_err(named)?;
+        match predicate.data_type(&stream.schema)? {
+            DataType::Boolean => Ok(CompiledException {
+                predicate,
+                expires_ms: exception.expires_ms().unwrap_or(i64::MIN),
+            }),
+            _ => plan_err!("exception `{}` is not a condition", exception.when),
+        }
+    };
+    rule.header.exceptions.iter().map(compiled).collect()
+}
+
+/// The schema without promises about nulls: a source that lacks a column leaves it null.
+fn nullable(schema: &DFSchema) -> SchemaRef {
+    let fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|f| f.as_ref().clone().with_nullable(true))
+        .collect();
+    Arc::new(Schema::new(fields))
+}
+
+pub(super) fn unaliased(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => unaliased(&alias.expr),
+        other => other,
+    }
+}
+
+/// Whether it may be asked of rows other conditions would rule out: no row can make it fail, and it costs little.
+///
+/// Arithmetic and casts can fail; functions and regular expressions are dear, so they are asked of what is left.
+fn cannot_fail(expr: &Expr) -> bool {
+    let mut safe = true;
+    let walked = expr.apply(|e| {
+        safe &= match e {
+            Expr::BinaryExpr(b) => is_plain(b.op),
+            Expr::Column(_)
+            | Expr::Literal(..)
+            | Expr::Not(_)
+            | Expr::IsNull(_)
+            | Expr::IsNotNull(_)
+            | Expr::IsTrue(_)
+            | Expr::IsFalse(_)
+            | Expr::IsNotTrue(_)
+            | Expr::IsNotFalse(_)
+            | Expr::IsUnknown(_)
+            | Expr::IsNotUnknown(_)
+            | Expr::Like(_)
+            | Expr::InList(_)
+            | Expr::Between(_) => true,
+            _ => false,
+        };
+        Ok(if safe {
+            TreeNodeRecursion::Continue
+        } else {
+            TreeNodeRecursion::Stop
+        })
+    });
+    safe && walked.is_ok()
+}
+
+fn is_plain(op: Operator) -> bool {
+    use Operator::{And, Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq, Or};
+    matches!(
+        op,
+        And | Or | Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom
+    )
+}

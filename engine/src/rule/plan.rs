@@ -1,0 +1,481 @@
+//! From the text of a SELECT to an optimised logical plan.
+//!
+//! DataFusion parses, resolves names, coerces types and optimises. Two things are ours: the tables are streams of our own
+//! [`Catalog`] (its session would look for stored tables, and cannot resolve one inside `HOP(…)`), and a relation planner
+//! turns `TUMBLE` and `HOP` into the scan of a virtual table with `window_start` and `window_end`. What a stream cannot
+//! answer is refused here, before the optimiser rewrites it beyond recognition. No I/O, no async, no clock.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, LazyLock};
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{
+    DFSchema, DataFusionError, ParamValues, TableReference, plan_datafusion_err, plan_err,
+};
+use datafusion::config::{ConfigOptions, Dialect};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::planner::{
+    ContextProvider, ExprPlanner, PlannedRelation, RelationPlanner, RelationPlannerContext,
+    RelationPlanning,
+};
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource,
+    Volatility, WindowUDF,
+};
+use datafusion::optimizer::Optimizer;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::planner::{ParserOptions, SqlToRel};
+use datafusion::sql::sqlparser::ast::{
+    Expr as SqlExpr, FunctionArg, FunctionArgExpr, ObjectName, TableFactor, Value,
+};
+
+use super::Rule;
+
+/// Column a window adds: its first millisecond.
+pub const WINDOW_START: &str = "window_start";
+/// Column a window adds: the first millisecond after it.
+pub const WINDOW_END: &str = "window_end";
+
+/// Panes a window and its lateness may span: a value remembers where it was seen in one 64-bit word.
+pub const PANES_MAX: i64 = 64;
+
+/// The streams rules may read.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    streams: BTreeMap<String, Stream>,
+}
+
+/// One stream: its columns and which of them is the event time.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    /// Columns of every batch.
+    pub schema: SchemaRef,
+    /// Name of the `Timestamp(ms, UTC)` column windows run on.
+    pub time: String,
+}
+
+impl Catalog {
+    /// An empty catalogue.
+    pub fn new() -> Catalog {
+        Catalog::default()
+    }
+
+    /// Adds a stream under a table name.
+    #[must_use]
+    pub fn with(mut self, table: &str, schema: SchemaRef, time: &str) -> Catalog {
+        self.streams.insert(
+            table.to_owned(),
+            Stream {
+                schema,
+                time: time.to_owned(),
+            },
+        );
+        self
+    }
+
+    /// The stream of that name.
+    pub fn get(&self, table: &str) -> Option<&Stream> {
+        self.streams.get(table)
+    }
+
+    /// Whether some stream has a column of that name.
+    pub(super) fn has_column(&self, column: &str) -> bool {
+        self.streams
+            .values()
+            .any(|s| s.schema.index_of(column).is_ok())
+    }
+
+    fn names(&self) -> String {
+        self.streams.keys().cloned().collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Windows a SELECT asks for: half-open, aligned to the epoch, `size_ms` a multiple of `slide_ms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowSpec {
+    /// Milliseconds between the starts of two windows; the width of a pane.
+    pub slide_ms: i64,
+    /// Milliseconds from start to end.
+    pub size_ms: i64,
+}
+
+impl WindowSpec {
+    /// Panes in one window.
+    pub fn n_panes(&self) -> i64 {
+        self.size_ms / self.slide_ms
+    }
+}
+
+/// The table a plan scans; `window` when it stands in `TUMBLE` or `HOP`.
+pub(super) struct StreamSource {
+    pub(super) table: String,
+    /// Columns of the stream, then `window_start` and `window_end` if there is a window.
+    schema: SchemaRef,
+    /// How many of them are the stream's.
+    pub(super) n_columns: usize,
+    pub(super) window: Option<WindowSpec>,
+}
+
+impl TableSource for StreamSource {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+}
+
+fn source(table: &str, stream: &Stream, window: Option<WindowSpec>) -> Arc<dyn TableSource> {
+    let mut fields: Vec<Arc<Field>> = stream.schema.fields().iter().cloned().collect();
+    let n_columns = fields.len();
+    if window.is_some() {
+        let at = || DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
+        fields.push(Arc::new(Field::new(WINDOW_START, at(), true)));
+        fields.push(Arc::new(Field::new(WINDOW_END, at(), true)));
+    }
+    Arc::new(StreamSource {
+        table: table.to_owned(),
+        schema: Arc::new(Schema::new(fields)),
+        n_columns,
+        window,
+    })
+}
+
+/// DataFusion's functions and optimiser, without what would hide a rule's shape from the compiler.
+static SESSION: LazyLock<SessionState> = LazyLock::new(|| {
+    // The first turns one count(DISTINCT) into two aggregates, the others pull common expressions into projections that
+    // a filter on all columns would then sit above.
+    let hidden = [
+        "single_distinct_aggregation_to_group_by",
+        "common_sub_expression_eliminate",
+        "extract_leaf_expressions",
+        "push_down_leaf_projections",
+    ];
+    let rules = Optimizer::new()
+        .rules
+        .into_iter()
+        .filter(|rule| !hidden.contains(&rule.name()))
+        .collect();
+    SessionStateBuilder::new_with_default_features()
+        .with_optimizer_rules(rules)
+        .build()
+});
+
+/// Plans the SELECT of a rule.
+///
+/// # Errors
+/// What DataFusion says of the text, or which construct a stream cannot answer and what to write instead.
+pub(super) fn plan(rule: &Rule, catalog: &Catalog) -> Result<LogicalPlan, DataFusionError> {
+    let mut params = HashMap::new();
+    for (name, param) in &rule.header.params {
+        let value = param
+            .scalar(&param.default)
+            .map_err(|e| plan_datafusion_err!("parameter {name}: {e}"))?;
+        params.insert(name.clone(), value);
+    }
+    let unused = params.keys().find(|name| !mentions(&rule.sql, name));
+    if let Some(name) = unused {
+        return plan_err!(
+            "parameter `{name}` is not used: write ${name} in the SELECT or remove it"
+        );
+    }
+    let statement = SESSION.sql_to_statement(&rule.sql, &Dialect::Generic)?;
+    let provider = Streams {
+        catalog,
+        relations: vec![Arc::new(Windows {
+            catalog: catalog.clone(),
+            params: params.clone(),
+        })],
+    };
+    let options = ParserOptions {
+        map_string_types_to_utf8view: false,
+        ..ParserOptions::default()
+    };
+    let plan = SqlToRel::new_with_options(&provider, options).statement_to_plan(statement)?;
+    refuse(&plan)?;
+    let values: Vec<(String, ScalarValue)> = params.into_iter().collect();
+    let plan = match values.is_empty() {
+        true => plan,
+        false => plan.with_param_values(ParamValues::from(values))?,
+    };
+    SESSION.optimize(&plan)
+}
+
+/// Compiles a predicate or expression in SQL over a schema.
+///
+/// # Errors
+/// What DataFusion says of the text; subqueries and functions that change from call to call are refused.
+pub(super) fn expression(
+    sql: &str,
+    schema: &DFSchema,
+) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
+    let expr = SESSION.create_logical_expr(sql, schema)?;
+    refuse_expr(&expr)?;
+    SESSION.create_physical_expr(expr, schema)
+}
+
+/// Compiles an expression of an optimised plan over a schema.
+///
+/// # Errors
+/// An expression DataFusion has no evaluation for.
+pub(super) fn physical(
+    expr: &Expr,
+    schema: &DFSchema,
+) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
+    SESSION.create_physical_expr(expr.clone(), schema)
+}
+
+/// Whether the text uses `$name`.
+fn mentions(sql: &str, name: &str) -> bool {
+    sql.split('$').skip(1).any(|rest| {
+        rest.strip_prefix(name)
+            .is_some_and(|tail| !tail.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
+    })
+}
+
+/// Refuses what a stream cannot answer, in the words of SQL.
+fn refuse(plan: &LogicalPlan) -> Result<(), DataFusionError> {
+    plan.apply(|node| {
+        let message = match node {
+            LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::TableScan(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Aggregate(_) => "",
+            LogicalPlan::Join(_) => "JOIN is not supported: put what the rule needs into columns of the table, or a fixed list into WHERE … IN (…)",
+            LogicalPlan::Sort(_) => "ORDER BY has no meaning on a stream: remove it, findings come in the order of their rows",
+            LogicalPlan::Limit(_) => "LIMIT has no meaning on a stream: use `suppress` in the header to have fewer alerts",
+            LogicalPlan::Union(_) => "UNION is not supported: write one rule for each part, or join the conditions with OR",
+            LogicalPlan::Window(_) => "OVER (…) is not supported: aggregate over TUMBLE or HOP in FROM and GROUP BY window_start, window_end",
+            LogicalPlan::Distinct(_) => "SELECT DISTINCT is not supported: use `suppress` with the columns that make a finding the same",
+            LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => "the SELECT reads no table: write FROM and a table",
+            LogicalPlan::Subquery(_) => "subqueries in expressions are not supported: write a fixed list, or a second rule",
+            _ => "only a plain SELECT … FROM … WHERE … GROUP BY … HAVING is supported",
+        };
+        if !message.is_empty() {
+            return plan_err!("{message}");
+        }
+        for expr in node.expressions() {
+            refuse_expr(&expr)?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
+}
+
+fn refuse_expr(expr: &Expr) -> Result<(), DataFusionError> {
+    expr.apply(|e| {
+        match e {
+            Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_) => {
+                return plan_err!("subqueries in expressions are not supported: write a fixed list, or a second rule");
+            }
+            Expr::WindowFunction(f) => {
+                return plan_err!("{}(…) OVER is not supported: aggregate over TUMBLE or HOP in FROM and GROUP BY window_start, window_end", f.fun);
+            }
+            Expr::ScalarFunction(f) if f.func.signature().volatility != Volatility::Immutable => {
+                return plan_err!("{}() changes from call to call: use event_time, so that a replay gives the same answer", f.func.name());
+            }
+            _ => {}
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
+}
+
+/// Resolves table names to streams, and everything else with the session's functions.
+struct Streams<'a> {
+    catalog: &'a Catalog,
+    relations: Vec<Arc<dyn RelationPlanner>>,
+}
+
+impl ContextProvider for Streams<'_> {
+    fn get_table_source(
+        &self,
+        name: TableReference,
+    ) -> Result<Arc<dyn TableSource>, DataFusionError> {
+        let table = name.table();
+        match self.catalog.get(table) {
+            Some(stream) => Ok(source(table, stream, None)),
+            None => plan_err!(
+                "there is no table `{table}`, there are: {}",
+                self.catalog.names()
+            ),
+        }
+    }
+
+    fn get_table_function_source(
+        &self,
+        name: &str,
+        _: Vec<Expr>,
+    ) -> Result<Arc<dyn TableSource>, DataFusionError> {
+        plan_err!("there is no table function `{name}`, there are TUMBLE and HOP")
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        SESSION.expr_planners()
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        &self.relations
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        SESSION.scalar_functions().get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        SESSION.higher_order_functions().get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        SESSION.aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        SESSION.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        SESSION.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        SESSION.scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        SESSION.higher_order_functions().keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        SESSION.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        SESSION.window_functions().keys().cloned().collect()
+    }
+}
+
+/// Plans `TUMBLE(table, time, size)` and `HOP(table, time, slide, size)`.
+#[derive(Debug)]
+struct Windows {
+    catalog: Catalog,
+    params: HashMap<String, ScalarValue>,
+}
+
+impl RelationPlanner for Windows {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<RelationPlanning, DataFusionError> {
+        let TableFactor::Table {
+            name,
+            alias,
+            args: Some(args),
+            ..
+        } = &relation
+        else {
+            return Ok(RelationPlanning::Original(Box::new(relation)));
+        };
+        let function = last_name(name).to_ascii_uppercase();
+        let form = match function.as_str() {
+            "TUMBLE" => "TUMBLE(table, event_time, INTERVAL 'size')",
+            "HOP" => "HOP(table, event_time, INTERVAL 'slide', INTERVAL 'size')",
+            "SESSION" | "CUMULATE" => {
+                return plan_err!("{function} windows are not supported: use TUMBLE or HOP");
+            }
+            _ => return Ok(RelationPlanning::Original(Box::new(relation))),
+        };
+        let mut plain = Vec::with_capacity(args.args.len());
+        for arg in &args.args {
+            match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => plain.push(expr),
+                _ => return plan_err!("write {form}, without names for the arguments"),
+            }
+        }
+        let (table, time, lengths) = match (function.as_str(), plain.as_slice()) {
+            ("TUMBLE", [table, time, size]) => (table, time, [*size, *size]),
+            ("HOP", [table, time, slide, size]) => (table, time, [*slide, *size]),
+            _ => return plan_err!("{function} takes other arguments: write {form}"),
+        };
+        let SqlExpr::Identifier(table) = table else {
+            return plan_err!(
+                "the first argument of {function} is the name of a table: write {form}"
+            );
+        };
+        let table = context.normalize_ident(table.clone());
+        let Some(stream) = self.catalog.get(&table) else {
+            return plan_err!(
+                "there is no table `{table}`, there are: {}",
+                self.catalog.names()
+            );
+        };
+        match time {
+            SqlExpr::Identifier(column)
+                if context.normalize_ident(column.clone()) == stream.time => {}
+            _ => {
+                return plan_err!(
+                    "windows over `{table}` run on its event time: write {} as the second argument of {function}",
+                    stream.time
+                );
+            }
+        }
+        let [slide_ms, size_ms] = [
+            self.length_ms(lengths[0], context)?,
+            self.length_ms(lengths[1], context)?,
+        ];
+        if size_ms < slide_ms || size_ms % slide_ms != 0 {
+            return plan_err!(
+                "the size of a HOP is a multiple of its slide, {size_ms} ms is none of {slide_ms} ms (the slide comes first)"
+            );
+        }
+        let scan = LogicalPlanBuilder::scan(
+            table.as_str(),
+            source(&table, stream, Some(WindowSpec { slide_ms, size_ms })),
+            None,
+        )?;
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(
+            scan.build()?,
+            alias.clone(),
+        ))))
+    }
+}
+
+impl Windows {
+    /// Milliseconds of a length in FROM: an INTERVAL, or a parameter of type duration.
+    fn length_ms(
+        &self,
+        length: &SqlExpr,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<i64, DataFusionError> {
+        let fault = || {
+            plan_datafusion_err!(
+                "`{length}` is not a length of whole milliseconds: write INTERVAL '5 minutes' (months have none), or a parameter of type duration"
+            )
+        };
+        let value = match length {
+            SqlExpr::Value(value) => match &value.value {
+                Value::Placeholder(name) => self.params.get(name.trim_start_matches('$')).cloned(),
+                _ => None,
+            },
+            _ => match context.sql_to_expr(length.clone(), &DFSchema::empty())? {
+                Expr::Literal(value, _) => Some(value),
+                _ => None,
+            },
+        };
+        let Some(ScalarValue::IntervalMonthDayNano(Some(span))) = value else {
+            return Err(fault());
+        };
+        let whole = span.months == 0 && span.nanoseconds % 1_000_000 == 0;
+        let ms = i64::from(span.days) * 86_400_000 + span.nanoseconds / 1_000_000;
+        if whole && 0 < ms {
+            Ok(ms)
+        } else {
+            Err(fault())
+        }
+    }
+}
+
+fn last_name(name: &ObjectName) -> String {
+    name.0.last().map(ToString::to_string).unwrap_or_default()
+}

@@ -1,0 +1,691 @@
+//! Runs the compiled rules of one table: batches in, findings out. One per lane and table.
+//!
+//! For each batch: the conditions that rules share are evaluated once each and only when some rule still has rows; the rows
+//! left go through the rule's own steps; then either each is a finding, or they are folded into windows one by one. A row
+//! on which an expression fails is left out and counted; the rule goes on, and so does the lane.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMillisecondArray, UInt32Array,
+    new_null_array,
+};
+use arrow::compute::{and, cast};
+use arrow::datatypes::{Field, Schema, SchemaRef, TimestampMillisecondType};
+use arrow::row::Rows;
+use datafusion::common::{DFSchema, DataFusionError, plan_datafusion_err};
+use datafusion::logical_expr::Expr;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::scalar::ScalarValue;
+
+use crate::lane::EventTime;
+
+use super::aggregate::{Input, Values};
+use super::compile::{Cell, Program, WindowProgram, compile, table_of};
+use super::finding::{Evidence, Finding, evidence_at};
+use super::plan::{Catalog, Stream, physical};
+use super::step::{Step, batch_of, column, mask, taken};
+use super::window::Row;
+use super::{Rule, RuleFault, RuleSet};
+
+/// The rules of one table, compiled.
+pub struct RuleRunner {
+    stream: Stream,
+    /// The stream's columns, all nullable: what a batch lacks is null.
+    schema: SchemaRef,
+    shared: Vec<Arc<dyn PhysicalExpr>>,
+    lanes: Vec<Lane>,
+    /// Greatest event time so far.
+    clock_ms: i64,
+}
+
+/// Counts of one rule since the runner was made; `groups` and `state_bytes` are of now.
+#[derive(Debug, Clone)]
+pub struct RuleCounters {
+    /// The rule.
+    pub rule: Arc<Rule>,
+    /// Rows of the table the rule was asked about.
+    pub rows: u64,
+    /// Findings made.
+    pub findings: u64,
+    /// Rows not counted because every window they are in had closed.
+    pub late: u64,
+    /// Rows left out because an expression failed on them, and results that could not be computed.
+    pub errors: u64,
+    /// Rows an exception took out.
+    pub excepted: u64,
+    /// Rows an exception would have taken out, had it not expired.
+    pub exceptions_expired: u64,
+    /// Groups kept.
+    pub groups: u64,
+    /// Groups dropped for want of room.
+    pub evicted: u64,
+    /// Distinct values not counted because their group was full: counts are lower bounds.
+    pub capped: u64,
+    /// Bytes of state, an estimate.
+    pub state_bytes: u64,
+}
+
+/// One rule at work.
+struct Lane {
+    program: Program,
+    /// Conditions of the runner the rule needs.
+    shared: Vec<usize>,
+    counters: RuleCounters,
+}
+
+/// One batch at work.
+struct Load<'a> {
+    /// As it was pushed: evidence is read from it.
+    batch: &'a RecordBatch,
+    /// In the columns of the stream.
+    full: RecordBatch,
+    times: TimestampMillisecondArray,
+    /// Greatest event time up to each row.
+    clocks: Vec<i64>,
+}
+
+/// Rows of a batch after the steps of a rule.
+struct Lowered {
+    rows: Vec<u32>,
+    batch: RecordBatch,
+    keys: Option<Rows>,
+    inputs: Vec<Input>,
+}
+
+impl RuleRunner {
+    /// Compiles the rules that read `table`.
+    ///
+    /// # Errors
+    /// The faults of all rules of the set that read the table, or whose table cannot be told.
+    pub fn compile(
+        rules: &RuleSet,
+        catalog: &Catalog,
+        table: &str,
+    ) -> Result<RuleRunner, Vec<RuleFault>> {
+        let Some(stream) = catalog.get(table) else {
+            return Err(vec![RuleFault {
+                file: table.into(),
+                line: 1,
+                message: format!("there is no table `{table}`"),
+            }]);
+        };
+        let (mut lanes, mut faults) = (Vec::new(), Vec::new());
+        let mut places: HashMap<Expr, usize> = HashMap::new();
+        for rule in &rules.rules {
+            match compile(rule, catalog, table) {
+                Err(more) => faults.extend(more),
+                Ok(None) => {}
+                Ok(Some(mut program)) => {
+                    let exprs = std::mem::take(&mut program.shared);
+                    let mut place = |expr| {
+                        let next = places.len();
+                        *places.entry(expr).or_insert(next)
+                    };
+                    let shared = exprs.into_iter().map(&mut place).collect();
+                    lanes.push(Lane {
+                        program,
+                        shared,
+                        counters: RuleCounters::new(rule.clone()),
+                    });
+                }
+            }
+        }
+        let mut exprs: Vec<(Expr, usize)> = places.into_iter().collect();
+        exprs.sort_by_key(|(_, place)| *place);
+        let fault = |e: DataFusionError| {
+            vec![RuleFault {
+                file: table.into(),
+                line: 1,
+                message: e.strip_backtrace(),
+            }]
+        };
+        let qualified =
+            DFSchema::try_from_qualified_schema(table, &stream.schema).map_err(fault)?;
+        let shared = exprs
+            .iter()
+            .map(|(e, _)| physical(e, &qualified))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(fault)?;
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let fields: Vec<Field> = stream
+            .schema
+            .fields()
+            .iter()
+            .map(|f| f.as_ref().clone().with_nullable(true))
+            .collect();
+        Ok(RuleRunner {
+            stream: stream.clone(),
+            schema: Arc::new(Schema::new(fields)),
+            shared,
+            lanes,
+            clock_ms: i64::MIN,
+        })
+    }
+
+    /// Compiles one rule for the table it reads.
+    ///
+    /// # Errors
+    /// Why it cannot run.
+    pub fn single(rule: &Rule, catalog: &Catalog) -> Result<(String, RuleRunner), Vec<RuleFault>> {
+        let table = table_of(rule, catalog).map_err(|fault| vec![fault])?;
+        let set = RuleSet {
+            rules: vec![Arc::new(rule.clone())],
+        };
+        RuleRunner::compile(&set, catalog, &table).map(|runner| (table, runner))
+    }
+
+    #[cfg(test)]
+    pub(super) fn limit_groups(&mut self, groups_max: usize) {
+        let windows = self
+            .lanes
+            .iter_mut()
+            .filter_map(|lane| lane.program.window.as_mut());
+        windows.for_each(|window| window.windows.limit_groups(groups_max));
+    }
+
+    /// Rules it runs.
+    pub fn n_rules(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Runs the rules over one batch of the table, in log order, where the rows are all there is.
+    ///
+    /// * `watermark_ms`: event time the source has reached, where it knows more than the rows say; it counts after the batch.
+    /// * `findings`: are appended by row, then by rule; those of windows that closed come last.
+    pub fn push(
+        &mut self,
+        batch: &RecordBatch,
+        watermark_ms: Option<i64>,
+        findings: &mut Vec<Finding>,
+    ) {
+        let time = EventTime { input_ms: i64::MIN, others_ms: i64::MAX };
+        self.push_at(batch, time, findings);
+        if let Some(watermark_ms) = watermark_ms {
+            self.clock_ms = self.clock_ms.max(watermark_ms);
+            let idle = batch.slice(0, 0);
+            self.push_at(&idle, time, findings);
+        }
+    }
+
+    /// Runs the rules over one batch of one of several inputs, in log order.
+    ///
+    /// Event time at a row is that of its input, rows before it included, held back by the slowest
+    /// of the other inputs: a partition that lags never makes its rows late by another's haste.
+    pub fn push_at(&mut self, batch: &RecordBatch, time: EventTime, findings: &mut Vec<Finding>) {
+        let load = match self.load(batch, time) {
+            Ok(load) => load,
+            Err(error) => {
+                tracing::warn!(%error, n_rows = batch.num_rows(), "batch has no event time, rules skip it");
+                self.lanes.iter_mut().for_each(|lane| lane.counters.errors += batch.num_rows() as u64);
+                return;
+            }
+        };
+        let reached_ms = time.input_ms.min(time.others_ms);
+        self.clock_ms = load.clocks.last().copied().unwrap_or(self.clock_ms).max(reached_ms);
+        let mut masks: Vec<Option<BooleanArray>> = vec![None; self.shared.len()];
+        let mut fresh: Vec<Finding> = Vec::new();
+        for lane in &mut self.lanes {
+            lane.counters.rows += batch.num_rows() as u64;
+            if let Some(rows) = lane.select(&self.shared, &mut masks, &load) {
+                lane.run(rows, &load, &mut fresh);
+            }
+            lane.advance(self.clock_ms, &|row| evidence_at(batch, row), &mut fresh);
+            lane.settle(batch);
+        }
+        // Stable: rules were run in order, and windows of one rule close in order.
+        fresh.sort_by_key(|finding| finding.row);
+        findings.append(&mut fresh);
+    }
+
+    /// Ends a bounded input: every window closes.
+    pub fn close(&mut self, findings: &mut Vec<Finding>) {
+        for lane in &mut self.lanes {
+            lane.advance(i64::MAX, &|_| Evidence::default(), findings);
+        }
+    }
+
+    /// Counts of each rule, in the order of their names.
+    pub fn counters(&self) -> Vec<RuleCounters> {
+        self.lanes.iter().map(Lane::counters).collect()
+    }
+
+    fn load<'a>(&self, batch: &'a RecordBatch, time: EventTime) -> Result<Load<'a>, DataFusionError> {
+        let n = batch.num_rows();
+        let full = match Arc::ptr_eq(&batch.schema(), &self.stream.schema) {
+            true => batch.clone(),
+            false => {
+                let columns = self.schema.fields().iter().map(|field| {
+                    match batch.column_by_name(field.name()) {
+                        Some(array) if array.data_type() == field.data_type() => array.clone(),
+                        Some(array) => cast(array, field.data_type())
+                            .unwrap_or_else(|_| new_null_array(field.data_type(), n)),
+                        None => new_null_array(field.data_type(), n),
+                    }
+                });
+                batch_of(&self.schema, columns.collect(), n)?
+            }
+        };
+        let event_time = full
+            .column_by_name(&self.stream.time)
+            .ok_or_else(|| plan_datafusion_err!("no column {}", self.stream.time))?;
+        let times = match event_time.as_primitive_opt::<TimestampMillisecondType>() {
+            Some(times) if times.null_count() == 0 => times.clone(),
+            _ => {
+                return Err(plan_datafusion_err!(
+                    "{} is not a time in every row",
+                    self.stream.time
+                ));
+            }
+        };
+        let (mut clock_ms, mut input_ms) = (self.clock_ms, time.input_ms);
+        let clocks = times.values().iter().map(|row_ms| {
+            input_ms = input_ms.max(*row_ms);
+            clock_ms = clock_ms.max(input_ms.min(time.others_ms));
+            clock_ms
+        });
+        Ok(Load {
+            batch,
+            clocks: clocks.collect(),
+            full,
+            times,
+        })
+    }
+}
+
+impl RuleCounters {
+    fn new(rule: Arc<Rule>) -> RuleCounters {
+        RuleCounters {
+            rule,
+            rows: 0,
+            findings: 0,
+            late: 0,
+            errors: 0,
+            excepted: 0,
+            exceptions_expired: 0,
+            groups: 0,
+            evicted: 0,
+            capped: 0,
+            state_bytes: 0,
+        }
+    }
+}
+
+impl Lane {
+    fn counters(&self) -> RuleCounters {
+        let mut counters = self.counters.clone();
+        if let Some(window) = &self.program.window {
+            let of = window.windows.counters;
+            (counters.late, counters.evicted, counters.capped) = (of.late, of.evicted, of.capped);
+            counters.groups = window.windows.n_groups() as u64;
+            counters.state_bytes = window.windows.bytes() as u64;
+        }
+        counters
+    }
+
+    /// The rows the shared conditions leave, if there are any.
+    fn select(
+        &mut self,
+        shared: &[Arc<dyn PhysicalExpr>],
+        masks: &mut [Option<BooleanArray>],
+        load: &Load<'_>,
+    ) -> Option<Vec<u32>> {
+        let n = load.full.num_rows();
+        let mut kept: Option<BooleanArray> = None;
+        for place in &self.shared {
+            if masks[*place].is_none() {
+                match mask(&shared[*place], &load.full) {
+                    Ok(array) => masks[*place] = Some(array),
+                    Err(error) => {
+                        self.fail(n, &error);
+                        return None;
+                    }
+                }
+            }
+            let one = masks[*place].as_ref()?;
+            let both = match &kept {
+                None => one.clone(),
+                Some(kept) => and(kept, one).ok()?,
+            };
+            if both.true_count() == 0 {
+                return None;
+            }
+            kept = Some(both);
+        }
+        match kept {
+            Some(kept) => Some(kept.values().set_indices().map(|row| row as u32).collect()),
+            None if n == 0 => None,
+            None => Some((0..n as u32).collect()),
+        }
+    }
+
+    fn run(&mut self, rows: Vec<u32>, load: &Load<'_>, findings: &mut Vec<Finding>) {
+        let mut parts = Vec::with_capacity(1);
+        self.lower(rows, load, &mut parts);
+        for part in parts {
+            let accepted = self.accepted(&part, load);
+            match self.program.window.is_some() {
+                true => self.fold(&part, &accepted, load, findings),
+                false => self.each(&part, &accepted, load, findings),
+            }
+        }
+    }
+
+    /// Runs the steps; where an expression fails, halves the rows until only those it fails on are left out.
+    fn lower(&mut self, rows: Vec<u32>, load: &Load<'_>, parts: &mut Vec<Lowered>) {
+        match self.program.lowered(&rows, load) {
+            Ok(part) if part.rows.is_empty() => {}
+            Ok(part) => parts.push(part),
+            Err(error) if rows.len() == 1 => self.fail(1, &error),
+            Err(_) => {
+                let (left, right) = rows.split_at(rows.len() / 2);
+                self.lower(left.to_vec(), load, parts);
+                self.lower(right.to_vec(), load, parts);
+            }
+        }
+    }
+
+    fn fail(&mut self, n_rows: usize, error: &DataFusionError) {
+        if self.counters.errors == 0 {
+            tracing::warn!(rule = %self.counters.rule.header.name, %error, "rule fails on a row, which is left out; more are only counted");
+        }
+        self.counters.errors += n_rows as u64;
+    }
+
+    /// For each row, whether no exception takes it out.
+    fn accepted(&mut self, part: &Lowered, load: &Load<'_>) -> Vec<bool> {
+        let mut accepted = vec![true; part.rows.len()];
+        if self.program.exceptions.is_empty() {
+            return accepted;
+        }
+        let rows = UInt32Array::from(part.rows.clone());
+        let thinned =
+            arrow::compute::take_record_batch(&load.full, &rows).map_err(DataFusionError::from);
+        for exception in &self.program.exceptions {
+            let holds = thinned
+                .as_ref()
+                .ok()
+                .and_then(|batch| mask(&exception.predicate, batch).ok());
+            let Some(holds) = holds else {
+                // An exception that cannot be asked takes nothing out.
+                self.counters.errors += part.rows.len() as u64;
+                continue;
+            };
+            for at in holds.values().set_indices() {
+                if load.times.value(part.rows[at] as usize) < exception.expires_ms {
+                    self.counters.excepted += u64::from(accepted[at]);
+                    accepted[at] = false;
+                } else {
+                    self.counters.exceptions_expired += 1;
+                }
+            }
+        }
+        accepted
+    }
+
+    /// Every row is a finding.
+    fn each(
+        &mut self,
+        part: &Lowered,
+        accepted: &[bool],
+        load: &Load<'_>,
+        findings: &mut Vec<Finding>,
+    ) {
+        for (at, row) in part
+            .rows
+            .iter()
+            .map(|r| *r as usize)
+            .enumerate()
+            .filter(|(at, _)| accepted[*at])
+        {
+            match values(&self.program.output, &part.batch, at) {
+                Ok(values) => {
+                    self.counters.findings += 1;
+                    let (rule, time_ms) = (self.counters.rule.clone(), load.times.value(row));
+                    findings.push(Finding {
+                        rule,
+                        row,
+                        time_ms,
+                        window: None,
+                        values,
+                        evidence: vec![evidence_at(load.batch, row)],
+                    });
+                }
+                Err(error) => self.fail(1, &error),
+            }
+        }
+    }
+
+    /// Rows are folded into windows, one by one.
+    fn fold(
+        &mut self,
+        part: &Lowered,
+        accepted: &[bool],
+        load: &Load<'_>,
+        findings: &mut Vec<Finding>,
+    ) {
+        let sample = |row: usize| evidence_at(load.batch, row);
+        for (at, row) in part
+            .rows
+            .iter()
+            .map(|r| *r as usize)
+            .enumerate()
+            .filter(|(at, _)| accepted[*at])
+        {
+            let clock_ms = load.clocks[row];
+            self.advance(clock_ms, &sample, findings);
+            let key = part.keys.as_ref().map(|keys| keys.row(at));
+            let key = key.as_ref().map_or(&[][..], |key| key.as_ref());
+            let time_ms = load.times.value(row);
+            let Some(window) = &mut self.program.window else {
+                return;
+            };
+            let Some(crossing) = window.windows.fold(
+                &Row {
+                    key,
+                    time_ms,
+                    clock_ms,
+                    inputs: &part.inputs,
+                    at,
+                    row,
+                },
+                &sample,
+            ) else {
+                continue;
+            };
+            let mut evidence = window.windows.take_samples(crossing.slot, crossing.window);
+            evidence.push(sample(row));
+            let bounds = window.windows.bounds_ms(crossing.window);
+            let results =
+                window
+                    .results(&[crossing.slot], crossing.window)
+                    .and_then(|(batch, kept)| {
+                        kept.first()
+                            .map(|_| values(&self.program.output, &batch, 0))
+                            .transpose()
+                    });
+            match results {
+                Ok(None) => {}
+                Ok(Some(values)) => {
+                    self.counters.findings += 1;
+                    let rule = self.counters.rule.clone();
+                    findings.push(Finding {
+                        rule,
+                        row,
+                        time_ms,
+                        window: Some(bounds),
+                        values,
+                        evidence,
+                    });
+                }
+                Err(error) => self.fail(1, &error),
+            }
+        }
+    }
+
+    /// Closes the windows that end at that clock.
+    fn advance(
+        &mut self,
+        clock_ms: i64,
+        sample: &impl Fn(usize) -> Evidence,
+        findings: &mut Vec<Finding>,
+    ) {
+        let Some(program) = &mut self.program.window else {
+            return;
+        };
+        let mut failed = None;
+        while let Some((window, slots)) = program.windows.close_next(clock_ms) {
+            let bounds = program.windows.bounds_ms(window);
+            match program.results(&slots, window) {
+                Ok((batch, kept)) => {
+                    for (at, slot) in kept.iter().enumerate() {
+                        let evidence =
+                            program
+                                .windows
+                                .samples(slots[*slot as usize], window, sample);
+                        let Ok(values) = values(&self.program.output, &batch, at) else {
+                            continue;
+                        };
+                        self.counters.findings += 1;
+                        let rule = self.counters.rule.clone();
+                        findings.push(Finding {
+                            rule,
+                            row: usize::MAX,
+                            time_ms: bounds.1,
+                            window: Some(bounds),
+                            values,
+                            evidence,
+                        });
+                    }
+                }
+                Err(error) => failed = Some(error),
+            }
+            program.windows.closed(window);
+        }
+        if let Some(error) = failed {
+            self.fail(1, &error);
+        }
+    }
+
+    fn settle(&mut self, batch: &RecordBatch) {
+        if let Some(program) = &mut self.program.window {
+            program.windows.settle(&|row| evidence_at(batch, row));
+        }
+    }
+}
+
+impl Program {
+    /// The rows left by the rule's own steps, with what its aggregates read.
+    fn lowered(&self, rows: &[u32], load: &Load<'_>) -> Result<Lowered, DataFusionError> {
+        let whole = rows.len() == load.full.num_rows();
+        let picked = UInt32Array::from(if whole { Vec::new() } else { rows.to_vec() });
+        let columns = self
+            .scan
+            .iter()
+            .zip(self.scan_schema.fields())
+            .map(|(place, field)| match place {
+                None => Ok(new_null_array(field.data_type(), rows.len())),
+                Some(place) if whole => Ok(load.full.column(*place).clone()),
+                Some(place) => taken(load.full.column(*place), &picked),
+            });
+        let batch = batch_of(
+            &self.scan_schema,
+            columns.collect::<Result<Vec<_>, _>>()?,
+            rows.len(),
+        )?;
+        let (batch, rows) = Step::apply(&self.steps, batch, rows.to_vec())?;
+        let (mut keys, mut inputs) = (None, Vec::new());
+        if let Some(window) = self.window.as_ref().filter(|_| !rows.is_empty()) {
+            if let Some(converter) = &window.converter {
+                let columns = window
+                    .keys
+                    .iter()
+                    .map(|key| column(key, &batch))
+                    .collect::<Result<Vec<_>, _>>()?;
+                keys = Some(converter.convert_columns(&columns)?);
+            }
+            inputs = window.inputs(&batch)?;
+        }
+        Ok(Lowered {
+            rows,
+            batch,
+            keys,
+            inputs,
+        })
+    }
+}
+
+impl WindowProgram {
+    fn inputs(&self, batch: &RecordBatch) -> Result<Vec<Input>, DataFusionError> {
+        let input = |aggregate: &super::aggregate::Aggregate| {
+            let values = match &aggregate.arg {
+                None => Values::Rows,
+                Some(arg) => Values::new(aggregate.kind, &column(arg, batch)?)?,
+            };
+            let filter = aggregate
+                .filter
+                .as_ref()
+                .map(|f| mask(f, batch))
+                .transpose()?;
+            Ok(Input { values, filter })
+        };
+        self.aggregates.iter().map(input).collect()
+    }
+
+    /// HAVING and SELECT over groups in a window: the results, and the place of each among the slots.
+    fn results(
+        &self,
+        slots: &[u32],
+        window: i64,
+    ) -> Result<(RecordBatch, Vec<u32>), DataFusionError> {
+        let mut outputs: Vec<Vec<ScalarValue>> =
+            vec![Vec::with_capacity(slots.len()); self.aggregates.len()];
+        for slot in slots {
+            for (column, value) in outputs.iter_mut().zip(self.windows.outputs(*slot, window)?) {
+                column.push(value);
+            }
+        }
+        let mut keys = Vec::new();
+        if let Some(converter) = &self.converter {
+            let parser = converter.parser();
+            keys = converter.convert_rows(
+                slots
+                    .iter()
+                    .map(|slot| parser.parse(self.windows.key(*slot))),
+            )?;
+        }
+        let (start_ms, end_ms) = self.windows.bounds_ms(window);
+        let at = |ms: i64| -> ArrayRef {
+            Arc::new(TimestampMillisecondArray::from_value(ms, slots.len()).with_timezone("UTC"))
+        };
+        let columns = self.columns.iter().map(|cell| match cell {
+            Cell::Key(key) => Ok(keys[*key].clone()),
+            Cell::Start => Ok(at(start_ms)),
+            Cell::End => Ok(at(end_ms)),
+            Cell::Aggregate(aggregate) => {
+                ScalarValue::iter_to_array(outputs[*aggregate].iter().cloned())
+            }
+        });
+        let batch = batch_of(
+            &self.schema,
+            columns.collect::<Result<Vec<_>, DataFusionError>>()?,
+            slots.len(),
+        )?;
+        Step::apply(&self.steps, batch, (0..slots.len() as u32).collect())
+    }
+}
+
+/// The output columns of one row.
+fn values(
+    names: &[String],
+    batch: &RecordBatch,
+    row: usize,
+) -> Result<Vec<(String, ScalarValue)>, DataFusionError> {
+    let value = |(name, array): (&String, &ArrayRef)| {
+        Ok((name.clone(), ScalarValue::try_from_array(array, row)?))
+    };
+    names.iter().zip(batch.columns()).map(value).collect()
+}
