@@ -1,0 +1,188 @@
+//! The command line: one file a subcommand.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand};
+use models::identity::Resolver;
+use models::secret::HashKey;
+
+use crate::rule::{RuleFault, RuleSet};
+
+pub mod check;
+pub mod demo;
+pub mod eval;
+pub mod replay;
+pub mod rules;
+pub mod run;
+pub mod verify;
+
+/// Finds authenticated callers who walk through other people's objects, and probing and
+/// misconfiguration of APIs, in the access logs gateways already write.
+#[derive(Debug, Parser)]
+#[command(name = "tollwatch", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Log level or filter: error, warn, info, debug, or `tollwatch=debug,rdkafka=info`
+    #[arg(long, global = true, env = "TOLLWATCH_LOG", default_value = "info")]
+    pub log: String,
+    /// Writes logs as JSON lines
+    #[arg(long, global = true, env = "TOLLWATCH_LOG_JSON")]
+    pub log_json: bool,
+}
+
+const EXAMPLES: &str = "Examples:
+  tollwatch demo
+  tollwatch replay access.log.gz --alerts alerts.ndjson
+  tollwatch run --brokers broker:9092 --source-topic gateway-logs
+  tollwatch rules test
+
+Exit codes: 0 done, 1 found faults or failed, 2 wrong usage.";
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Shows attacks found in captured traffic, on an embedded broker, in under a minute
+    Demo(demo::DemoArgs),
+    /// Runs the service: reads gateway logs from Kafka, writes alerts
+    Run(Box<run::RunArgs>),
+    /// Runs the same engine over files, without Kafka
+    Replay(replay::ReplayArgs),
+    /// Measures detection on a labelled file: recall, exposure, false alerts
+    Eval(eval::EvalArgs),
+    /// Checks configuration, rules, topics and permissions; tells every fault at once
+    Check(Box<run::RunArgs>),
+    /// Derives each stage's output again from its input log and compares
+    Verify(verify::VerifyArgs),
+    /// Lists, checks and tests rules
+    #[command(subcommand)]
+    Rules(rules::RulesCommand),
+}
+
+/// What went wrong, for `main` to print with its chain.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs a command; its exit code comes back.
+///
+/// # Errors
+/// Whatever stopped it.
+pub fn run(cli: Cli) -> Result<u8, Failure> {
+    match cli.command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Eval(args) => eval::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Rules(command) => rules::run(&command),
+    }
+}
+
+/// Options of every command that runs the models.
+#[derive(Clone, Debug, Args)]
+pub struct EngineArgs {
+    /// Folder of rules (.sql); the shipped ones when absent
+    #[arg(long, env = "TOLLWATCH_RULES")]
+    pub rules: Option<PathBuf>,
+    /// The one knob: false alerts promised per million events
+    #[arg(long, env = "TOLLWATCH_FALSE_ALERTS_PER_MILLION_EVENTS")]
+    pub false_alerts_per_million_events: Option<f64>,
+    /// Event time to learn before touches are judged, in hours
+    #[arg(long, env = "TOLLWATCH_WARM_UP_HOURS")]
+    pub warm_up_hours: Option<f64>,
+}
+
+impl EngineArgs {
+    /// The models' options with these flags laid over them.
+    pub fn models(&self, base: &crate::config::ModelConfig) -> crate::config::ModelConfig {
+        let mut models = base.clone();
+        if let Some(f) = self.false_alerts_per_million_events {
+            models.false_alerts_per_million_events = f;
+        }
+        if let Some(hours) = self.warm_up_hours {
+            models.warm_up_hours = hours;
+        }
+        models
+    }
+}
+
+/// An empty table in the manner of every report.
+pub fn plain_table() -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    table
+}
+
+/// Faults of rules as one error, a line each.
+#[derive(Debug, thiserror::Error)]
+#[error("{} in the rules:\n{}", count(.0.len(), "fault"), list(.0))]
+pub struct RuleFaults(pub Vec<RuleFault>);
+
+fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+fn list(faults: &[RuleFault]) -> String {
+    faults.iter().map(|fault| format!("  {fault}")).collect::<Vec<_>>().join("\n")
+}
+
+/// The rules of a folder, or the shipped ones.
+///
+/// # Errors
+/// Every fault of every file.
+pub fn load_rules(dir: Option<&Path>) -> Result<Arc<RuleSet>, RuleFaults> {
+    match dir {
+        Some(dir) => RuleSet::load(dir).map(Arc::new).map_err(RuleFaults),
+        None => Ok(Arc::new(RuleSet::shipped())),
+    }
+}
+
+/// The resolver of identities, with the key kept in a state folder.
+///
+/// Without a folder the key is a published constant: hashes then compare between runs, and hide
+/// nothing from somebody who can guess the value.
+///
+/// # Errors
+/// The key can't be read or written.
+pub fn resolver(state: Option<&Path>, pseudonymise: bool) -> Result<Arc<Resolver>, Failure> {
+    let key = match state {
+        Some(dir) => read_key(dir)?,
+        None => *b"tollwatch, a key for files only.",
+    };
+    Ok(Arc::new(Resolver::new(HashKey::new(key), pseudonymise)))
+}
+
+fn read_key(dir: &Path) -> Result<[u8; 32], Failure> {
+    use std::io::{Read, Write};
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = dir.join("identity.key");
+    let failed = |what: &str, error: std::io::Error| format!("cannot {what} {}: {error}", path.display());
+    std::fs::create_dir_all(dir).map_err(|e| failed("make the folder of", e))?;
+    if !path.exists() {
+        let mut key = [0; 32];
+        std::fs::File::open("/dev/urandom")
+            .and_then(|mut random| random.read_exact(&mut key))
+            .map_err(|e| failed("find randomness for", e))?;
+        // Written aside and linked, so that of two processes that start together one key wins.
+        let aside = dir.join(format!("identity.key.{}", std::process::id()));
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&aside)
+            .map_err(|e| failed("write", e))?;
+        file.write_all(&key).and_then(|()| file.sync_all()).map_err(|e| failed("write", e))?;
+        let linked = std::fs::hard_link(&aside, &path);
+        std::fs::remove_file(&aside).map_err(|e| failed("tidy up beside", e))?;
+        match linked {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(failed("write", e).into()),
+            _ => (),
+        }
+    }
+    let bytes = std::fs::read(&path).map_err(|e| failed("read", e))?;
+    bytes.try_into().map_err(|_| format!("{} is not 32 bytes long", path.display()).into())
+}

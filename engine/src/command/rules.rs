@@ -1,0 +1,129 @@
+//! `rules`: lists, checks and tests rules.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{Failure, RuleFaults, load_rules, plain_table};
+use crate::rule::{RuleSet, run_tests};
+use crate::stage::{catalog, compile};
+
+/// What to do with rules.
+#[derive(Debug, Subcommand)]
+pub enum RulesCommand {
+    /// Lists the rules
+    List(RulesArgs),
+    /// Checks every rule and tells all faults at once; exit code 1 when there are any
+    Check(RulesArgs),
+    /// Runs the tests in the rules' headers; exit code 1 when one fails
+    Test(RulesArgs),
+}
+
+/// Options of `rules`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tollwatch rules test
+  tollwatch rules check --rules my-rules --json")]
+pub struct RulesArgs {
+    /// Folder of rules (.sql); the shipped ones when absent
+    #[arg(long, env = "TOLLWATCH_RULES")]
+    pub rules: Option<PathBuf>,
+    /// Prints JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The rules can't be read.
+pub fn run(command: &RulesCommand) -> Result<u8, Failure> {
+    match command {
+        RulesCommand::List(args) => list(args),
+        RulesCommand::Check(args) => check(args),
+        RulesCommand::Test(args) => test(args),
+    }
+}
+
+fn table(header: &[&str]) -> comfy_table::Table {
+    let mut table = plain_table();
+    table.set_header(header.to_vec());
+    table
+}
+
+fn list(args: &RulesArgs) -> Result<u8, Failure> {
+    let rules = load_rules(args.rules.as_deref())?;
+    let mut shown = table(&["rule", "version", "status", "severity", "title"]);
+    let mut listed = Vec::new();
+    for rule in &rules.rules {
+        let header = &rule.header;
+        let (status, severity) = (header.status.as_str(), header.severity.as_str());
+        shown.add_row([&header.name, &header.version.to_string(), status, severity, &header.title]);
+        listed.push(json!({
+            "name": header.name, "id": header.id, "version": header.version, "status": status,
+            "severity": severity, "title": header.title, "tags": header.tags,
+            "hash": format!("{:016x}", rule.hash),
+        }));
+    }
+    if args.json { println!("{}", json!({ "rules": listed })) } else { println!("{shown}") }
+    Ok(0)
+}
+
+/// Every fault of the rules: of their files, and of what they ask of the streams.
+///
+/// # Errors
+/// The faults.
+pub fn faults(rules: &std::sync::Arc<RuleSet>) -> Result<(), RuleFaults> {
+    let all: Vec<_> =
+        ["events", "touches"].iter().filter_map(|table| compile(rules, table).err()).flatten().collect();
+    if all.is_empty() { Ok(()) } else { Err(RuleFaults(all)) }
+}
+
+fn check(args: &RulesArgs) -> Result<u8, Failure> {
+    let loaded = load_rules(args.rules.as_deref());
+    let checked = loaded.and_then(|rules| faults(&rules).map(|()| rules.rules.len()));
+    match (checked, args.json) {
+        (Ok(n), true) => println!("{}", json!({ "rules": n, "faults": [] })),
+        (Ok(n), false) => println!("{n} rules, no faults"),
+        (Err(RuleFaults(faults)), json) => {
+            if json {
+                let told: Vec<_> = faults.iter().map(ToString::to_string).collect();
+                println!("{}", json!({ "faults": told }));
+            } else {
+                faults.iter().for_each(|fault| eprintln!("{fault}"));
+            }
+            return Ok(1);
+        }
+    }
+    Ok(0)
+}
+
+fn test(args: &RulesArgs) -> Result<u8, Failure> {
+    let rules = load_rules(args.rules.as_deref())?;
+    let mut shown = table(&["rule", "test", "result"]);
+    let (mut outcomes, mut n_failed) = (Vec::new(), 0);
+    for rule in &rules.rules {
+        let tests = run_tests(rule, &catalog());
+        if tests.is_empty() {
+            n_failed += 1;
+            shown.add_row([rule.header.name.as_str(), "-", "has no tests"]);
+            outcomes.push(json!({ "rule": rule.header.name, "passed": false, "message": "has no tests" }));
+        }
+        for outcome in tests {
+            let failure = outcome.failure.as_deref();
+            n_failed += usize::from(failure.is_some());
+            shown.add_row([rule.header.name.as_str(), &outcome.test, failure.unwrap_or("passed")]);
+            outcomes.push(json!({
+                "rule": rule.header.name, "test": outcome.test, "passed": failure.is_none(),
+                "message": failure,
+            }));
+        }
+    }
+    if args.json {
+        println!("{}", json!({ "tests": outcomes, "failed": n_failed }));
+    } else {
+        println!("{shown}\n{} tests, {n_failed} failed", outcomes.len());
+    }
+    Ok(u8::from(n_failed > 0))
+}

@@ -1,0 +1,376 @@
+//! `verify`: derives each stage's output again from its input log and compares.
+//!
+//! Reads the sources, the logs, the dead letters and the results topic to their present ends.
+//! Sources: every call of every record must be one row of the events log, or a dead letter, once.
+//! Stages: a fresh lane over each partition of a log must write the rows the next log holds from
+//! it, and the alerts the results topic holds. Rows written again after a crash are counted and, as
+//! any reader does, dropped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use clap::Args;
+use connectors::format::{Decoder, Format, SourceRecord};
+use connectors::kafka::{Assignments, Cluster, Error};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers, Message, OwnedMessage};
+use rdkafka::{Offset, TopicPartitionList};
+use serde_json::{Value, json};
+
+use super::run::RunArgs;
+use super::{Failure, RuleFaults, load_rules, plain_table, resolver};
+use crate::config::Config;
+use crate::lane::{Lane, Outbox};
+use crate::log::{Log, LogRecord, RowAt, row_at};
+use crate::rule::RuleSet;
+use crate::schema;
+use crate::service::cluster;
+use crate::stage::Stage;
+use crate::stage::decode::{Decode, DecodeConfig};
+use crate::stage::judge::Judging;
+use crate::stage::own::Own;
+use crate::stage::profile::Profile;
+
+/// Options of `verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tollwatch verify --brokers broker:9092 --source-topic gateway-logs
+  tollwatch verify -c tollwatch.toml --json")]
+pub struct VerifyArgs {
+    /// The same options the service ran with.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Prints one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What one comparison found.
+#[derive(Debug, Default)]
+struct Compared {
+    n_expected: usize,
+    n_missing: usize,
+    n_doubled: usize,
+    n_different: usize,
+    /// Rows written again and dropped by readers.
+    n_rewritten: usize,
+}
+
+impl Compared {
+    fn sound(&self) -> bool {
+        self.n_missing + self.n_doubled + self.n_different == 0
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "expected": self.n_expected, "missing": self.n_missing, "doubled": self.n_doubled,
+            "different": self.n_different, "rewritten": self.n_rewritten,
+        })
+    }
+}
+
+/// Runs the command; 1 when something is missing, doubled or different.
+///
+/// # Errors
+/// The topics can't be read.
+pub fn run(args: &VerifyArgs) -> Result<u8, Failure> {
+    let config = args.run.config()?;
+    let rules = load_rules(config.rules.as_deref())?;
+    let verifier = Verifier { cluster: cluster(&config), config, rules };
+    let results = verifier.verify()?;
+    let sound = results.iter().all(|(_, compared)| compared.sound());
+    if args.json {
+        let stages: serde_json::Map<String, Value> =
+            results.iter().map(|(name, compared)| ((*name).to_owned(), compared.json())).collect();
+        println!("{}", json!({ "sound": sound, "stages": stages }));
+    } else {
+        let mut table = plain_table();
+        table.set_header(["stage", "expected", "missing", "doubled", "different", "written again"]);
+        for (name, c) in &results {
+            let counts = [c.n_expected, c.n_missing, c.n_doubled, c.n_different, c.n_rewritten];
+            table.add_row(std::iter::once((*name).to_owned()).chain(counts.map(|n| n.to_string())));
+        }
+        println!("{table}\n{}", if sound { "sound" } else { "not sound" });
+    }
+    Ok(u8::from(!sound))
+}
+
+struct Verifier {
+    cluster: Cluster,
+    config: Config,
+    rules: Arc<RuleSet>,
+}
+
+/// Rows of a log by partition, then input, as any reader sees them.
+type Rows = BTreeMap<(i32, String, i32), RecordBatch>;
+
+impl Verifier {
+    fn verify(&self) -> Result<Vec<(&'static str, Compared)>, Failure> {
+        let mut results = Vec::new();
+        let mut logs = BTreeMap::new();
+        for log in Log::ALL {
+            let messages = self.read(&self.config.log_topic(log))?;
+            let records = messages
+                .iter()
+                .map(|message| Ok((message.partition(), message.offset(), crate::service::read(log, message)?)))
+                .collect::<Result<Vec<_>, crate::log::LogError>>()?;
+            logs.insert(log.name(), records);
+        }
+        results.push(("decode", self.sources(&logs[Log::Events.name()])?));
+        let mut alerts = BTreeSet::new();
+        for (stage, input, output) in [
+            ("profile", Log::Events, Some(Log::Touches)),
+            ("own", Log::Touches, Some(Log::Judgements)),
+            ("judge", Log::Judgements, None),
+        ] {
+            let expected = self.derive(input, output, &logs[input.name()], &mut alerts)?;
+            if let Some(output) = output {
+                results.push((stage, compare(output, &expected, &logs[output.name()])?));
+            }
+        }
+        if self.config.alerts_to_topic() {
+            results.push(("alerts", self.alerts(&alerts)?));
+        }
+        Ok(results)
+    }
+
+    /// Every call of the sources, decoded afresh, against the events log and the dead letters.
+    fn sources(&self, events: &[(i32, i64, LogRecord)]) -> Result<Compared, Failure> {
+        let mut compared = Compared::default();
+        let mut held = BTreeMap::<(String, i32), BTreeMap<RowAt, usize>>::new();
+        for ((_, topic, partition), batch) in rows(Log::Events, events, &mut compared.n_rewritten)? {
+            let positions = held.entry((topic, partition)).or_default();
+            for i in 0..batch.num_rows() {
+                if let Some(at) = row_at(Log::Events, &batch, i) {
+                    *positions.entry(at).or_default() += 1;
+                }
+            }
+        }
+        let mut letters = BTreeMap::<(String, i32), BTreeSet<RowAt>>::new();
+        for letter in self.read(&self.config.dead_letter_topic())? {
+            let (topic, partition, at) = letter_position(&letter).ok_or("a dead letter has no position")?;
+            // A letter written again after a crash says the same of the same record.
+            if !letters.entry((topic, partition)).or_default().insert(at) {
+                compared.n_rewritten += 1;
+            }
+        }
+        for source in &self.config.sources {
+            let mut decoders = BTreeMap::<i32, Decoder>::new();
+            for message in self.read(&source.topic)? {
+                let format: Format = source.format.parse()?;
+                let decoder = decoders.entry(message.partition()).or_insert_with(|| Decoder::new(format));
+                let record = SourceRecord {
+                    payload: message.payload().unwrap_or_default(),
+                    offset: message.offset(),
+                    broker_time_ms: message.timestamp().to_millis(),
+                };
+                let decoded = decoder.decode(&[record]);
+                let key = (source.topic.clone(), message.partition());
+                for at in &decoded.positions {
+                    compared.n_expected += 1;
+                    let found = held.get_mut(&key).and_then(|rows| rows.remove(&(at.offset, at.row)));
+                    match found {
+                        None => compared.n_missing += 1,
+                        Some(1) => (),
+                        Some(_) => compared.n_doubled += 1,
+                    }
+                }
+                for reject in &decoded.rejects {
+                    compared.n_expected += 1;
+                    let at = (reject.position.offset, reject.position.row);
+                    let found = letters.get_mut(&key).is_some_and(|letters| letters.remove(&at));
+                    compared.n_missing += usize::from(!found);
+                }
+            }
+        }
+        compared.n_different += held.values().map(BTreeMap::len).sum::<usize>();
+        compared.n_different += letters.values().map(BTreeSet::len).sum::<usize>();
+        Ok(compared)
+    }
+
+    /// What fresh lanes write from a log.
+    fn derive(
+        &self,
+        input: Log,
+        output: Option<Log>,
+        records: &[(i32, i64, LogRecord)],
+        alerts: &mut BTreeSet<(String, String)>,
+    ) -> Result<Rows, Failure> {
+        let topic: Arc<str> = self.config.log_topic(input).into();
+        let partitions = match output {
+            Some(output) => self.cluster.partitions(&self.config.log_topic(output))?.unwrap_or(1),
+            None => 1,
+        };
+        let mut lanes = BTreeMap::<i32, Lane>::new();
+        let mut written = Vec::new();
+        for (partition, offset, record) in records {
+            if !lanes.contains_key(partition) {
+                let stage: Box<dyn Stage> = match input {
+                    Log::Events => Box::new(
+                        Profile::new(&self.config.models, &self.rules, partitions).map_err(RuleFaults)?,
+                    ),
+                    Log::Touches => Box::new(Own::new(&self.config.models, partitions)),
+                    Log::Judgements => {
+                        Box::new(Judging::new(&self.config.models, &self.rules).map_err(RuleFaults)?)
+                    }
+                };
+                lanes.insert(*partition, Lane::new(stage, topic.clone(), *partition));
+            }
+            let Some(lane) = lanes.get_mut(partition) else { continue };
+            let mut out = Outbox::default();
+            lane.feed(*offset, record, &mut out)?;
+            lane.flush(&mut out);
+            alerts.extend(out.alerts.into_iter().map(|alert| (alert.key, alert.json)));
+            let records = out.records.into_iter();
+            written.extend(records.map(|(at, record)| (at as i32, 0, record)));
+        }
+        match output {
+            Some(output) => rows(output, &written, &mut 0),
+            None => Ok(Rows::new()),
+        }
+    }
+
+    fn alerts(&self, expected: &BTreeSet<(String, String)>) -> Result<Compared, Failure> {
+        let mut compared = Compared { n_expected: expected.len(), ..Compared::default() };
+        let mut held = BTreeMap::<(String, String), usize>::new();
+        for message in self.read(&self.config.topics.alerts)? {
+            let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+            *held.entry((text(message.key()), text(message.payload()))).or_default() += 1;
+        }
+        for alert in expected {
+            match held.remove(alert) {
+                None => compared.n_missing += 1,
+                // At least once: a crash between alert and commit tells it again, with the same id.
+                Some(n) => compared.n_rewritten += n - 1,
+            }
+        }
+        compared.n_different = held.len();
+        Ok(compared)
+    }
+
+    /// Every message of a topic up to its present end, partitions apart, in order.
+    fn read(&self, topic: &str) -> Result<Vec<OwnedMessage>, Failure> {
+        let ends = self.cluster.watermarks(topic)?;
+        let consumer: BaseConsumer<Assignments> = self.cluster.consumer("tollwatch-verify")?;
+        let mut assigned = TopicPartitionList::new();
+        let mut open = BTreeSet::new();
+        for (partition, (first, end)) in (0..).zip(&ends) {
+            if first < end {
+                assigned.add_partition_offset(topic, partition, Offset::Offset(*first))?;
+                open.insert(partition);
+            }
+        }
+        let mut messages = Vec::new();
+        if open.is_empty() {
+            return Ok(messages);
+        }
+        consumer.assign(&assigned).map_err(Error::Consume)?;
+        let mut heard = Instant::now();
+        while !open.is_empty() {
+            match consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => {
+                    heard = Instant::now();
+                    let (partition, offset) = (message.partition(), message.offset());
+                    if offset < ends[partition as usize].1 {
+                        messages.push(message.detach());
+                    }
+                    if offset + 1 >= ends[partition as usize].1 {
+                        open.remove(&partition);
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    open.remove(&partition);
+                }
+                Some(Err(error)) => return Err(Error::Consume(error).into()),
+                None if heard.elapsed() > Duration::from_secs(60) => {
+                    return Err(format!("{topic} went silent before its end").into());
+                }
+                None => (),
+            }
+        }
+        messages.sort_by_key(|message| (message.partition(), message.offset()));
+        Ok(messages)
+    }
+}
+
+fn letter_position(letter: &OwnedMessage) -> Option<(String, i32, RowAt)> {
+    let headers = letter.headers()?;
+    let text = |name: &str| {
+        let value = (0..headers.count()).map(|i| headers.get(i)).find(|h| h.key == name)?.value?;
+        std::str::from_utf8(value).ok().map(str::to_owned)
+    };
+    let topic = text("__connect.errors.topic")?;
+    let partition = text("__connect.errors.partition")?.parse().ok()?;
+    let offset = text("__connect.errors.offset")?.parse().ok()?;
+    let row = text("tollwatch.row").and_then(|row| row.parse().ok()).unwrap_or(0);
+    Some((topic, partition, (offset, row)))
+}
+
+/// The rows of a log by partition and input, those at or below the highest position seen dropped.
+fn rows(log: Log, records: &[(i32, i64, LogRecord)], n_dropped: &mut usize) -> Result<Rows, Failure> {
+    let mut parts = BTreeMap::<(i32, String, i32), (RowAt, Vec<RecordBatch>)>::new();
+    for (partition, _, record) in records {
+        if record.batch.num_rows() == 0 {
+            continue;
+        }
+        let header = &record.header;
+        let key = (*partition, header.input_topic.to_string(), header.input_partition);
+        let (highest, batches) = parts.entry(key).or_insert(((i64::MIN, 0), Vec::new()));
+        let n = record.batch.num_rows();
+        let fresh = (0..n).find(|i| row_at(log, &record.batch, *i).is_some_and(|at| at > *highest));
+        let from = fresh.unwrap_or(n);
+        *n_dropped += from;
+        if from < n {
+            batches.push(record.batch.slice(from, n - from));
+            *highest = row_at(log, &record.batch, n - 1).unwrap_or(*highest);
+        }
+    }
+    let schema = schema::of_log(log);
+    let whole = |(key, (_, batches)): (_, (RowAt, Vec<RecordBatch>))| {
+        Ok((key, concat_batches(&schema, &batches)?))
+    };
+    parts.into_iter().map(whole).collect()
+}
+
+fn compare(log: Log, expected: &Rows, records: &[(i32, i64, LogRecord)]) -> Result<Compared, Failure> {
+    let mut compared = Compared::default();
+    let held = rows(log, records, &mut compared.n_rewritten)?;
+    let keys: BTreeSet<_> = expected.keys().chain(held.keys()).collect();
+    let empty = RecordBatch::new_empty(schema::of_log(log));
+    for key in keys {
+        let (expected, held) = (expected.get(key).unwrap_or(&empty), held.get(key).unwrap_or(&empty));
+        compared.n_expected += expected.num_rows();
+        if expected == held {
+            continue;
+        }
+        let places = |batch: &RecordBatch| -> BTreeMap<RowAt, usize> {
+            (0..batch.num_rows()).filter_map(|i| Some((row_at(log, batch, i)?, i))).collect()
+        };
+        let (wanted, found) = (places(expected), places(held));
+        compared.n_doubled += held.num_rows() - found.len();
+        for (at, i) in &wanted {
+            match found.get(at) {
+                None => compared.n_missing += 1,
+                Some(j) if expected.slice(*i, 1) != held.slice(*j, 1) => compared.n_different += 1,
+                Some(_) => (),
+            }
+        }
+        compared.n_different += found.keys().filter(|at| !wanted.contains_key(at)).count();
+    }
+    Ok(compared)
+}
+
+/// What `decode` needs, as the service would make it.
+///
+/// # Errors
+/// The key of the hashes can't be read.
+pub fn decode_of(config: &Config, format: Format, topic: &str, partition: i32) -> Result<Decode, Failure> {
+    let resolver = resolver(Some(&config.state), config.privacy.pseudonymise)?;
+    let config = DecodeConfig { format, resolver, partitions: config.topics.partitions.max(1) as usize };
+    Ok(Decode::new(topic.into(), partition, config))
+}

@@ -1,0 +1,264 @@
+//! The options of the service: declared once, with unit and bound; unknown keys are refused.
+//!
+//! A file, `TOLLWATCH_*` environment variables and flags fill the same structures, in that order.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// What the models are given: the one knob and the bounds of their state, per lane.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelConfig {
+    /// The one knob: false alerts promised per million events, in (0, 1000].
+    pub false_alerts_per_million_events: f64,
+    /// Event time a lane learns before it judges touches, in hours, at most 336.
+    pub warm_up_hours: f64,
+    /// Identities kept, at least 1000.
+    pub identities_max: usize,
+    /// Pairs (identity, collection) kept, at least 1000.
+    pub streams_max: usize,
+    /// Pairs (identity, object) kept, at least 1000; 18 bytes each.
+    pub pairs_max: usize,
+    /// Objects kept, at least 1000; 66 bytes each.
+    pub objects_max: usize,
+    /// Endpoints kept, at least 100; 4 KB each.
+    pub endpoints_max: usize,
+    /// Open cases kept for deduplication, at least 100.
+    pub cases_max: usize,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            false_alerts_per_million_events: 1.0,
+            warm_up_hours: 12.0,
+            identities_max: 1_000_000,
+            streams_max: 4_000_000,
+            pairs_max: 50_000_000,
+            objects_max: 20_000_000,
+            endpoints_max: 20_000,
+            cases_max: 100_000,
+        }
+    }
+}
+
+impl ModelConfig {
+    /// The warm-up in milliseconds.
+    pub fn warm_up_ms(&self) -> i64 {
+        (self.warm_up_hours * 3_600_000.0) as i64
+    }
+
+    fn faults(&self) -> Vec<String> {
+        let f = self.false_alerts_per_million_events;
+        let mut faults = Vec::new();
+        if !(f > 0.0 && f <= 1000.0) {
+            faults.push(format!("models.false_alerts_per_million_events is {f}; it must be above 0 and at most 1000"));
+        }
+        if !(0.0..=336.0).contains(&self.warm_up_hours) {
+            faults.push(format!("models.warm_up_hours is {}; it must be between 0 and 336", self.warm_up_hours));
+        }
+        let bounds = [
+            ("identities_max", self.identities_max, 1000),
+            ("streams_max", self.streams_max, 1000),
+            ("pairs_max", self.pairs_max, 1000),
+            ("objects_max", self.objects_max, 1000),
+            ("endpoints_max", self.endpoints_max, 100),
+            ("cases_max", self.cases_max, 100),
+        ];
+        for (name, value, least) in bounds {
+            if value < least {
+                faults.push(format!("models.{name} is {value}; it must be at least {least}"));
+            }
+        }
+        faults
+    }
+}
+
+/// One topic to read.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct SourceConfig {
+    /// The topic.
+    pub topic: String,
+    /// Its format: `auto`, or the name of a decoder.
+    #[serde(default = "auto")]
+    pub format: String,
+}
+
+fn auto() -> String {
+    "auto".to_owned()
+}
+
+/// Topics the service writes, and how they are made when they are missing.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TopicConfig {
+    /// Prefix of the logs' and the dead-letter topic's names, so that deployments share a cluster.
+    pub prefix: String,
+    /// Results topic; `-` for standard output, a path with a slash for a file.
+    pub alerts: String,
+    /// Makes missing topics; otherwise a missing one is an error.
+    pub create: bool,
+    /// Partitions of each log, 1 to 256.
+    pub partitions: i32,
+    /// Replicas of each partition, at least 1.
+    pub replication: i32,
+    /// `min.insync.replicas` of each topic, at most `replication`.
+    pub min_insync_replicas: i32,
+    /// Retention of the logs, in hours, at least 1.
+    pub retention_hours: u64,
+}
+
+impl Default for TopicConfig {
+    fn default() -> Self {
+        Self {
+            prefix: "tollwatch.".to_owned(),
+            alerts: "tollwatch.alerts".to_owned(),
+            create: true,
+            partitions: 4,
+            replication: 1,
+            min_insync_replicas: 1,
+            retention_hours: 168,
+        }
+    }
+}
+
+/// What is done with names.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PrivacyConfig {
+    /// Shows identities as keyed hashes instead of names.
+    pub pseudonymise: bool,
+}
+
+/// The whole configuration of `run`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Bootstrap brokers, `host:port`, comma-separated.
+    pub brokers: String,
+    /// Topics to read.
+    pub sources: Vec<SourceConfig>,
+    /// Consumer group; each stage reads as `<group>.<stage>`.
+    pub group: String,
+    /// Where the key of the keyed hashes is kept, and later snapshots.
+    pub state: PathBuf,
+    /// Folder of rules; the shipped ones when absent.
+    pub rules: Option<PathBuf>,
+    /// Address of `/metrics`, `/livez` and `/readyz`; none when empty.
+    pub listen: String,
+    /// Threads per stage, 1 to 64.
+    pub threads: usize,
+    /// How long an input may be silent before its event time holds nobody back, in ms, at least 100.
+    pub idle_ms: u64,
+    /// The topics written.
+    pub topics: TopicConfig,
+    /// The models.
+    pub models: ModelConfig,
+    /// What is done with names.
+    pub privacy: PrivacyConfig,
+    /// Properties passed to librdkafka as they are, `security.protocol` and its like.
+    pub kafka: BTreeMap<String, String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            brokers: String::new(),
+            sources: Vec::new(),
+            group: "tollwatch".to_owned(),
+            state: PathBuf::from("tollwatch-state"),
+            rules: None,
+            listen: "127.0.0.1:9477".to_owned(),
+            threads: 1,
+            idle_ms: 2000,
+            topics: TopicConfig::default(),
+            models: ModelConfig::default(),
+            privacy: PrivacyConfig::default(),
+            kafka: BTreeMap::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// The text is no TOML, or has a key that does not exist, with its line.
+    pub fn parse(text: &str) -> Result<Config, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    /// Every fault of the configuration, in words that say what to change; none when it is sound.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = self.models.faults();
+        if self.brokers.is_empty() {
+            faults.push("brokers is empty; give --brokers HOST:PORT".to_owned());
+        }
+        if self.sources.is_empty() {
+            faults.push("there is no source; give --source-topic TOPIC".to_owned());
+        }
+        for source in &self.sources {
+            if let Err(error) = source.format.parse::<connectors::format::Format>() {
+                faults.push(format!("source {}: {error}", source.topic));
+            }
+            if self.written_topics().contains(&source.topic) {
+                faults.push(format!("source {} is a topic this service writes", source.topic));
+            }
+        }
+        let topics = &self.topics;
+        if !(1..=256).contains(&topics.partitions) {
+            faults.push(format!("topics.partitions is {}; it must be between 1 and 256", topics.partitions));
+        }
+        if topics.replication < 1 || topics.min_insync_replicas > topics.replication {
+            faults.push(format!(
+                "topics.replication is {} and topics.min_insync_replicas {}; replication must be at least 1 and not below min_insync_replicas",
+                topics.replication, topics.min_insync_replicas
+            ));
+        }
+        if !(1..=64).contains(&self.threads) {
+            faults.push(format!("threads is {}; it must be between 1 and 64", self.threads));
+        }
+        faults
+    }
+
+    /// Name of a log's topic.
+    pub fn log_topic(&self, log: crate::log::Log) -> String {
+        format!("{}{}", self.topics.prefix, log.name())
+    }
+
+    /// Name of the dead-letter topic.
+    pub fn dead_letter_topic(&self) -> String {
+        format!("{}dead-letters", self.topics.prefix)
+    }
+
+    /// True when alerts go to a topic.
+    pub fn alerts_to_topic(&self) -> bool {
+        self.topics.alerts != "-" && !self.topics.alerts.contains('/')
+    }
+
+    fn written_topics(&self) -> Vec<String> {
+        let logs = crate::log::Log::ALL.map(|log| self.log_topic(log));
+        logs.into_iter().chain([self.dead_letter_topic(), self.topics.alerts.clone()]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_told_at_once() {
+        let text = "threads = 0\n[models]\nfalse_alerts_per_million_events = 0.0\npairs_max = 1\n";
+        let faults = Config::parse(text).expect("parses").faults();
+        assert_eq!(faults.len(), 5, "{faults:#?}");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        let error = Config::parse("brokers = 'a:1'\nbrokerz = 'b'\n").expect_err("unknown key");
+        assert!(error.to_string().contains("line 2"), "{error}");
+    }
+}

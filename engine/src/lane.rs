@@ -1,0 +1,180 @@
+//! A lane: a deterministic chain of operators over one partition of a keyed log.
+//!
+//! Comes in: the partition's records in order. Goes out: rows for the next log, and alerts. A lane
+//! knows how far it has read from each of its inputs (a row at or below that was seen before and is
+//! dropped), how far event time is in each, and nothing of Kafka, files or clocks. What it writes is
+//! a function of the records it was fed, so it can be restarted from the log's beginning, or later
+//! from a snapshot, and goes on as if nothing had happened.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use crate::alert::Alert;
+use crate::log::{self, Header, Log, LogRecord, RowAt};
+use crate::stage::{Stage, StageError};
+
+/// Rows a lane gathers for one partition of the next log before it writes a record.
+pub const ROWS_PER_RECORD: usize = 1024;
+
+/// How far event time is, seen from one row of a batch: the batch's own input goes on with its rows,
+/// and the slowest of the other inputs holds it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventTime {
+    /// Highest event time of the batch's input before the batch, ms.
+    pub input_ms: i64,
+    /// Lowest watermark among the lane's other inputs that are not idle, ms.
+    pub others_ms: i64,
+}
+
+#[derive(Debug)]
+struct Input {
+    highest: RowAt,
+    watermark_ms: i64,
+    idle: bool,
+}
+
+/// What a lane wrote.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// Records for partitions of the next log.
+    pub records: Vec<(usize, LogRecord)>,
+    /// Alerts for the results topic.
+    pub alerts: Vec<Alert>,
+}
+
+/// One lane of a stage.
+pub struct Lane {
+    stage: Box<dyn Stage>,
+    topic: Arc<str>,
+    partition: i32,
+    inputs: BTreeMap<(Arc<str>, i32), Input>,
+    read_at_ms: i64,
+    n_dropped: u64,
+    muted: bool,
+}
+
+impl Lane {
+    /// A lane of `stage` over one partition of the topic (or in-memory log) of its input.
+    pub fn new(stage: Box<dyn Stage>, topic: Arc<str>, partition: i32) -> Self {
+        let inputs = BTreeMap::new();
+        Self { stage, topic, partition, inputs, read_at_ms: 0, n_dropped: 0, muted: false }
+    }
+
+    /// While muted, a lane learns and writes nothing: it reads again what it had written before.
+    pub fn mute(&mut self, muted: bool) {
+        if self.muted && !muted {
+            // What was gathered while muted was written before.
+            drop(self.stage.flush());
+            self.read_at_ms = 0;
+        }
+        self.muted = muted;
+    }
+
+    /// Feeds the record at `offset` of the lane's partition.
+    ///
+    /// # Errors
+    /// The record's columns are not the log's; nothing of it was processed.
+    pub fn feed(&mut self, offset: i64, record: &LogRecord, out: &mut Outbox) -> Result<(), StageError> {
+        let header = &record.header;
+        let key = (header.input_topic.clone(), header.input_partition);
+        let fresh = Input { highest: (i64::MIN, 0), watermark_ms: i64::MIN, idle: false };
+        let input = self.inputs.entry(key.clone()).or_insert(fresh);
+        let batch = unseen(self.stage.input(), &record.batch, input.highest);
+        self.n_dropped += (record.batch.num_rows() - batch.num_rows()) as u64;
+        let input_ms = input.watermark_ms;
+        input.idle = header.idle;
+        input.watermark_ms = input_ms.max(header.watermark_ms);
+        let others_ms = self.watermark_without(&key);
+        if batch.num_rows() > 0 {
+            let last = log::row_at(self.stage.input(), &batch, batch.num_rows() - 1);
+            if let (Some(last), Some(input)) = (last, self.inputs.get_mut(&key)) {
+                input.highest = last;
+            }
+            if self.read_at_ms == 0 || header.read_at_ms < self.read_at_ms {
+                self.read_at_ms = header.read_at_ms;
+            }
+        }
+        let mut alerts = Vec::new();
+        let time = EventTime { input_ms, others_ms };
+        self.stage.process(&batch, offset, time, &mut alerts)?;
+        if !self.muted {
+            alerts.iter_mut().for_each(|alert| alert.read_at_ms = header.read_at_ms);
+            out.alerts.append(&mut alerts);
+        }
+        if self.stage.n_pending() >= ROWS_PER_RECORD {
+            self.flush(out);
+        }
+        Ok(())
+    }
+
+    /// Writes what was gathered as records of the next log.
+    pub fn flush(&mut self, out: &mut Outbox) {
+        if self.stage.n_pending() == 0 {
+            return;
+        }
+        let header = self.header();
+        let batches = self.stage.flush();
+        if !self.muted {
+            let record = |batch| LogRecord { header: header.clone(), batch };
+            out.records.extend(batches.into_iter().map(|(at, batch)| (at, record(batch))));
+        }
+        self.read_at_ms = 0;
+    }
+
+    /// The header of a record, or a heartbeat, this lane writes now.
+    pub fn header(&self) -> Header {
+        let watermark_ms = self.watermark_ms();
+        Header {
+            input_topic: self.topic.clone(),
+            input_partition: self.partition,
+            watermark_ms,
+            idle: !self.inputs.is_empty() && self.inputs.values().all(|input| input.idle),
+            read_at_ms: self.read_at_ms,
+        }
+    }
+
+    /// Ends a bounded input: every window closes.
+    pub fn close(&mut self, out: &mut Outbox) {
+        self.stage.close(&mut out.alerts);
+        self.flush(out);
+    }
+
+    /// The stage, for its counters.
+    pub fn stage(&self) -> &dyn Stage {
+        self.stage.as_ref()
+    }
+
+    /// Rows dropped because they had been seen.
+    pub fn n_dropped(&self) -> u64 {
+        self.n_dropped
+    }
+
+    /// Lowest watermark among the inputs that are not idle (all of them when all are), ms.
+    pub fn watermark_ms(&self) -> i64 {
+        let active = self.inputs.values().filter(|input| !input.idle).map(|input| input.watermark_ms);
+        let all = || self.inputs.values().map(|input| input.watermark_ms).max();
+        active.min().or_else(all).unwrap_or(i64::MIN)
+    }
+
+    fn watermark_without(&self, key: &(Arc<str>, i32)) -> i64 {
+        let others = self.inputs.iter().filter(|(other, input)| *other != key && !input.idle);
+        others.map(|(_, input)| input.watermark_ms).min().unwrap_or(i64::MAX)
+    }
+}
+
+/// The rows above `highest`. Rows of one record are in order, so those seen before come first.
+fn unseen(log: Log, batch: &RecordBatch, highest: RowAt) -> RecordBatch {
+    let n = batch.num_rows();
+    let seen = |i: usize| log::row_at(log, batch, i).is_some_and(|at| at <= highest);
+    if n == 0 || !seen(0) {
+        return batch.clone();
+    }
+    let (mut low, mut high) = (0, n);
+    while low < high {
+        let middle = (low + high) / 2;
+        if seen(middle) { low = middle + 1 } else { high = middle }
+    }
+    batch.slice(low, n - low)
+}

@@ -1,0 +1,21 @@
+//! tollwatch's engine: joins the connectors and the models.
+//!
+//! The way of the data is the order of the modules: [`pipeline`] says it on one screen, [`lane`] runs
+//! one partition of it, [`log`] is what lies between two stages, [`stage`] holds the stages,
+//! [`rule`] the SQL, [`alert`] what comes out. [`service`] runs it over Kafka, [`command`] is one file
+//! a subcommand.
+//!
+//! **Invariant**: only this crate knows DataFusion, and only here do connectors and models meet.
+
+pub mod alert;
+pub mod command;
+pub mod config;
+pub mod evaluation;
+pub mod lane;
+pub mod log;
+pub mod pipeline;
+pub mod rule;
+pub mod schema;
+pub mod service;
+pub mod stage;
+pub mod telemetry;

@@ -1,0 +1,296 @@
+//! A keyed log's record: one Arrow batch and where it came from.
+//!
+//! The value is one encapsulated Arrow IPC record-batch message, buffers uncompressed (the producer
+//! compresses the whole record); the schema is known by its version. Because the batch is the
+//! record, batch boundaries are in the log. Positions are per row, so a stage that writes rows again
+//! after a crash, in other batches, writes nothing twice: the next stage drops every row at or below
+//! the highest position it has seen from that input partition.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::buffer::Buffer;
+use arrow::datatypes::{Int32Type, Int64Type};
+use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::schema;
+
+/// Virtual shards of every key: a partition is a run of them, so partitions can grow.
+pub const SHARDS: u64 = 256;
+
+/// The logs between the stages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Log {
+    /// Every call, keyed by identity.
+    Events,
+    /// First touches, keyed by object.
+    Touches,
+    /// Touches with their owners and visits, keyed by identity.
+    Judgements,
+}
+
+impl Log {
+    /// The logs in the order of the data.
+    pub const ALL: [Log; 3] = [Log::Events, Log::Touches, Log::Judgements];
+
+    /// Name of the log, without the deployment's prefix.
+    pub fn name(self) -> &'static str {
+        match self {
+            Log::Events => "events",
+            Log::Touches => "touches",
+            Log::Judgements => "judgements",
+        }
+    }
+
+    /// The columns that hold a row's position in the log (or source) it was made from.
+    pub fn position_columns(self) -> (&'static str, &'static str) {
+        match self {
+            Log::Events => ("source_offset", "source_row"),
+            Log::Touches | Log::Judgements => ("in_offset", "in_row"),
+        }
+    }
+}
+
+/// Position of a row in the log or source it was made from: offset, then row.
+pub type RowAt = (i64, i32);
+
+/// Where a record came from and how far event time is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Topic, or file, of the input.
+    pub input_topic: Arc<str>,
+    /// Partition of the input.
+    pub input_partition: i32,
+    /// Highest event time of that input so far, ms; `i64::MIN` before the first.
+    pub watermark_ms: i64,
+    /// True when that input has nothing more for now: its watermark holds nobody back.
+    pub idle: bool,
+    /// Wall time at which the oldest row's source record was read, ms; 0 when unknown. Measures
+    /// latency only.
+    pub read_at_ms: i64,
+}
+
+/// A record of a keyed log.
+#[derive(Clone, Debug)]
+pub struct LogRecord {
+    /// Where it came from.
+    pub header: Header,
+    /// Its rows; none in a heartbeat.
+    pub batch: RecordBatch,
+}
+
+/// A record that can't be read: the log is damaged, or from another version.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// The value is no record-batch message.
+    #[error("record of log {log} is no Arrow record batch: {reason}")]
+    NotABatch {
+        /// The log.
+        log: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A header is missing or malformed.
+    #[error("record of log {log} has no valid header {header}; was the topic written by somebody else?")]
+    Header {
+        /// The log.
+        log: &'static str,
+        /// The header.
+        header: &'static str,
+    },
+    /// The rows are of another version.
+    #[error("record of log {log} has schema version {found}, this program reads {expected}")]
+    Version {
+        /// The log.
+        log: &'static str,
+        /// Version found.
+        found: String,
+        /// Version read.
+        expected: u32,
+    },
+    /// Arrow refused.
+    #[error("cannot encode a record")]
+    Arrow(#[from] arrow::error::ArrowError),
+}
+
+/// Partition of a key's hash among `partitions`.
+pub fn partition_of(hash: u64, partitions: usize) -> usize {
+    (hash % SHARDS) as usize % partitions.max(1)
+}
+
+/// Hash of an identity's name; decides where it lives.
+pub fn identity_hash(name: &str) -> u64 {
+    xxh3_64(name.as_bytes())
+}
+
+/// Position of row `i` of a batch of `log`.
+pub fn row_at(log: Log, batch: &RecordBatch, i: usize) -> Option<RowAt> {
+    let (offset, row) = log.position_columns();
+    let offset = batch.column_by_name(offset)?.as_primitive_opt::<Int64Type>()?;
+    let row = batch.column_by_name(row)?.as_primitive_opt::<Int32Type>()?;
+    (i < batch.num_rows()).then(|| (offset.value(i), row.value(i)))
+}
+
+/// Encodes a batch as one encapsulated IPC message.
+///
+/// # Errors
+/// Arrow refuses the batch.
+pub fn encode(batch: &RecordBatch) -> Result<Vec<u8>, LogError> {
+    let options = IpcWriteOptions::default();
+    let (_, encoded) = IpcDataGenerator::default().encode(
+        batch,
+        &mut DictionaryTracker::new(false),
+        &options,
+        &mut IpcWriteContext::default(),
+    )?;
+    let mut value = Vec::with_capacity(encoded.ipc_message.len() + encoded.arrow_data.len() + 16);
+    arrow::ipc::writer::write_message(&mut value, encoded, &options)?;
+    Ok(value)
+}
+
+/// Decodes one encapsulated IPC message of `log`.
+///
+/// # Errors
+/// The bytes are no record batch of that log's schema.
+pub fn decode(log: Log, value: &[u8]) -> Result<RecordBatch, LogError> {
+    let bad = |reason: &str| LogError::NotABatch { log: log.name(), reason: reason.to_owned() };
+    let prefix: [u8; 8] =
+        value.get(..8).and_then(|p| p.try_into().ok()).ok_or_else(|| bad("shorter than 8 bytes"))?;
+    let length = u32::from_le_bytes([prefix[4], prefix[5], prefix[6], prefix[7]]) as usize;
+    if prefix[..4] != [0xff; 4] || value.len() < 8 + length {
+        return Err(bad("no encapsulated message"));
+    }
+    let message = arrow::ipc::root_as_message(&value[8..8 + length])
+        .map_err(|error| bad(&error.to_string()))?;
+    let batch = message.header_as_record_batch().ok_or_else(|| bad("another kind of message"))?;
+    // Copied once, into memory aligned as Arrow wants it.
+    let body = Buffer::from(&value[8 + length..]);
+    arrow::ipc::reader::read_record_batch(
+        &body,
+        batch,
+        schema::of_log(log),
+        &HashMap::new(),
+        None,
+        &message.version(),
+    )
+    .map_err(|error| bad(&error.to_string()))
+}
+
+const SCHEMA: &str = "tollwatch.schema";
+const STAGE: &str = "tollwatch.stage";
+const INPUT_TOPIC: &str = "tollwatch.input.topic";
+const INPUT_PARTITION: &str = "tollwatch.input.partition";
+const FIRST: &str = "tollwatch.first";
+const LAST: &str = "tollwatch.last";
+const WATERMARK: &str = "tollwatch.watermark";
+const IDLE: &str = "tollwatch.idle";
+const READ_AT: &str = "tollwatch.read_at";
+
+/// The headers of a record as Kafka carries them: text, so that any tool can read them.
+pub fn headers(log: Log, stage: &str, record: &LogRecord) -> Vec<(&'static str, String)> {
+    let Header { input_topic, input_partition, watermark_ms, idle, read_at_ms } = &record.header;
+    let at = |i: usize| {
+        row_at(log, &record.batch, i).map_or(String::new(), |(offset, row)| format!("{offset}:{row}"))
+    };
+    vec![
+        (SCHEMA, schema::VERSION.to_string()),
+        (STAGE, stage.to_owned()),
+        (INPUT_TOPIC, input_topic.to_string()),
+        (INPUT_PARTITION, input_partition.to_string()),
+        (FIRST, at(0)),
+        (LAST, at(record.batch.num_rows().saturating_sub(1))),
+        (WATERMARK, watermark_ms.to_string()),
+        (IDLE, u8::from(*idle).to_string()),
+        (READ_AT, read_at_ms.to_string()),
+    ]
+}
+
+/// Reads a record from Kafka's value and headers.
+///
+/// # Errors
+/// It was not written by this program, or by another version.
+pub fn read<'a>(
+    log: Log,
+    value: &[u8],
+    headers: impl Iterator<Item = (&'a str, &'a [u8])>,
+) -> Result<LogRecord, LogError> {
+    let texts: HashMap<&str, &str> = headers
+        .filter_map(|(name, value)| Some((name, std::str::from_utf8(value).ok()?)))
+        .collect();
+    let get = |header: &'static str| {
+        texts.get(header).copied().ok_or(LogError::Header { log: log.name(), header })
+    };
+    let version = get(SCHEMA)?;
+    if version != schema::VERSION.to_string() {
+        let found = version.chars().take(16).collect();
+        return Err(LogError::Version { log: log.name(), found, expected: schema::VERSION });
+    }
+    fn number<T: std::str::FromStr>(log: Log, text: &str, header: &'static str) -> Result<T, LogError> {
+        text.parse().map_err(|_| LogError::Header { log: log.name(), header })
+    }
+    let header = Header {
+        input_topic: Arc::from(get(INPUT_TOPIC)?),
+        input_partition: number(log, get(INPUT_PARTITION)?, INPUT_PARTITION)?,
+        watermark_ms: number(log, get(WATERMARK)?, WATERMARK)?,
+        idle: get(IDLE)? == "1",
+        read_at_ms: number(log, get(READ_AT)?, READ_AT)?,
+    };
+    Ok(LogRecord { header, batch: decode(log, value)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{TouchRow, TouchRowsBuilder};
+
+    fn record() -> LogRecord {
+        let mut rows = TouchRowsBuilder::default();
+        for in_row in 0..3 {
+            let row = TouchRow { in_offset: 7, in_row, identity: "alice", path: "/a", ..Default::default() };
+            rows.push(&row);
+        }
+        let batch = RecordBatch::try_new(schema::touches(), rows.finish()).expect("the table's columns");
+        let header = Header {
+            input_topic: "tollwatch.events".into(),
+            input_partition: 2,
+            watermark_ms: 1234,
+            idle: false,
+            read_at_ms: 99,
+        };
+        LogRecord { header, batch }
+    }
+
+    #[test]
+    fn a_record_survives_the_log() {
+        let record = record();
+        let value = encode(&record.batch).expect("encodes");
+        let headers = headers(Log::Touches, "profile", &record);
+        let pairs = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
+        let back = read(Log::Touches, &value, pairs).expect("reads");
+        assert_eq!(back.header, record.header);
+        assert_eq!(back.batch, record.batch);
+        assert_eq!(row_at(Log::Touches, &back.batch, 2), Some((7, 2)));
+    }
+
+    #[test]
+    fn damaged_and_foreign_records_are_errors_and_never_panics() {
+        let record = record();
+        let value = encode(&record.batch).expect("encodes");
+        for length in 0..value.len().min(400) {
+            let _ = decode(Log::Touches, &value[..length]);
+        }
+        assert!(decode(Log::Touches, b"{\"not\": \"ours\"}").is_err());
+        assert!(read(Log::Touches, &value, std::iter::empty()).is_err(), "no headers");
+    }
+
+    #[test]
+    fn a_key_stays_in_its_shard_when_partitions_double() {
+        for key in 0..1000u64 {
+            let hash = xxh3_64(&key.to_le_bytes());
+            assert_eq!(partition_of(hash, 8) % 4, partition_of(hash, 4), "key {key}");
+        }
+    }
+}

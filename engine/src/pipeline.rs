@@ -1,0 +1,195 @@
+//! The whole way: from a raw gateway log to a right alert.
+//!
+//! [`Pipeline::round`] is the way over in-memory logs, in deterministic rounds: each stage takes what
+//! the one before it wrote, partitions in order, on as many threads as there are lanes. `replay`,
+//! `demo`'s evaluation and the benchmarks run it. [`crate::service`] runs the same decoders and lanes
+//! over Kafka, where the logs are topics and each arrow is a consumer group.
+
+use std::sync::Arc;
+
+use connectors::format::{Format, SourceRecord};
+use connectors::reject::Reject;
+
+use crate::alert::Alert;
+use crate::config::ModelConfig;
+use crate::lane::{Lane, Outbox};
+use crate::log::{Log, LogRecord};
+use crate::rule::{RuleFault, RuleSet};
+use crate::stage::decode::{Decode, DecodeConfig};
+use crate::stage::judge::Judging;
+use crate::stage::own::Own;
+use crate::stage::profile::Profile;
+use crate::stage::{Stage, StageError};
+
+/// What one round gave.
+#[derive(Debug, Default)]
+pub struct Round {
+    /// Calls decoded.
+    pub n_events: usize,
+    /// Records that can't be decoded, by position and reason.
+    pub rejects: Vec<Reject>,
+    /// Alerts, in the order of lanes and rows.
+    pub alerts: Vec<Alert>,
+}
+
+/// The stages over in-memory logs.
+pub struct Pipeline {
+    config: DecodeConfig,
+    decoders: Vec<Decode>,
+    profile: Lanes,
+    own: Lanes,
+    judge: Lanes,
+}
+
+impl Pipeline {
+    /// A pipeline of `n_lanes` lanes a stage.
+    ///
+    /// # Errors
+    /// Every fault of the rules.
+    pub fn new(
+        config: &DecodeConfig,
+        models: &ModelConfig,
+        rules: &Arc<RuleSet>,
+        n_lanes: usize,
+    ) -> Result<Self, Vec<RuleFault>> {
+        let n = n_lanes.max(1);
+        let config = DecodeConfig { partitions: n, ..config.clone() };
+        Ok(Self {
+            config,
+            decoders: Vec::new(),
+            profile: Lanes::new(Log::Events, n, || Ok(Box::new(Profile::new(models, rules, n)?)))?,
+            own: Lanes::new(Log::Touches, n, || Ok(Box::new(Own::new(models, n))))?,
+            judge: Lanes::new(Log::Judgements, n, || Ok(Box::new(Judging::new(models, rules)?)))?,
+        })
+    }
+
+    /// Opens a source: a file's name or a topic's. The records of the next rounds are its.
+    pub fn open(&mut self, source: Arc<str>) {
+        let decode = |_| Decode::new(source.clone(), 0, self.config.clone());
+        self.decoders = (0..self.config.partitions).map(decode).collect();
+    }
+
+    /// The format found in the open source, when it is detected.
+    pub fn detected(&self) -> Option<Format> {
+        self.decoders.first().and_then(Decode::detected)
+    }
+
+    /// Takes the next records of the open source all the way.
+    ///
+    /// # Errors
+    /// A stage met rows that are not its input's, which would be a fault of this program.
+    pub fn round(&mut self, records: &[SourceRecord<'_>]) -> Result<Round, StageError> {
+        let (mut round, events) = self.decode(records)?;
+        let touches = self.profile.feed(events, &mut round.alerts)?;
+        let judgements = self.own.feed(touches, &mut round.alerts)?;
+        self.judge.feed(judgements, &mut round.alerts)?;
+        Ok(round)
+    }
+
+    /// Ends the source: windows close.
+    ///
+    /// # Errors
+    /// As [`Pipeline::round`].
+    pub fn close(&mut self) -> Result<Vec<Alert>, StageError> {
+        let mut alerts = Vec::new();
+        let touches = self.profile.close(&mut alerts);
+        let mut judgements = self.own.feed(touches, &mut alerts)?;
+        judgements.extend(self.own.close(&mut alerts));
+        self.judge.feed(judgements, &mut alerts)?;
+        self.judge.close(&mut alerts);
+        Ok(alerts)
+    }
+
+    /// The lanes of each stage, in the order of the data.
+    pub fn stages(&self) -> [(&'static str, &[Lane]); 3] {
+        [("profile", &self.profile.lanes), ("own", &self.own.lanes), ("judge", &self.judge.lanes)]
+    }
+
+    /// Decodes a round's records: one run of them a decoder, so that their order is kept.
+    fn decode(&mut self, records: &[SourceRecord<'_>]) -> Result<(Round, Vec<(usize, LogRecord)>), StageError> {
+        let run = records.len().div_ceil(self.decoders.len().max(1)).max(1);
+        let runs = self.decoders.iter_mut().zip(records.chunks(run));
+        let parts = in_parallel(runs, |(decoder, records)| {
+            let mut out = Outbox::default();
+            let pushed = decoder.push(records, 0, &mut out)?;
+            decoder.flush(&mut out)?;
+            Ok::<_, StageError>((pushed, out))
+        });
+        let (mut round, mut events) = (Round::default(), Vec::new());
+        for part in parts {
+            let (pushed, out) = part?;
+            round.n_events += pushed.n_events;
+            round.rejects.extend(pushed.rejects);
+            events.extend(out.records);
+        }
+        Ok((round, events))
+    }
+}
+
+/// The lanes of one stage and the next offset of each one's partition.
+struct Lanes {
+    lanes: Vec<Lane>,
+    next: Vec<i64>,
+}
+
+impl Lanes {
+    fn new(
+        log: Log,
+        n: usize,
+        stage: impl Fn() -> Result<Box<dyn Stage>, Vec<RuleFault>>,
+    ) -> Result<Lanes, Vec<RuleFault>> {
+        let lane = |partition| Ok(Lane::new(stage()?, log.name().into(), partition));
+        let lanes = (0..n as i32).map(lane).collect::<Result<_, Vec<RuleFault>>>()?;
+        Ok(Lanes { lanes, next: vec![0; n] })
+    }
+
+    fn feed(
+        &mut self,
+        records: Vec<(usize, LogRecord)>,
+        alerts: &mut Vec<Alert>,
+    ) -> Result<Vec<(usize, LogRecord)>, StageError> {
+        let mut by_lane: Vec<Vec<LogRecord>> = self.lanes.iter().map(|_| Vec::new()).collect();
+        records.into_iter().for_each(|(at, record)| by_lane[at].push(record));
+        let work = self.lanes.iter_mut().zip(&mut self.next).zip(by_lane);
+        let outs = in_parallel(work, |((lane, next), records)| {
+            let mut out = Outbox::default();
+            for record in records {
+                lane.feed(*next, &record, &mut out)?;
+                *next += 1;
+            }
+            lane.flush(&mut out);
+            Ok::<_, StageError>(out)
+        });
+        let mut next = Vec::new();
+        for out in outs {
+            let out = out?;
+            next.extend(out.records);
+            alerts.extend(out.alerts);
+        }
+        Ok(next)
+    }
+
+    fn close(&mut self, alerts: &mut Vec<Alert>) -> Vec<(usize, LogRecord)> {
+        let mut out = Outbox::default();
+        self.lanes.iter_mut().for_each(|lane| lane.close(&mut out));
+        alerts.append(&mut out.alerts);
+        out.records
+    }
+}
+
+/// Runs one thread a piece of work; results in the order of the work.
+fn in_parallel<W: Send, R: Send>(
+    work: impl ExactSizeIterator<Item = W>,
+    each: impl Fn(W) -> R + Sync,
+) -> Vec<R> {
+    if work.len() <= 1 {
+        return work.map(each).collect();
+    }
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = work.map(|piece| scope.spawn(|| each(piece))).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, R>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().map(join).collect()
+    })
+}

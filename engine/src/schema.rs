@@ -1,0 +1,389 @@
+//! The tables of the pipeline: what each log's rows hold, and how rows are written and read.
+//!
+//! One declaration a table gives its Arrow schema, a builder of batches and a view of rows, so that
+//! a stage reads and writes plain structs. Text is `Utf8`, times are `Timestamp(ms, "UTC")`.
+//!
+//! The header of every log record names [`VERSION`]; a stage refuses rows of another version.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+pub mod column;
+pub mod objects;
+
+use column::Kind;
+pub use objects::{ObjectRow, Objects, ObjectsBuilder};
+
+/// Version of the rows in the logs.
+pub const VERSION: u32 = 1;
+
+/// A batch whose columns are not those of the table.
+#[derive(Debug, thiserror::Error)]
+#[error("column {column} of table {table} is missing or has the wrong type")]
+pub struct WrongSchema {
+    /// The table expected.
+    pub table: &'static str,
+    /// Its first column that does not fit.
+    pub column: &'static str,
+}
+
+macro_rules! table {
+    (
+        $(#[$doc:meta])* $name:literal: $row:ident, $builder:ident, $view:ident {
+            $( $(#[$field_doc:meta])* $field:ident: $kind:ident, )*
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default)]
+        pub struct $row<'a> { $( $(#[$field_doc])* pub $field: <column::$kind as Kind>::Value<'a>, )* }
+
+        /// Builds batches of these rows.
+        #[derive(Debug, Default)]
+        pub struct $builder { $( $field: <column::$kind as Kind>::Builder, )* n_rows: usize }
+
+        impl $builder {
+            /// Appends one row.
+            pub fn push(&mut self, row: &$row<'_>) {
+                $( column::$kind::append(&mut self.$field, row.$field); )*
+                self.n_rows += 1;
+            }
+
+            /// Rows appended since the last `finish`.
+            pub fn len(&self) -> usize { self.n_rows }
+
+            /// True when no row was appended.
+            pub fn is_empty(&self) -> bool { self.n_rows == 0 }
+
+            /// The columns of the rows appended, in the schema's order; the builder is empty after.
+            pub fn finish(&mut self) -> Vec<ArrayRef> {
+                self.n_rows = 0;
+                vec![ $( column::$kind::finish(&mut self.$field), )* ]
+            }
+
+            /// Fields of the table.
+            pub fn fields() -> Vec<Field> {
+                vec![ $( Field::new(stringify!($field), column::$kind::data_type(), column::$kind::NULLABLE), )* ]
+            }
+        }
+
+        /// Reads rows of a batch.
+        #[derive(Debug)]
+        pub struct $view<'a> { $( $field: &'a <column::$kind as Kind>::Column, )* }
+
+        impl<'a> $view<'a> {
+            /// A view of `batch`.
+            ///
+            /// # Errors
+            /// A column is missing or has another type.
+            pub fn new(batch: &'a RecordBatch) -> Result<Self, WrongSchema> {
+                $( let $field = batch
+                    .column_by_name(stringify!($field))
+                    .and_then(|column| column.as_any().downcast_ref())
+                    .ok_or(WrongSchema { table: $name, column: stringify!($field) })?; )*
+                Ok(Self { $( $field, )* })
+            }
+
+            /// Row `i` of the batch.
+            #[inline(always)]
+            pub fn row(&self, i: usize) -> $row<'a> {
+                $row { $( $field: column::$kind::value(self.$field, i), )* }
+            }
+        }
+    };
+}
+
+table! {
+    /// One API call, in the events log; the SQL table `events` is these columns and [`EventModel`]'s.
+    "events": EventRow, EventRowsBuilder, EventView {
+        /// Time of the call, clamped to the broker's time and a tolerance.
+        event_time: Time,
+        /// Name of the decoder.
+        gateway: Name,
+        /// Method as sent.
+        method: Name,
+        /// `http` or `https`.
+        scheme: Text,
+        /// Host as sent.
+        host: Text,
+        /// Raw path, secrets redacted.
+        path: Name,
+        /// Raw query, secrets redacted.
+        query: Text,
+        /// Status of the answer.
+        status: Small,
+        /// Size of the request, in the source's own measure.
+        request_bytes: Integer,
+        /// Size of the answer, in the source's own measure.
+        response_bytes: Integer,
+        /// Duration of the call.
+        latency_us: Integer,
+        /// Client's address as the gateway determined it.
+        client_ip: Text,
+        /// Address of the socket's peer.
+        peer_ip: Text,
+        /// User agent as sent.
+        user_agent: Text,
+        /// `bearer`, `basic`, `api_key`, `mtls`, ….
+        auth_scheme: Text,
+        /// True when the gateway knew who called.
+        authenticated: Flag,
+        /// Who calls.
+        identity: Name,
+        /// What the identity was made from.
+        identity_kind: Name,
+        /// Grade of the identity, `A` to `D`.
+        identity_quality: Name,
+        /// The agent or client that acts for the identity.
+        actor: Text,
+        /// Tenant claimed by the credential.
+        tenant: Text,
+        /// `METHOD host /template`.
+        endpoint: Name,
+        /// Route the gateway names.
+        route: Text,
+        /// Service the gateway names.
+        service: Text,
+        /// Collection of the call's first object.
+        collection: Text,
+        /// Hash of the call's first object.
+        object: Key,
+        /// Its number, when it has one.
+        object_number: Integer,
+        /// Objects the call names.
+        n_objects: Ordinal,
+        /// True for PUT, PATCH, DELETE, writing tools and mutations.
+        write: Flag,
+        /// Probe class visible in the request alone.
+        probe_class: Text,
+        /// Name of the parameter that carried a secret in the URL.
+        url_secret: Text,
+        /// Origin header.
+        origin: Text,
+        /// Access-Control-Allow-Origin of the answer.
+        allow_origin: Text,
+        /// Access-Control-Allow-Credentials of the answer.
+        allow_credentials: Text,
+        /// Server header of the answer.
+        server: Text,
+        /// X-Powered-By of the answer.
+        powered_by: Text,
+        /// Method override header of the request.
+        method_override: Text,
+        /// TLS version of the client's connection.
+        tls_version: Text,
+        /// Content type of the request.
+        request_content_type: Text,
+        /// Content type of the answer.
+        response_content_type: Text,
+        /// Request id; a client may have chosen it.
+        request_id: Text,
+        /// Trace id.
+        trace_id: Text,
+        /// JSON-RPC method or GraphQL operation.
+        rpc_method: Text,
+        /// MCP tool or GraphQL field.
+        tool: Text,
+        /// Topic or file of the source record.
+        source_topic: Name,
+        /// Partition of the source record; 0 for a file.
+        source_partition: Ordinal,
+        /// Offset of the source record; the line, from 1, for a file.
+        source_offset: Count,
+        /// Index of the call in the source record.
+        source_row: Ordinal,
+    }
+}
+
+table! {
+    /// What `profile` adds to an event.
+    "events": EventModel, EventModelBuilder, EventModelView {
+        /// True when the call's first object is new to its caller.
+        object_new: MaybeFlag,
+        /// Distinct objects of that collection the caller has touched.
+        objects_seen: Count,
+        /// 0 while the lane learns, 1 after.
+        maturity: Number,
+        /// Calls seen on the endpoint.
+        endpoint_events: Count,
+        /// Share of the successful calls on the endpoint that were authenticated.
+        endpoint_authenticated_share: Number,
+        /// Share of the endpoint's earlier answers that were smaller.
+        response_bytes_quantile: MaybeNumber,
+        /// True on the call whose probe reached the alarm.
+        probe_alarm: Flag,
+        /// Evidence of probing.
+        probe_evidence: Number,
+        /// Classes of the caller's current run of probes, comma-separated; set on probes only.
+        probe_classes: Text,
+        /// Distinct probes of the run.
+        probe_count: Count,
+    }
+}
+
+table! {
+    /// A first touch of an object, in the touches log, keyed by object.
+    "touches": TouchRow, TouchRowsBuilder, TouchView {
+        /// Offset of the events record it was made from.
+        in_offset: Count,
+        /// Index among the rows made from that record.
+        in_row: Ordinal,
+        /// True for a reminder of a known touch: it tells the owner that the object is alive.
+        reminder: Flag,
+        /// True when the call was refused or not found.
+        denied: Flag,
+        /// Known objects of the collection touched since the touch before.
+        n_known: Ordinal,
+        /// True when the caller reads everything.
+        pan_reader: Flag,
+        /// Hash of the identity.
+        identity_hash: Hash,
+        /// Time of the call.
+        event_time: Time,
+        /// Name of the decoder.
+        gateway: Name,
+        /// Method as sent.
+        method: Name,
+        /// Raw path, secrets redacted.
+        path: Name,
+        /// Endpoint of the call.
+        endpoint: Name,
+        /// Status of the answer.
+        status: Small,
+        /// Who calls.
+        identity: Name,
+        /// What the identity was made from.
+        identity_kind: Name,
+        /// Grade of the identity.
+        identity_quality: Name,
+        /// Client's address.
+        client_ip: Text,
+        /// User agent.
+        user_agent: Text,
+        /// Collection of the object.
+        collection: Name,
+        /// Hash of the object.
+        object: Hash,
+        /// Its number.
+        object_number: Integer,
+        /// True for a write.
+        write: Flag,
+        /// Topic or file of the source record.
+        source_topic: Name,
+        /// Partition of the source record.
+        source_partition: Ordinal,
+        /// Offset of the source record.
+        source_offset: Count,
+        /// Index of the call in the source record.
+        source_row: Ordinal,
+    }
+}
+
+table! {
+    /// What `own` adds to a touch in the judgements log, keyed by identity. A row with a `visitor` is
+    /// a visit: `identity_hash` is then the identity visited, and the touch is the visitor's.
+    "judgements": JudgementRow, JudgementRowsBuilder, JudgementView {
+        /// The identity that touched an object of `identity_hash`.
+        visitor: Key,
+        /// Hash of the owner.
+        owner: Key,
+        /// Name of the owner, when it is remembered.
+        object_owner: Text,
+        /// First toucher before.
+        toucher_1: Key,
+        /// Second toucher before.
+        toucher_2: Key,
+        /// Third toucher before.
+        toucher_3: Key,
+        /// Fourth toucher before.
+        toucher_4: Key,
+        /// True when more than four touched it.
+        crowded: Flag,
+    }
+}
+
+table! {
+    /// What `judge` adds to a touch; the SQL table `touches` is a touch's columns and these.
+    "touches": TouchModel, TouchModelBuilder, TouchModelView {
+        /// What the touch is to its caller.
+        category: Name,
+        /// Name of the object's owner.
+        object_owner: Text,
+        /// Surprise of the touch.
+        surprise_nats: Number,
+        /// Evidence that the caller enumerates.
+        evidence: Number,
+        /// True when the evidence reached the knob's threshold.
+        alarm: Flag,
+        /// How usual an own touch is for the caller.
+        p_own: Number,
+        /// How usual this category is for the caller's peers.
+        p_peer: Number,
+        /// 0 while the lane learns, 1 after.
+        maturity: Number,
+        /// Touches of the current run of evidence.
+        n_touches: Count,
+        /// Of objects nobody had touched.
+        n_virgin: Count,
+        /// Of owners the caller never met.
+        n_foreign: Count,
+        /// Of owners it had met.
+        n_met: Count,
+        /// Refused or not there.
+        n_denied: Count,
+        /// Others' objects answered with success.
+        n_exposed: Count,
+        /// Others' objects written.
+        n_foreign_writes: Count,
+        /// First touch of the run that was not own.
+        first_evidence_time: Time,
+    }
+}
+
+fn schema_of(parts: [Vec<Field>; 2]) -> SchemaRef {
+    Arc::new(Schema::new(parts.concat()))
+}
+
+/// Schema of the events log.
+pub fn events() -> SchemaRef {
+    schema_of([EventRowsBuilder::fields(), vec![objects::field()]])
+}
+
+/// Schema of the SQL table `events`.
+pub fn events_table() -> SchemaRef {
+    schema_of([EventRowsBuilder::fields(), EventModelBuilder::fields()])
+}
+
+/// Schema of the touches log.
+pub fn touches() -> SchemaRef {
+    schema_of([TouchRowsBuilder::fields(), vec![]])
+}
+
+/// Schema of the judgements log.
+pub fn judgements() -> SchemaRef {
+    schema_of([TouchRowsBuilder::fields(), JudgementRowsBuilder::fields()])
+}
+
+/// Schema of the SQL table `touches`.
+pub fn touches_table() -> SchemaRef {
+    schema_of([TouchRowsBuilder::fields(), TouchModelBuilder::fields()])
+}
+
+/// Schema of one of the logs by its stage's name.
+pub fn of_log(log: crate::log::Log) -> SchemaRef {
+    match log {
+        crate::log::Log::Events => events(),
+        crate::log::Log::Touches => touches(),
+        crate::log::Log::Judgements => judgements(),
+    }
+}
+
+/// True when the batch has a text column of this name with a value anywhere: what a rule needs to
+/// see on a source.
+pub fn has_values(batch: &RecordBatch, column: &str) -> bool {
+    batch.column_by_name(column).is_some_and(|column| match column.data_type() {
+        DataType::Boolean => column.as_boolean().true_count() > 0,
+        _ => column.null_count() < column.len(),
+    })
+}

@@ -1,0 +1,177 @@
+//! The kinds of column a table is declared with: the type a row has, and how it is stored.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, BooleanBuilder, Float64Array, Float64Builder, Int32Array,
+    Int32Builder, Int64Array, Int64Builder, StringArray, StringBuilder, TimestampMillisecondArray,
+    TimestampMillisecondBuilder, UInt64Array, UInt64Builder,
+};
+use arrow::datatypes::{DataType, TimeUnit};
+
+/// How one kind of column is written and read.
+pub trait Kind {
+    /// What a row holds.
+    type Value<'a>;
+    /// What builds the column.
+    type Builder: Default;
+    /// The column.
+    type Column: Array + 'static;
+    /// True when a value may be absent.
+    const NULLABLE: bool;
+    /// Arrow's type.
+    fn data_type() -> DataType;
+    /// Appends a value.
+    fn append(builder: &mut Self::Builder, value: Self::Value<'_>);
+    /// Reads a value.
+    fn value(column: &Self::Column, row: usize) -> Self::Value<'_>;
+    /// The column built; the builder is empty after.
+    fn finish(builder: &mut Self::Builder) -> ArrayRef;
+}
+
+macro_rules! kinds {
+    ($( $(#[$doc:meta])* $name:ident: $value:ty, $builder:ty, $column:ty, $data_type:expr,
+        required; )*) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name;
+        impl Kind for $name {
+            type Value<'a> = $value;
+            type Builder = $builder;
+            type Column = $column;
+            const NULLABLE: bool = false;
+            fn data_type() -> DataType { $data_type }
+            #[inline(always)]
+            fn append(builder: &mut $builder, value: $value) { builder.append_value(value); }
+            #[inline(always)]
+            fn value(column: &$column, row: usize) -> $value { column.value(row) }
+            fn finish(builder: &mut $builder) -> ArrayRef { Arc::new(builder.finish()) }
+        }
+    )*};
+    ($( $(#[$doc:meta])* $name:ident: $value:ty, $builder:ty, $column:ty, $data_type:expr,
+        optional; )*) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name;
+        impl Kind for $name {
+            type Value<'a> = Option<$value>;
+            type Builder = $builder;
+            type Column = $column;
+            const NULLABLE: bool = true;
+            fn data_type() -> DataType { $data_type }
+            #[inline(always)]
+            fn append(builder: &mut $builder, value: Option<$value>) { builder.append_option(value); }
+            #[inline(always)]
+            fn value(column: &$column, row: usize) -> Option<$value> {
+                column.is_valid(row).then(|| column.value(row))
+            }
+            fn finish(builder: &mut $builder) -> ArrayRef { Arc::new(builder.finish()) }
+        }
+    )*};
+}
+
+kinds! {
+    /// A count or an offset.
+    Count: i64, Int64Builder, Int64Array, DataType::Int64, required;
+    /// A small index or partition.
+    Ordinal: i32, Int32Builder, Int32Array, DataType::Int32, required;
+    /// A 64-bit hash.
+    Hash: u64, UInt64Builder, UInt64Array, DataType::UInt64, required;
+    /// A real number.
+    Number: f64, Float64Builder, Float64Array, DataType::Float64, required;
+    /// True or false.
+    Flag: bool, BooleanBuilder, BooleanArray, DataType::Boolean, required;
+}
+
+kinds! {
+    /// A number that may be absent.
+    Integer: i64, Int64Builder, Int64Array, DataType::Int64, optional;
+    /// A small number that may be absent.
+    Small: i32, Int32Builder, Int32Array, DataType::Int32, optional;
+    /// A 64-bit hash that may be absent.
+    Key: u64, UInt64Builder, UInt64Array, DataType::UInt64, optional;
+    /// A real number that may be absent.
+    MaybeNumber: f64, Float64Builder, Float64Array, DataType::Float64, optional;
+    /// True, false or unknown.
+    MaybeFlag: bool, BooleanBuilder, BooleanArray, DataType::Boolean, optional;
+}
+
+/// Text that is always there.
+#[derive(Debug)]
+pub struct Name;
+
+impl Kind for Name {
+    type Value<'a> = &'a str;
+    type Builder = StringBuilder;
+    type Column = StringArray;
+    const NULLABLE: bool = false;
+    fn data_type() -> DataType {
+        DataType::Utf8
+    }
+    #[inline(always)]
+    fn append(builder: &mut StringBuilder, value: &str) {
+        builder.append_value(value);
+    }
+    #[inline(always)]
+    fn value(column: &StringArray, row: usize) -> &str {
+        column.value(row)
+    }
+    fn finish(builder: &mut StringBuilder) -> ArrayRef {
+        Arc::new(builder.finish())
+    }
+}
+
+/// Text that may be absent.
+#[derive(Debug)]
+pub struct Text;
+
+impl Kind for Text {
+    type Value<'a> = Option<&'a str>;
+    type Builder = StringBuilder;
+    type Column = StringArray;
+    const NULLABLE: bool = true;
+    fn data_type() -> DataType {
+        DataType::Utf8
+    }
+    #[inline(always)]
+    fn append(builder: &mut StringBuilder, value: Option<&str>) {
+        builder.append_option(value);
+    }
+    #[inline(always)]
+    fn value(column: &StringArray, row: usize) -> Option<&str> {
+        column.is_valid(row).then(|| column.value(row))
+    }
+    fn finish(builder: &mut StringBuilder) -> ArrayRef {
+        Arc::new(builder.finish())
+    }
+}
+
+/// A time in milliseconds, UTC.
+#[derive(Debug)]
+pub struct Time;
+
+/// Arrow's type of every time column.
+pub fn time_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()))
+}
+
+impl Kind for Time {
+    type Value<'a> = i64;
+    type Builder = TimestampMillisecondBuilder;
+    type Column = TimestampMillisecondArray;
+    const NULLABLE: bool = false;
+    fn data_type() -> DataType {
+        time_type()
+    }
+    #[inline(always)]
+    fn append(builder: &mut TimestampMillisecondBuilder, value: i64) {
+        builder.append_value(value);
+    }
+    #[inline(always)]
+    fn value(column: &TimestampMillisecondArray, row: usize) -> i64 {
+        column.value(row)
+    }
+    fn finish(builder: &mut TimestampMillisecondBuilder) -> ArrayRef {
+        Arc::new(builder.finish().with_timezone("UTC"))
+    }
+}

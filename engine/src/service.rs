@@ -1,0 +1,327 @@
+//! The pipeline over Kafka: decoders and lanes as members of consumer groups, topics as logs.
+//!
+//! Each stage reads its topic as group `<group>.<stage>`; one thread owns some partitions and runs
+//! their decoders or lanes. What a thread reads it processes, writes with an idempotent producer, and
+//! commits only after every record derived from it is acknowledged. A lane that is assigned reads its
+//! log again from the beginning up to the committed offset with its output off, and goes on: state is
+//! a function of the log.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use connectors::kafka::{self, Cluster, Topic, Writer};
+
+use crate::alert::Alert;
+use crate::config::Config;
+use crate::log::Log;
+use crate::rule::RuleSet;
+use crate::stage::StageError;
+use crate::telemetry::Metrics;
+use models::identity::Resolver;
+
+mod decoding;
+mod judging;
+mod sink;
+
+pub use sink::Sink;
+
+/// How often input offsets are committed.
+const COMMIT_EVERY: Duration = Duration::from_millis(500);
+/// Longest time rows are gathered under load; when there is nothing more to read they go at once.
+const LINGER: Duration = Duration::from_millis(50);
+/// Messages taken before the writes of a thread are looked after.
+const MESSAGES_MAX: usize = 2000;
+/// How often lag and state are measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
+
+/// Names of the stages, in the order of the data.
+pub const STAGES: [&str; 4] = ["decode", "profile", "own", "judge"];
+
+/// Why the service stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// Kafka failed.
+    #[error(transparent)]
+    Kafka(#[from] kafka::Error),
+    /// A log holds what this program did not write.
+    #[error("stage {stage} cannot read {topic}/{partition} at offset {offset}")]
+    Log {
+        /// The stage.
+        stage: &'static str,
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The offset.
+        offset: i64,
+        /// What is wrong there.
+        source: crate::log::LogError,
+    },
+    /// A stage met rows that are not its input's.
+    #[error("stage {stage} failed")]
+    Stage {
+        /// The stage.
+        stage: &'static str,
+        /// Why.
+        source: StageError,
+    },
+    /// An alert could not be written.
+    #[error("cannot write alerts to {target}")]
+    Sink {
+        /// File or stream.
+        target: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The rules have faults.
+    #[error(transparent)]
+    Rules(#[from] crate::command::RuleFaults),
+    /// A thread could not be started.
+    #[error("cannot start a thread")]
+    Thread(#[from] std::io::Error),
+    /// A thread panicked: a fault of this program.
+    #[error("a thread of stage {0} panicked; nothing it had not finished was committed")]
+    Panicked(&'static str),
+}
+
+/// Told of every alert, on the thread that wrote it.
+pub type Watcher = Arc<dyn Fn(&Alert) + Send + Sync>;
+
+/// What the threads share.
+pub struct Shared {
+    config: Config,
+    cluster: Cluster,
+    rules: Arc<RuleSet>,
+    resolver: Arc<Resolver>,
+    sink: Sink,
+    watcher: Option<Watcher>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    partitions: HashMap<&'static str, usize>,
+    stops: [AtomicBool; STAGES.len()],
+    reached: Mutex<HashMap<(&'static str, String, i32), i64>>,
+    assigned: Mutex<HashMap<&'static str, usize>>,
+}
+
+impl Shared {
+    fn stopped(&self, stage: usize) -> bool {
+        self.stops[stage].load(Ordering::Relaxed)
+    }
+
+    /// Ends every stage; threads finish what they have read.
+    pub fn stop(&self) {
+        self.stops.iter().for_each(|stop| stop.store(true, Ordering::Relaxed));
+    }
+
+    fn reach(&self, stage: &'static str, topic: &str, partition: i32, next: i64) {
+        let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = reached.entry((stage, topic.to_owned(), partition)).or_insert(next);
+        *at = next.max(*at);
+    }
+
+    /// Next offset a stage will read of a partition.
+    pub fn reached(&self, stage: &'static str, topic: &str, partition: i32) -> i64 {
+        let reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        reached.get(&(stage, topic.to_owned(), partition)).copied().unwrap_or(0)
+    }
+
+    fn alert(&self, writer: &Writer, alert: &Alert) -> Result<(), ServiceError> {
+        self.sink.write(writer, &self.config.topics.alerts, alert)?;
+        if alert.read_at_ms > 0 {
+            self.metrics.alert_after(now_ms() - alert.read_at_ms);
+        }
+        let activity = if alert.activity_id == 1 { "create" } else { "update" };
+        let label = crate::telemetry::AlertLabel { rule: alert.rule.clone(), activity };
+        self.metrics.alerts.get_or_create(&label).inc();
+        if let Some(watcher) = &self.watcher {
+            watcher(alert);
+        }
+        Ok(())
+    }
+
+    fn note_assigned(&self, stage: &'static str) {
+        let mut assigned = self.assigned.lock().unwrap_or_else(PoisonError::into_inner);
+        *assigned.entry(stage).or_default() += 1;
+        if assigned.len() == STAGES.len() {
+            self.metrics.set_ready();
+        }
+    }
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+/// The topics of a configuration, made when they are missing and that is allowed; partitions of
+/// each log by its name.
+///
+/// # Errors
+/// A topic is missing, or the brokers don't answer.
+pub async fn ensure_topics(
+    config: &Config,
+    cluster: &Cluster,
+) -> Result<HashMap<&'static str, usize>, kafka::Error> {
+    let topics = &config.topics;
+    let topic = |name, partitions| Topic {
+        name,
+        create: topics.create,
+        partitions,
+        replication: topics.replication,
+        min_insync_replicas: topics.min_insync_replicas,
+        retention_ms: topics.retention_hours * 3_600_000,
+    };
+    for source in &config.sources {
+        cluster.watermarks(&source.topic)?;
+    }
+    let mut partitions = HashMap::new();
+    for log in Log::ALL {
+        let n = cluster.ensure(&topic(&config.log_topic(log), topics.partitions)).await?;
+        partitions.insert(log.name(), n);
+    }
+    cluster.ensure(&topic(&config.dead_letter_topic(), 1)).await?;
+    if config.alerts_to_topic() {
+        cluster.ensure(&topic(&topics.alerts, topics.partitions)).await?;
+    }
+    Ok(partitions)
+}
+
+/// The cluster of a configuration.
+pub fn cluster(config: &Config) -> Cluster {
+    Cluster { brokers: config.brokers.clone(), properties: config.kafka.clone() }
+}
+
+/// A service that runs.
+pub struct Service {
+    /// What its threads share.
+    pub shared: Arc<Shared>,
+    threads: Vec<(usize, std::thread::JoinHandle<Result<(), ServiceError>>)>,
+}
+
+impl Service {
+    /// Starts every stage's threads.
+    ///
+    /// # Errors
+    /// A topic is missing, a rule is wrong, or the brokers don't answer.
+    pub async fn start(
+        config: Config,
+        rules: Arc<RuleSet>,
+        resolver: Arc<Resolver>,
+        watcher: Option<Watcher>,
+    ) -> Result<Service, ServiceError> {
+        crate::command::rules::faults(&rules)?;
+        let cluster = cluster(&config);
+        let partitions = ensure_topics(&config, &cluster).await?;
+        let sink = Sink::open(&config)?;
+        let shared = Arc::new(Shared {
+            cluster,
+            rules,
+            resolver,
+            sink,
+            watcher,
+            metrics: Arc::new(Metrics::new()),
+            partitions,
+            stops: Default::default(),
+            reached: Mutex::default(),
+            assigned: Mutex::default(),
+            config,
+        });
+        let mut threads = Vec::new();
+        for (stage, name) in STAGES.into_iter().enumerate() {
+            for n in 0..shared.config.threads {
+                let shared = shared.clone();
+                let run = move || {
+                    let done = match stage {
+                        0 => decoding::run(&shared),
+                        _ => judging::run(&shared, stage),
+                    };
+                    if done.is_err() {
+                        shared.stop();
+                    }
+                    done
+                };
+                let thread = std::thread::Builder::new().name(format!("{name}-{n}"));
+                threads.push((stage, thread.spawn(run)?));
+            }
+        }
+        Ok(Service { shared, threads })
+    }
+
+    /// Waits until every stage has read what its input held: the sources up to their ends now, each
+    /// log up to its end when the stage before it is done; then ends.
+    ///
+    /// # Errors
+    /// What stopped a stage.
+    pub fn finish_when_caught_up(mut self) -> Result<Arc<Shared>, ServiceError> {
+        let sources: Vec<String> =
+            self.shared.config.sources.iter().map(|source| source.topic.clone()).collect();
+        for (stage, name) in STAGES.into_iter().enumerate() {
+            let topics = match stage {
+                0 => sources.clone(),
+                _ => vec![self.shared.config.log_topic(Log::ALL[stage - 1])],
+            };
+            for topic in topics {
+                let ends = self.shared.cluster.watermarks(&topic)?;
+                for (partition, (first, end)) in (0..).zip(ends) {
+                    while first < end && self.shared.reached(name, &topic, partition) < end {
+                        if self.shared.stopped(stage) {
+                            break;
+                        }
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                }
+            }
+            self.shared.stops[stage].store(true, Ordering::Relaxed);
+            self.join(stage)?;
+        }
+        Ok(self.shared)
+    }
+
+    /// Waits until the service is stopped, or a stage fails.
+    ///
+    /// # Errors
+    /// What stopped a stage.
+    pub fn finish(mut self) -> Result<Arc<Shared>, ServiceError> {
+        for stage in 0..STAGES.len() {
+            self.join(stage)?;
+        }
+        Ok(self.shared)
+    }
+
+    fn join(&mut self, stage: usize) -> Result<(), ServiceError> {
+        let (these, others) = std::mem::take(&mut self.threads).into_iter().partition(|(s, _)| *s == stage);
+        self.threads = others;
+        for (_, thread) in these {
+            let done = thread.join().unwrap_or(Err(ServiceError::Panicked(STAGES[stage])));
+            if let Err(error) = done {
+                self.shared.stop();
+                // The others end at once; the first reason is the one that counts.
+                self.threads.drain(..).for_each(|(_, thread)| drop(thread.join()));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A timer that is due every so often.
+struct Every {
+    period: Duration,
+    last: Instant,
+}
+
+impl Every {
+    fn new(period: Duration) -> Every {
+        Every { period, last: Instant::now() }
+    }
+
+    fn due(&mut self) -> bool {
+        let due = self.last.elapsed() >= self.period;
+        if due {
+            self.last = Instant::now();
+        }
+        due
+    }
+}

@@ -1,0 +1,110 @@
+//! The stages, in the order of the data. `decode` is stateless; the others run in lanes.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use crate::alert::Alert;
+use crate::lane::EventTime;
+use crate::log::Log;
+use crate::rule::{Catalog, RuleCounters, RuleFault, RuleRunner, RuleSet};
+use crate::schema;
+
+pub mod decode;
+pub mod judge;
+pub mod own;
+pub mod profile;
+
+/// Why a stage can't take a record. The log is damaged or from elsewhere: an operator must look.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StageError {
+    /// The columns are not the log's.
+    #[error(transparent)]
+    Schema(#[from] schema::WrongSchema),
+    /// A batch could not be built.
+    #[error("cannot build a batch")]
+    Arrow(#[from] arrow::error::ArrowError),
+}
+
+/// What a stage does with the batches of one lane.
+pub trait Stage: Send {
+    /// The log it reads.
+    fn input(&self) -> Log;
+
+    /// Processes the rows of the record at `offset`, in order. Rows for the next log are gathered
+    /// until `flush`; what they hold depends on the rows fed alone, not on how they were batched.
+    ///
+    /// # Errors
+    /// The batch's columns are not the input's.
+    fn process(
+        &mut self,
+        batch: &RecordBatch,
+        offset: i64,
+        time: EventTime,
+        alerts: &mut Vec<Alert>,
+    ) -> Result<(), StageError>;
+
+    /// Rows gathered for the next log.
+    fn n_pending(&self) -> usize;
+
+    /// The rows gathered, by partition of the next log.
+    fn flush(&mut self) -> Vec<(usize, RecordBatch)>;
+
+    /// Ends a bounded input.
+    fn close(&mut self, alerts: &mut Vec<Alert>);
+
+    /// Entries and bytes of state.
+    fn state(&self) -> StateSize;
+
+    /// What its rules did.
+    fn rules(&self) -> Vec<RuleCounters> {
+        Vec::new()
+    }
+}
+
+/// Size of a lane's state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateSize {
+    /// Keys held in all its tables.
+    pub n_entries: usize,
+    /// Bytes of its tables.
+    pub bytes: usize,
+    /// Keys forgotten at a bound.
+    pub n_evicted: u64,
+}
+
+/// The SQL tables rules can read.
+pub fn catalog() -> Catalog {
+    Catalog::new()
+        .with("events", schema::events_table(), "event_time")
+        .with("touches", schema::touches_table(), "event_time")
+}
+
+/// The rules over one table, compiled for one lane.
+///
+/// # Errors
+/// Every fault of every rule over the table.
+pub fn compile(rules: &Arc<RuleSet>, table: &str) -> Result<RuleRunner, Vec<RuleFault>> {
+    RuleRunner::compile(rules, &catalog(), table)
+}
+
+impl From<(usize, usize, u64)> for StateSize {
+    fn from((n_entries, bytes, n_evicted): (usize, usize, u64)) -> Self {
+        Self { n_entries, bytes, n_evicted }
+    }
+}
+
+/// The batches of the targets that have rows.
+fn finish<T>(
+    targets: &mut [T],
+    len: impl Fn(&T) -> usize,
+    mut batch: impl FnMut(&mut T) -> Result<RecordBatch, arrow::error::ArrowError>,
+) -> Vec<(usize, RecordBatch)> {
+    let targets = targets.iter_mut().enumerate().filter(|(_, target)| len(target) > 0);
+    targets
+        .map(|(at, target)| {
+            (at, batch(target).expect("a builder's columns are its own table's"))
+        })
+        .collect()
+}

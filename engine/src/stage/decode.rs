@@ -1,0 +1,347 @@
+//! `decode`: gateway records to events, keyed by identity.
+//!
+//! Comes in: the records of one source partition. Goes out: rows of the events log and the rejects.
+//! Stateless but for the highest event time seen, so it can start anywhere. Tokens, keys and
+//! passwords end here: only keyed hashes and redacted paths go on.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringViewArray};
+use arrow::array::{TimestampMillisecondArray, UInt16Array};
+use arrow::datatypes::{Int64Type, SchemaRef, TimestampMillisecondType, UInt16Type};
+use connectors::format::{Decoder, Format, SourceRecord};
+use connectors::reject::Reject;
+use models::endpoint::{Variable, endpoint};
+use models::identity::{Credentials, Resolver};
+use models::object::{Object, Request, objects};
+use models::probe::{ProbeRequest, classify};
+use models::secret::{redact_path, redact_query};
+
+use super::StageError;
+use crate::lane::{Outbox, ROWS_PER_RECORD};
+use crate::log::{Header, LogRecord, identity_hash, partition_of};
+use crate::schema::{self, EventRow, EventRowsBuilder, ObjectRow, ObjectsBuilder};
+
+/// How far ahead of the broker's time an event may be, in milliseconds; later ones are clamped to
+/// it and counted. Ten minutes: clocks drift, but a poisoned time must not move a watermark.
+pub const FUTURE_MS_MAX: i64 = 600_000;
+
+/// What `decode` shares between its source partitions.
+#[derive(Clone)]
+pub struct DecodeConfig {
+    /// Format of the source.
+    pub format: Format,
+    /// Resolves and hashes identities.
+    pub resolver: Arc<Resolver>,
+    /// Partitions of the events log.
+    pub partitions: usize,
+}
+
+/// Counts of one push.
+#[derive(Debug, Default)]
+pub struct Pushed {
+    /// Events decoded.
+    pub n_events: usize,
+    /// Events whose time was clamped.
+    pub n_clamped: usize,
+    /// Records, or calls of one, that can't be decoded.
+    pub rejects: Vec<Reject>,
+}
+
+#[derive(Default)]
+struct Target {
+    rows: EventRowsBuilder,
+    objects: ObjectsBuilder,
+}
+
+/// Decodes one source partition.
+pub struct Decode {
+    topic: Arc<str>,
+    partition: i32,
+    decoder: Decoder,
+    config: DecodeConfig,
+    schema: SchemaRef,
+    targets: Vec<Target>,
+    watermark_ms: i64,
+    read_at_ms: i64,
+    scratch: Scratch,
+}
+
+#[derive(Default)]
+struct Scratch {
+    identity: String,
+    endpoint: String,
+    path: String,
+    query: String,
+    variables: Vec<Variable>,
+    objects: Vec<Object>,
+}
+
+impl Decode {
+    /// A decoder of one partition of `topic` (a file's name and 0 for a file).
+    pub fn new(topic: Arc<str>, partition: i32, config: DecodeConfig) -> Self {
+        Self {
+            decoder: Decoder::new(config.format),
+            targets: (0..config.partitions.max(1)).map(|_| Target::default()).collect(),
+            schema: schema::events(),
+            topic,
+            partition,
+            config,
+            watermark_ms: i64::MIN,
+            read_at_ms: 0,
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Decodes records, in order; `read_at_ms` is the wall time of reading them.
+    pub fn push(
+        &mut self,
+        records: &[SourceRecord<'_>],
+        read_at_ms: i64,
+        out: &mut Outbox,
+    ) -> Result<Pushed, StageError> {
+        let decoded = self.decoder.decode(records);
+        if self.read_at_ms == 0 {
+            self.read_at_ms = read_at_ms;
+        }
+        let columns = Columns::new(&decoded.batch)?;
+        let mut n_clamped = 0;
+        let mut record = records.iter().peekable();
+        for (row, at) in decoded.positions.iter().enumerate() {
+            while record.peek().is_some_and(|record| record.offset < at.offset) {
+                record.next();
+            }
+            let latest = record.peek().and_then(|r| r.broker_time_ms).map(|t| t + FUTURE_MS_MAX);
+            let time_ms = columns.event_time.value(row);
+            let clamped = latest.map_or(time_ms, |latest| time_ms.min(latest));
+            n_clamped += usize::from(clamped != time_ms);
+            self.event(&columns, row, clamped, (at.offset, at.row));
+        }
+        if self.n_pending() >= ROWS_PER_RECORD * self.targets.len() {
+            self.flush(out)?;
+        }
+        Ok(Pushed { n_events: decoded.positions.len(), n_clamped, rejects: decoded.rejects })
+    }
+
+    fn event(&mut self, columns: &Columns<'_>, row: usize, event_time: i64, at: (i64, i32)) {
+        let scratch = &mut self.scratch;
+        let text = |column: &'static str| columns.text(column, row);
+        let method = text("method").unwrap_or("-");
+        let raw_path = text("path").unwrap_or("/");
+        let query = text("query");
+        let host = text("host");
+        let credentials = Credentials {
+            authorization: text("authorization"),
+            api_key: text("api_key"),
+            token_hash: text("token_hash"),
+            jwt_sub: text("jwt_sub"),
+            jwt_claims: text("jwt_claims"),
+            consumer: text("consumer"),
+            principal: text("principal"),
+            client_cert: text("client_cert"),
+            session: text("session"),
+            client_ip: text("client_ip"),
+            user_agent: text("user_agent"),
+            authenticated_hint: columns.authenticated_hint.value(row),
+        };
+        scratch.identity.clear();
+        let identity = self.config.resolver.resolve(&credentials, &mut scratch.identity);
+        scratch.endpoint.clear();
+        scratch.variables.clear();
+        endpoint(method, host, raw_path, &mut scratch.endpoint, &mut scratch.variables);
+        scratch.objects.clear();
+        let request = Request {
+            method,
+            path: raw_path,
+            path_variables: &scratch.variables,
+            query,
+            body: text("request_body"),
+        };
+        let rpc = objects(&request, &mut scratch.objects);
+        scratch.path.clear();
+        let secret_in_path = redact_path(raw_path, &mut scratch.path);
+        scratch.query.clear();
+        let url_secret = query.and_then(|query| redact_query(query, &mut scratch.query));
+        let status = columns.status.is_valid(row).then(|| columns.status.value(row));
+        let probe = classify(&ProbeRequest {
+            method,
+            path: raw_path,
+            query,
+            body: text("request_body"),
+            host,
+            origin: text("origin"),
+            user_agent: text("user_agent"),
+            method_override: text("method_override"),
+            forwarded_host: text("forwarded_host"),
+            status,
+        });
+        let first = scratch.objects.first();
+        let writes = matches!(method, "PUT" | "PATCH" | "DELETE");
+        let event = EventRow {
+            event_time,
+            gateway: text("gateway").unwrap_or("-"),
+            method,
+            scheme: text("scheme"),
+            host,
+            path: &scratch.path,
+            query: query.map(|_| scratch.query.as_str()),
+            status: status.map(i32::from),
+            request_bytes: columns.number("request_bytes", row),
+            response_bytes: columns.number("response_bytes", row),
+            latency_us: columns.number("latency_us", row),
+            client_ip: text("client_ip"),
+            peer_ip: text("peer_ip"),
+            user_agent: text("user_agent"),
+            auth_scheme: identity.auth_scheme,
+            authenticated: identity.authenticated,
+            identity: &scratch.identity,
+            identity_kind: identity.kind.as_str(),
+            identity_quality: identity.quality.as_str(),
+            actor: identity.actor.as_deref(),
+            tenant: identity.tenant.as_deref(),
+            endpoint: &scratch.endpoint,
+            route: text("route"),
+            service: text("service"),
+            collection: first.map(|object| object.collection.as_str()),
+            object: first.map(|object| object.key),
+            object_number: first.and_then(|object| object.number),
+            n_objects: scratch.objects.len() as i32,
+            write: rpc.writes.unwrap_or(writes),
+            probe_class: probe.map(|class| class.as_str()),
+            url_secret: url_secret.or(secret_in_path.then_some("path")),
+            origin: text("origin"),
+            allow_origin: text("allow_origin"),
+            allow_credentials: text("allow_credentials"),
+            server: text("server"),
+            powered_by: text("powered_by"),
+            method_override: text("method_override"),
+            tls_version: text("tls_version"),
+            request_content_type: text("request_content_type"),
+            response_content_type: text("response_content_type"),
+            request_id: text("request_id"),
+            trace_id: text("trace_id"),
+            rpc_method: rpc.rpc_method.as_deref(),
+            tool: rpc.tool.as_deref(),
+            source_topic: &self.topic,
+            source_partition: self.partition,
+            source_offset: at.0,
+            source_row: at.1,
+        };
+        let at = partition_of(identity_hash(&scratch.identity), self.targets.len());
+        let target = &mut self.targets[at];
+        target.rows.push(&event);
+        target.objects.push(scratch.objects.iter().map(|object| ObjectRow {
+            collection: &object.collection,
+            object: object.key,
+            number: object.number,
+        }));
+        self.watermark_ms = self.watermark_ms.max(event_time);
+    }
+
+    /// Rows gathered for the events log.
+    pub fn n_pending(&self) -> usize {
+        self.targets.iter().map(|target| target.rows.len()).sum()
+    }
+
+    /// Writes the rows gathered.
+    pub fn flush(&mut self, out: &mut Outbox) -> Result<(), StageError> {
+        let header = self.header(false);
+        for (at, target) in self.targets.iter_mut().enumerate() {
+            if target.rows.is_empty() {
+                continue;
+            }
+            let mut columns = target.rows.finish();
+            columns.push(target.objects.finish());
+            let batch = RecordBatch::try_new(self.schema.clone(), columns)?;
+            out.records.push((at, LogRecord { header: header.clone(), batch }));
+        }
+        self.read_at_ms = 0;
+        Ok(())
+    }
+
+    /// A record without rows for every partition: how far event time is here, and whether this
+    /// source is idle.
+    pub fn heartbeat(&self, idle: bool, out: &mut Outbox) {
+        let batch = RecordBatch::new_empty(self.schema.clone());
+        let record = LogRecord { header: self.header(idle), batch };
+        out.records.extend((0..self.targets.len()).map(|at| (at, record.clone())));
+    }
+
+    fn header(&self, idle: bool) -> Header {
+        Header {
+            input_topic: self.topic.clone(),
+            input_partition: self.partition,
+            watermark_ms: self.watermark_ms,
+            idle,
+            read_at_ms: self.read_at_ms,
+        }
+    }
+
+    /// The format found, when it is detected.
+    pub fn detected(&self) -> Option<Format> {
+        self.decoder.detected()
+    }
+}
+
+macro_rules! columns {
+    (text: $($text:ident),*; number: $($number:ident),*) => {
+        /// The columns of a decoded batch, found once.
+        #[allow(non_snake_case)]
+        struct Columns<'a> {
+            event_time: &'a TimestampMillisecondArray,
+            status: &'a UInt16Array,
+            authenticated_hint: &'a BooleanArray,
+            $($text: &'a StringViewArray,)*
+            $($number: &'a Int64Array,)*
+        }
+
+        impl<'a> Columns<'a> {
+            fn new(batch: &'a RecordBatch) -> Result<Self, schema::WrongSchema> {
+                fn find<'a, T>(
+                    batch: &'a RecordBatch,
+                    column: &'static str,
+                    cast: impl Fn(&'a ArrayRef) -> Option<&'a T>,
+                ) -> Result<&'a T, schema::WrongSchema> {
+                    batch
+                        .column_by_name(column)
+                        .and_then(cast)
+                        .ok_or(schema::WrongSchema { table: "decoded", column })
+                }
+                Ok(Self {
+                    event_time: find(batch, "event_time", |c| c.as_primitive_opt::<TimestampMillisecondType>())?,
+                    status: find(batch, "status", |c| c.as_primitive_opt::<UInt16Type>())?,
+                    authenticated_hint: find(batch, "authenticated_hint", |c| c.as_boolean_opt())?,
+                    $($text: find(batch, stringify!($text), |c| c.as_string_view_opt())?,)*
+                    $($number: find(batch, stringify!($number), |c| c.as_primitive_opt::<Int64Type>())?,)*
+                })
+            }
+
+            #[inline(always)]
+            fn text(&self, column: &'static str, row: usize) -> Option<&'a str> {
+                let array = match column {
+                    $(stringify!($text) => self.$text,)*
+                    _ => return None,
+                };
+                array.is_valid(row).then(|| array.value(row))
+            }
+
+            #[inline(always)]
+            fn number(&self, column: &'static str, row: usize) -> Option<i64> {
+                let array = match column {
+                    $(stringify!($number) => self.$number,)*
+                    _ => return None,
+                };
+                array.is_valid(row).then(|| array.value(row))
+            }
+        }
+    };
+}
+
+columns! {
+    text: gateway, method, scheme, host, path, query, client_ip, peer_ip, user_agent,
+        authorization, api_key, token_hash, jwt_sub, jwt_claims, consumer, principal, client_cert,
+        session, route, service, tls_version, request_content_type, response_content_type,
+        request_id, trace_id, origin, method_override, forwarded_host, allow_origin,
+        allow_credentials, server, powered_by, request_body;
+    number: request_bytes, response_bytes, latency_us
+}

@@ -1,0 +1,204 @@
+//! `judge`: per identity, what each touch is to it, and the evidence; the SQL rules over `touches`.
+//!
+//! Comes in: touches with their owners, and visits. Goes out: alerts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{SchemaRef, UInt64Type};
+use models::evidence::Category;
+use models::generations::Generations;
+use models::identity::Quality;
+use models::judge::{Judge, JudgeConfig, Touch};
+use models::ownership::Standing;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Stage, StageError, StateSize, compile};
+use crate::alert::{Alert, Alerter};
+use crate::config::ModelConfig;
+use crate::lane::EventTime;
+use crate::log::Log;
+use crate::rule::{Evidence, RuleCounters, RuleFault, RuleRunner, RuleSet, evidence_at};
+use crate::schema::{
+    self, JudgementRow, JudgementView, TouchModel, TouchModelBuilder, TouchRow, TouchView,
+};
+
+/// Sample touches kept for one identity under suspicion, and identities with samples.
+const SAMPLES_MAX: usize = 5;
+const SUSPECTS_MAX: usize = 20_000;
+/// Evidence from which samples are kept.
+const SUSPICION: f64 = 10.0;
+
+/// Touches that made one identity suspect: the first ones, which show how it began, and the latest.
+#[derive(Debug, Default)]
+struct Samples {
+    rows: Vec<Evidence>,
+    /// True after an alarm: the next suspicion begins anew.
+    ended: bool,
+}
+
+impl Samples {
+    fn keep(&mut self, sample: Evidence) {
+        if std::mem::take(&mut self.ended) {
+            self.rows.clear();
+        }
+        if self.rows.len() == SAMPLES_MAX {
+            self.rows.pop();
+        }
+        self.rows.push(sample);
+    }
+}
+
+/// The stage.
+pub struct Judging {
+    judge: Judge,
+    samples: Generations<u64, Samples>,
+    rules: RuleRunner,
+    alerter: Alerter,
+    table: SchemaRef,
+}
+
+impl Judging {
+    /// A lane.
+    ///
+    /// # Errors
+    /// Every fault of the rules over `touches`.
+    pub fn new(config: &ModelConfig, rules: &Arc<RuleSet>) -> Result<Self, Vec<RuleFault>> {
+        let judge = Judge::new(JudgeConfig {
+            false_alerts_per_million_events: config.false_alerts_per_million_events,
+            warm_up_ms: config.warm_up_ms(),
+            identities_max: config.identities_max,
+            streams_max: config.streams_max,
+        });
+        Ok(Self {
+            judge,
+            samples: Generations::new(SUSPECTS_MAX),
+            rules: compile(rules, "touches")?,
+            alerter: Alerter::new(config),
+            table: schema::touches_table(),
+        })
+    }
+
+    fn judge(
+        &mut self,
+        touch: &TouchRow<'_>,
+        judgement: &JudgementRow<'_>,
+        sample: impl FnOnce() -> Evidence,
+        rows: &mut TouchModelBuilder,
+        alarms: &mut HashMap<usize, Vec<Evidence>>,
+    ) {
+        let verdict = self.judge.judge(&Touch {
+            at_ms: touch.event_time,
+            identity: touch.identity_hash,
+            collection: xxh3_64(touch.collection.as_bytes()),
+            write: touch.write,
+            denied: touch.denied,
+            n_known: u32::try_from(touch.n_known).unwrap_or(0),
+            weight: Quality::from_name(touch.identity_quality).weight(),
+            pan_reader: touch.pan_reader,
+            standing: Standing {
+                owner: judgement.owner,
+                touchers: [
+                    judgement.toucher_1,
+                    judgement.toucher_2,
+                    judgement.toucher_3,
+                    judgement.toucher_4,
+                ],
+                crowded: judgement.crowded,
+            },
+        });
+        if verdict.evidence >= SUSPICION && verdict.category != Category::Own {
+            let samples = self.samples.entry(touch.identity_hash);
+            samples.keep(sample());
+            if verdict.alarm {
+                samples.ended = true;
+                alarms.insert(rows.len(), samples.rows.clone());
+            }
+        }
+        let run = verdict.run;
+        rows.push(&TouchModel {
+            category: verdict.category.as_str(),
+            object_owner: judgement.object_owner,
+            surprise_nats: verdict.surprise_nats,
+            evidence: verdict.evidence,
+            alarm: verdict.alarm,
+            p_own: verdict.p_own,
+            p_peer: verdict.p_peer,
+            maturity: verdict.maturity,
+            n_touches: i64::from(run.n_touches),
+            n_virgin: i64::from(run.n_virgin),
+            n_foreign: i64::from(run.n_foreign),
+            n_met: i64::from(run.n_met),
+            n_denied: i64::from(run.n_denied),
+            n_exposed: i64::from(run.n_exposed),
+            n_foreign_writes: i64::from(run.n_foreign_writes),
+            first_evidence_time: if run.first_ms == 0 { touch.event_time } else { run.first_ms },
+        });
+    }
+}
+
+impl Stage for Judging {
+    fn input(&self) -> Log {
+        Log::Judgements
+    }
+
+    fn process(
+        &mut self,
+        batch: &RecordBatch,
+        _offset: i64,
+        time: EventTime,
+        alerts: &mut Vec<Alert>,
+    ) -> Result<(), StageError> {
+        let (touches, judgements) = (TouchView::new(batch)?, JudgementView::new(batch)?);
+        let mut model = TouchModelBuilder::default();
+        let mut alarms = HashMap::new();
+        for row in 0..batch.num_rows() {
+            let (touch, judgement) = (touches.row(row), judgements.row(row));
+            match judgement.visitor {
+                Some(visitor) => self.judge.visited(touch.identity_hash, visitor),
+                None => {
+                    let sample = || evidence_at(batch, row);
+                    self.judge(&touch, &judgement, sample, &mut model, &mut alarms);
+                }
+            }
+        }
+        let is_touch = batch
+            .column_by_name("visitor")
+            .and_then(|column| column.as_primitive_opt::<UInt64Type>())
+            .map(|visitor| arrow::compute::is_null(visitor))
+            .ok_or(schema::WrongSchema { table: "judgements", column: "visitor" })??;
+        let judged = filter_record_batch(batch, &is_touch)?;
+        let n = schema::TouchRowsBuilder::fields().len();
+        let mut columns = judged.columns()[..n].to_vec();
+        columns.extend(model.finish());
+        let table = RecordBatch::try_new(self.table.clone(), columns)?;
+        let mut findings = Vec::new();
+        self.rules.push_at(&table, time, &mut findings);
+        self.alerter.raise(&findings, &table, |row| alarms.remove(&row).unwrap_or_default(), alerts);
+        Ok(())
+    }
+
+    fn n_pending(&self) -> usize {
+        0
+    }
+
+    fn flush(&mut self) -> Vec<(usize, RecordBatch)> {
+        Vec::new()
+    }
+
+    fn close(&mut self, alerts: &mut Vec<Alert>) {
+        let mut findings = Vec::new();
+        self.rules.close(&mut findings);
+        self.alerter.raise(&findings, &RecordBatch::new_empty(self.table.clone()), |_| Vec::new(), alerts);
+    }
+
+    fn state(&self) -> StateSize {
+        self.judge.state().into()
+    }
+
+    fn rules(&self) -> Vec<RuleCounters> {
+        self.rules.counters()
+    }
+}

@@ -1,0 +1,137 @@
+//! `own`: per object, who owns it and who has touched it.
+//!
+//! Comes in: first touches. Goes out, keyed by identity: the touch with its owner and touchers, to be
+//! judged; and a visit for each of those, so that both sides of a shared object learn of it.
+
+use arrow::array::RecordBatch;
+use models::generations::Generations;
+use models::ownership::OwnershipTable;
+
+use super::{Stage, StageError, StateSize};
+use crate::alert::Alert;
+use crate::config::ModelConfig;
+use crate::lane::EventTime;
+use crate::log::{Log, partition_of};
+use crate::schema::{
+    self, JudgementRow, JudgementRowsBuilder, TouchRow, TouchRowsBuilder, TouchView,
+};
+
+#[derive(Default)]
+struct Target {
+    touches: TouchRowsBuilder,
+    judgements: JudgementRowsBuilder,
+}
+
+/// The stage.
+pub struct Own {
+    objects: OwnershipTable,
+    /// Names of identities that touched something, for alerts; forgotten names are shown as hashes.
+    names: Generations<u64, Box<str>>,
+    targets: Vec<Target>,
+}
+
+impl Own {
+    /// A lane that writes to `partitions` partitions of the judgements log.
+    pub fn new(config: &ModelConfig, partitions: usize) -> Self {
+        Self {
+            objects: OwnershipTable::new(config.objects_max),
+            names: Generations::new(config.identities_max),
+            targets: (0..partitions.max(1)).map(|_| Target::default()).collect(),
+        }
+    }
+
+    fn send(&mut self, touch: &TouchRow<'_>, judgement: &JudgementRow<'_>) {
+        let at = partition_of(touch.identity_hash, self.targets.len());
+        self.targets[at].touches.push(touch);
+        self.targets[at].judgements.push(judgement);
+    }
+}
+
+impl Stage for Own {
+    fn input(&self) -> Log {
+        Log::Touches
+    }
+
+    fn process(
+        &mut self,
+        batch: &RecordBatch,
+        offset: i64,
+        _time: EventTime,
+        _alerts: &mut Vec<Alert>,
+    ) -> Result<(), StageError> {
+        let touches = TouchView::new(batch)?;
+        let mut in_row = 0;
+        for row in 0..batch.num_rows() {
+            let touch = touches.row(row);
+            let name = self.names.entry(touch.identity_hash);
+            if name.is_empty() {
+                *name = touch.identity.into();
+            }
+            let standing = self.objects.touch(
+                touch.identity_hash,
+                touch.object,
+                touch.write,
+                !touch.denied,
+                touch.pan_reader,
+            );
+            if touch.reminder {
+                continue;
+            }
+            let mut next = || {
+                in_row += 1;
+                in_row - 1
+            };
+            let owner_name = standing.owner.and_then(|owner| self.names.get(&owner)).cloned();
+            let [toucher_1, toucher_2, toucher_3, toucher_4] = standing.touchers;
+            let judged = TouchRow { in_offset: offset, in_row: next(), ..touch };
+            let judgement = JudgementRow {
+                visitor: None,
+                owner: standing.owner,
+                object_owner: owner_name.as_deref(),
+                toucher_1,
+                toucher_2,
+                toucher_3,
+                toucher_4,
+                crowded: standing.crowded,
+            };
+            self.send(&judged, &judgement);
+            if touch.denied || touch.pan_reader || standing.crowded {
+                continue;
+            }
+            for toucher in standing.touchers.into_iter().flatten() {
+                let visit = TouchRow {
+                    in_offset: offset,
+                    in_row: next(),
+                    identity_hash: toucher,
+                    event_time: touch.event_time,
+                    ..TouchRow::default()
+                };
+                let judgement =
+                    JudgementRow { visitor: Some(touch.identity_hash), ..JudgementRow::default() };
+                self.send(&visit, &judgement);
+            }
+        }
+        Ok(())
+    }
+
+    fn n_pending(&self) -> usize {
+        self.targets.iter().map(|target| target.touches.len()).sum()
+    }
+
+    fn flush(&mut self) -> Vec<(usize, RecordBatch)> {
+        super::finish(&mut self.targets, |target| target.touches.len(), |target| {
+            let columns = [target.touches.finish(), target.judgements.finish()].concat();
+            RecordBatch::try_new(schema::judgements(), columns)
+        })
+    }
+
+    fn close(&mut self, _alerts: &mut Vec<Alert>) {}
+
+    fn state(&self) -> StateSize {
+        StateSize {
+            n_entries: self.objects.len() + self.names.len(),
+            bytes: self.objects.state_bytes() + self.names.table_bytes(),
+            n_evicted: self.objects.n_evicted() + self.names.n_evicted(),
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! `profile`: per identity, what is new to it; the SQL rules over `events`.
+//!
+//! Comes in: events. Goes out: first touches of objects, keyed by object. Model columns for rules:
+//! whether the object is new, how many the caller has seen, what the endpoint usually answers, and
+//! the evidence of probing. Posture rules run here, per lane, over what this lane's identities do.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use models::generations::Generations;
+use models::identity::Quality;
+use models::judge::PAN_READER_OBJECTS;
+use models::probe::ProbeClass;
+use models::probing::{Call, ProbeDetector, class_names};
+use models::seen::{Outcome, SeenFilter, Sighting};
+use models::sizes::EndpointSizes;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Stage, StageError, StateSize, compile};
+use crate::alert::{Alert, Alerter};
+use crate::config::ModelConfig;
+use crate::lane::EventTime;
+use crate::log::{Log, identity_hash, partition_of};
+use crate::rule::{RuleCounters, RuleFault, RuleRunner, RuleSet};
+use crate::schema::{
+    self, EventModel, EventModelBuilder, EventRow, EventView, ObjectRow, Objects, TouchRow,
+    TouchRowsBuilder,
+};
+
+/// Calls on one collection by one identity.
+#[derive(Debug, Default)]
+struct Usage {
+    n_objects: u32,
+    /// Known touches since the last one sent: reads, writes.
+    n_known: [u32; 2],
+}
+
+/// Calls on one endpoint.
+#[derive(Debug, Default)]
+struct Endpoint {
+    n: u64,
+    n_success: u64,
+    n_authenticated: u64,
+}
+
+/// The stage.
+pub struct Profile {
+    seen: SeenFilter,
+    usage: Generations<u64, Usage>,
+    endpoints: Generations<u64, Endpoint>,
+    sizes: EndpointSizes,
+    probes: ProbeDetector,
+    warm_up_ms: i64,
+    started_ms: Option<i64>,
+    rules: RuleRunner,
+    alerter: Alerter,
+    table: SchemaRef,
+    targets: Vec<TouchRowsBuilder>,
+}
+
+impl Profile {
+    /// A lane that writes to `partitions` partitions of the touches log.
+    ///
+    /// # Errors
+    /// Every fault of the rules over `events`.
+    pub fn new(
+        config: &ModelConfig,
+        rules: &Arc<RuleSet>,
+        partitions: usize,
+    ) -> Result<Self, Vec<RuleFault>> {
+        Ok(Self {
+            seen: SeenFilter::new(config.pairs_max),
+            usage: Generations::new(config.streams_max),
+            endpoints: Generations::new(config.endpoints_max),
+            sizes: EndpointSizes::new(config.endpoints_max),
+            probes: ProbeDetector::new(
+                config.false_alerts_per_million_events,
+                config.identities_max,
+                config.endpoints_max,
+            ),
+            warm_up_ms: config.warm_up_ms(),
+            started_ms: None,
+            rules: compile(rules, "events")?,
+            alerter: Alerter::new(config),
+            table: schema::events_table(),
+            targets: (0..partitions.max(1)).map(|_| TouchRowsBuilder::default()).collect(),
+        })
+    }
+
+    /// Notes what one event does to its objects; the first object's newness and count come back.
+    fn touch<'a>(
+        &mut self,
+        event: &EventRow<'_>,
+        identity: u64,
+        at: &mut Position,
+        objects: impl Iterator<Item = ObjectRow<'a>>,
+    ) -> (Option<bool>, i64) {
+        let outcome = Outcome::of(status(event));
+        let mut first = (None, 0);
+        for object in objects {
+            let sighting = self.seen.sight(identity, object.object, event.write, outcome);
+            let collection = xxh3_64(object.collection.as_bytes());
+            let usage = self.usage.entry(identity ^ collection.rotate_left(23));
+            let n_known = &mut usage.n_known[usize::from(event.write)];
+            let reminder = match sighting {
+                Sighting::New => {
+                    usage.n_objects = usage.n_objects.saturating_add(1);
+                    false
+                }
+                Sighting::Known { reminder } => {
+                    *n_known = n_known.saturating_add(1);
+                    reminder
+                }
+                Sighting::Repeat => false,
+            };
+            if first.0.is_none() {
+                first = (Some(sighting == Sighting::New), i64::from(usage.n_objects));
+            }
+            if sighting != Sighting::New && !reminder {
+                continue;
+            }
+            let sent = TouchRow {
+                in_offset: at.offset,
+                in_row: at.next(),
+                reminder,
+                denied: outcome == Outcome::Denied,
+                n_known: if reminder { 0 } else { std::mem::take(n_known) as i32 },
+                pan_reader: usage.n_objects > PAN_READER_OBJECTS,
+                identity_hash: identity,
+                event_time: event.event_time,
+                gateway: event.gateway,
+                method: event.method,
+                path: event.path,
+                endpoint: event.endpoint,
+                status: event.status,
+                identity: event.identity,
+                identity_kind: event.identity_kind,
+                identity_quality: event.identity_quality,
+                client_ip: event.client_ip,
+                user_agent: event.user_agent,
+                collection: object.collection,
+                object: object.object,
+                object_number: object.number,
+                write: event.write,
+                source_topic: event.source_topic,
+                source_partition: event.source_partition,
+                source_offset: event.source_offset,
+                source_row: event.source_row,
+            };
+            let target = partition_of(object.object, self.targets.len());
+            self.targets[target].push(&sent);
+        }
+        first
+    }
+
+    fn model(
+        &mut self,
+        event: &EventRow<'_>,
+        identity: u64,
+        (object_new, objects_seen): (Option<bool>, i64),
+        rows: &mut EventModelBuilder,
+    ) {
+        let started_ms = *self.started_ms.get_or_insert(event.event_time);
+        let endpoint = xxh3_64(event.endpoint.as_bytes());
+        let tool = event.tool.map_or(0, |tool| xxh3_64(tool.as_bytes()));
+        let template = event.endpoint.split_once(' ').map_or(event.endpoint, |(_, rest)| rest);
+        let probing = self.probes.observe(&Call {
+            identity,
+            template: xxh3_64(template.as_bytes()) ^ tool,
+            endpoint: endpoint ^ tool.rotate_left(1),
+            path: xxh3_64(event.path.as_bytes()),
+            class: event.probe_class.and_then(ProbeClass::from_name),
+            status: status(event),
+            weight: Quality::from_name(event.identity_quality).weight(),
+            at_ms: event.event_time,
+        });
+        let quantile = event
+            .response_bytes
+            .and_then(|bytes| self.sizes.record(endpoint, u64::try_from(bytes).ok()?));
+        let usual = self.endpoints.entry(endpoint);
+        usual.n += 1;
+        if matches!(event.status, Some(200..=399)) {
+            usual.n_success += 1;
+            usual.n_authenticated += u64::from(event.authenticated);
+        }
+        let names = probing.class.map(|_| class_names(probing.classes));
+        rows.push(&EventModel {
+            object_new,
+            objects_seen,
+            maturity: f64::from(u8::from(event.event_time - started_ms >= self.warm_up_ms)),
+            endpoint_events: usual.n as i64,
+            endpoint_authenticated_share: usual.n_authenticated as f64 / usual.n_success.max(1) as f64,
+            response_bytes_quantile: quantile,
+            probe_alarm: probing.alarm,
+            probe_evidence: probing.evidence,
+            probe_classes: names.as_deref(),
+            probe_count: i64::from(probing.n_probes),
+        });
+    }
+}
+
+fn status(event: &EventRow<'_>) -> Option<u16> {
+    event.status.and_then(|status| u16::try_from(status).ok())
+}
+
+/// Position of the rows made from one record.
+struct Position {
+    offset: i64,
+    row: i32,
+}
+
+impl Position {
+    fn next(&mut self) -> i32 {
+        self.row += 1;
+        self.row - 1
+    }
+}
+
+impl Stage for Profile {
+    fn input(&self) -> Log {
+        Log::Events
+    }
+
+    fn process(
+        &mut self,
+        batch: &RecordBatch,
+        offset: i64,
+        time: EventTime,
+        alerts: &mut Vec<Alert>,
+    ) -> Result<(), StageError> {
+        let (events, objects) = (EventView::new(batch)?, Objects::new(batch)?);
+        let mut at = Position { offset, row: 0 };
+        let mut model = EventModelBuilder::default();
+        for row in 0..batch.num_rows() {
+            let event = events.row(row);
+            let identity = identity_hash(event.identity);
+            let first = self.touch(&event, identity, &mut at, objects.row(row));
+            self.model(&event, identity, first, &mut model);
+        }
+        let mut columns = batch.columns()[..batch.num_columns() - 1].to_vec();
+        columns.extend(model.finish());
+        let table = RecordBatch::try_new(self.table.clone(), columns)?;
+        let mut findings = Vec::new();
+        self.rules.push_at(&table, time, &mut findings);
+        self.alerter.raise(&findings, &table, |_| Vec::new(), alerts);
+        Ok(())
+    }
+
+    fn n_pending(&self) -> usize {
+        self.targets.iter().map(TouchRowsBuilder::len).sum()
+    }
+
+    fn flush(&mut self) -> Vec<(usize, RecordBatch)> {
+        super::finish(&mut self.targets, TouchRowsBuilder::len, |target| {
+            RecordBatch::try_new(schema::touches(), target.finish())
+        })
+    }
+
+    fn close(&mut self, alerts: &mut Vec<Alert>) {
+        let mut findings = Vec::new();
+        self.rules.close(&mut findings);
+        self.alerter.raise(&findings, &RecordBatch::new_empty(self.table.clone()), |_| Vec::new(), alerts);
+    }
+
+    fn state(&self) -> StateSize {
+        StateSize {
+            n_entries: self.seen.len() + self.usage.len() + self.endpoints.len() + self.probes.len(),
+            bytes: self.seen.state_bytes()
+                + self.usage.table_bytes()
+                + self.endpoints.table_bytes()
+                + self.probes.state_bytes(),
+            n_evicted: self.seen.n_evicted() + self.usage.n_evicted() + self.endpoints.n_evicted(),
+        }
+    }
+
+    fn rules(&self) -> Vec<RuleCounters> {
+        self.rules.counters()
+    }
+}

@@ -1,0 +1,189 @@
+//! Logs, metrics and the answers to a load balancer.
+//!
+//! Labels are stages, topics, partitions, rules and reasons, all from bounded sets of ours: no
+//! identity, path or address is ever a label. `docs/metrics.md` lists every metric.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use hdrhistogram::Histogram as Latencies;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use tracing_subscriber::EnvFilter;
+
+/// Sets up logs on standard error.
+pub fn log(filter: &str, json: bool) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json { builder.json().init() } else { builder.init() }
+}
+
+/// A stage's name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StageLabel {
+    /// `decode`, `profile`, `own` or `judge`.
+    pub stage: &'static str,
+}
+
+/// A reason of a reject.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabel {
+    /// One of the decoders' reasons.
+    pub reason: &'static str,
+}
+
+/// A rule, and what was told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AlertLabel {
+    /// Name of the rule.
+    pub rule: String,
+    /// `create` or `update`.
+    pub activity: &'static str,
+}
+
+/// A partition a stage reads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PartitionLabel {
+    /// The stage.
+    pub stage: &'static str,
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+}
+
+/// The metrics of one process.
+pub struct Metrics {
+    registry: Registry,
+    /// Records read.
+    pub records: Family<StageLabel, Counter>,
+    /// Calls decoded.
+    pub events: Counter,
+    /// Records sent to the dead-letter topic.
+    pub rejects: Family<ReasonLabel, Counter>,
+    /// Event times clamped because they lay in the future.
+    pub clamped: Counter,
+    /// Rows seen before and dropped.
+    pub dropped: Family<StageLabel, Counter>,
+    /// Rows too late for their window, by stage.
+    pub late: Family<StageLabel, Gauge>,
+    /// Rows on which a rule's expression failed, by stage.
+    pub rule_errors: Family<StageLabel, Gauge>,
+    /// Alerts written.
+    pub alerts: Family<AlertLabel, Counter>,
+    /// Records not yet read.
+    pub lag: Family<PartitionLabel, Gauge>,
+    /// Time to process one batch of records, in seconds.
+    pub batch_seconds: Family<StageLabel, Histogram>,
+    /// Time from reading the source record to handing over its alert, in seconds.
+    pub event_to_alert_seconds: Histogram,
+    /// Keys held by a stage's lanes.
+    pub state_entries: Family<StageLabel, Gauge>,
+    /// Bytes of their tables.
+    pub state_bytes: Family<StageLabel, Gauge>,
+    /// Keys forgotten at a bound.
+    pub state_evicted: Family<StageLabel, Gauge>,
+    /// Commits of input offsets.
+    pub commits: Family<StageLabel, Counter>,
+    latencies_ms: Mutex<Latencies<u64>>,
+    ready: AtomicBool,
+    /// Source records read and calls judged so far, for pacing and progress.
+    pub n_read: AtomicU64,
+    /// Highest wall time of progress, ms: how alive the workers are.
+    pub progress_ms: AtomicI64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Metrics at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("tollwatch");
+        macro_rules! register {
+            ($name:literal, $help:literal, $metric:expr) => {{
+                let metric = $metric;
+                registry.register($name, $help, metric.clone());
+                metric
+            }};
+        }
+        let seconds = || Histogram::new([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0]);
+        Self {
+            records: register!("records", "Records read", Family::default()),
+            events: register!("events", "Calls decoded", Counter::default()),
+            rejects: register!("rejects", "Records sent to the dead-letter topic", Family::default()),
+            clamped: register!("clamped_times", "Event times clamped because they lay in the future", Counter::default()),
+            dropped: register!("rows_dropped", "Rows seen before and dropped", Family::default()),
+            late: register!("rows_late", "Rows too late for their window", Family::default()),
+            rule_errors: register!("rule_errors", "Rows on which a rule failed", Family::default()),
+            alerts: register!("alerts", "Alerts written", Family::default()),
+            lag: register!("lag_records", "Records not yet read", Family::default()),
+            batch_seconds: register!("batch_seconds", "Time to process one batch", Family::new_with_constructor(seconds as fn() -> Histogram)),
+            event_to_alert_seconds: register!("event_to_alert_seconds", "Time from reading a record to handing over its alert", seconds()),
+            state_entries: register!("state_entries", "Keys held", Family::default()),
+            state_bytes: register!("state_bytes", "Bytes of the tables of state", Family::default()),
+            state_evicted: register!("state_evicted", "Keys forgotten at a bound", Family::default()),
+            commits: register!("commits", "Commits of input offsets", Family::default()),
+            registry,
+            latencies_ms: Mutex::new(Latencies::new_with_bounds(1, 86_400_000, 3).expect("bounds are valid")),
+            ready: AtomicBool::new(false),
+            n_read: AtomicU64::new(0),
+            progress_ms: AtomicI64::new(0),
+        }
+    }
+
+    /// Notes how long an alert took, in milliseconds.
+    pub fn alert_after(&self, ms: i64) {
+        let ms = u64::try_from(ms).unwrap_or(0).max(1);
+        self.event_to_alert_seconds.observe(ms as f64 / 1000.0);
+        self.latencies_ms.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(ms);
+    }
+
+    /// Quantile of the time from record read to alert, in milliseconds.
+    pub fn latency_ms(&self, quantile: f64) -> u64 {
+        self.latencies_ms.lock().unwrap_or_else(PoisonError::into_inner).value_at_quantile(quantile)
+    }
+
+    /// The workers have their partitions.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Relaxed);
+    }
+
+    /// Prometheus' text.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// Serves `/metrics`, `/livez` and `/readyz` until the process ends.
+///
+/// # Errors
+/// The address can't be bound.
+pub async fn serve(listen: &str, metrics: Arc<Metrics>) -> std::io::Result<()> {
+    let listener = tokio::net::TcpListener::bind(listen).await?;
+    let (text, ready) = (metrics.clone(), metrics);
+    let readyz = move || {
+        let ready = ready.ready.load(Ordering::Relaxed);
+        async move { if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not yet") } }
+    };
+    let routes = Router::new()
+        .route("/metrics", get(move || async move { text.text() }))
+        .route("/livez", get(|| async { "alive" }))
+        .route("/readyz", get(readyz));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    Ok(())
+}
