@@ -100,7 +100,9 @@ impl Cluster {
             .set("fetch.wait.max.ms", "20")
             .set("queued.max.messages.kbytes", "32768")
             .set("allow.auto.create.topics", "false");
-        config.create_with_context(Assignments::default()).map_err(Error::Client)
+        config
+            .create_with_context(Assignments::default())
+            .map_err(Error::Client)
     }
 
     /// An idempotent producer.
@@ -117,7 +119,9 @@ impl Cluster {
             .set("message.max.bytes", "8388608")
             .set("queue.buffering.max.messages", "100000")
             .set("queue.buffering.max.kbytes", "131072");
-        let producer = config.create_with_context(Deliveries::default()).map_err(Error::Client)?;
+        let producer = config
+            .create_with_context(Deliveries::default())
+            .map_err(Error::Client)?;
         Ok(Writer { producer })
     }
 
@@ -127,11 +131,18 @@ impl Cluster {
     /// The brokers don't answer.
     pub fn partitions(&self, topic: &str) -> Result<Option<usize>, Error> {
         let consumer: BaseConsumer = self.config().create().map_err(Error::Client)?;
-        let unreachable = |source| Error::Unreachable { brokers: self.brokers.clone(), source };
+        let unreachable = |source| Error::Unreachable {
+            brokers: self.brokers.clone(),
+            source,
+        };
         // A topic that was made a moment ago may not be everywhere yet, so all topics are asked for.
-        let metadata = consumer.fetch_metadata(None, TIMEOUT).map_err(unreachable)?;
+        let metadata = consumer
+            .fetch_metadata(None, TIMEOUT)
+            .map_err(unreachable)?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
-        Ok(found.map(|found| found.partitions().len()).filter(|n| *n > 0))
+        Ok(found
+            .map(|found| found.partitions().len())
+            .filter(|n| *n > 0))
     }
 
     /// First and next offset of every partition of a topic.
@@ -148,7 +159,10 @@ impl Cluster {
         (0..n as i32)
             .map(|partition| consumer.fetch_watermarks(topic, partition, TIMEOUT))
             .collect::<Result<_, _>>()
-            .map_err(|source| Error::Unreachable { brokers: self.brokers.clone(), source })
+            .map_err(|source| Error::Unreachable {
+                brokers: self.brokers.clone(),
+                source,
+            })
     }
 
     /// Makes a topic unless it exists; says how many partitions it has.
@@ -159,24 +173,39 @@ impl Cluster {
         if let Some(n) = self.partitions(topic.name)? {
             return Ok(n);
         }
-        let missing = |reason: String| Error::TopicMissing { topic: topic.name.to_owned(), reason };
+        let missing = |reason: String| Error::TopicMissing {
+            topic: topic.name.to_owned(),
+            reason,
+        };
         if !topic.create {
-            return Err(missing("topics.create is false; make it, or allow it".to_owned()));
+            return Err(missing(
+                "topics.create is false; make it, or allow it".to_owned(),
+            ));
         }
         let admin: AdminClient<DefaultClientContext> =
             self.config().create().map_err(Error::Client)?;
-        let (retention, in_sync) = (topic.retention_ms.to_string(), topic.min_insync_replicas.to_string());
-        let new = NewTopic::new(topic.name, topic.partitions, TopicReplication::Fixed(topic.replication))
-            .set("retention.ms", &retention)
-            .set("min.insync.replicas", &in_sync)
-            .set("cleanup.policy", "delete")
-            .set("max.message.bytes", "8388608")
-            .set("compression.type", "producer");
+        let (retention, in_sync) = (
+            topic.retention_ms.to_string(),
+            topic.min_insync_replicas.to_string(),
+        );
+        let new = NewTopic::new(
+            topic.name,
+            topic.partitions,
+            TopicReplication::Fixed(topic.replication),
+        )
+        .set("retention.ms", &retention)
+        .set("min.insync.replicas", &in_sync)
+        .set("cleanup.policy", "delete")
+        .set("max.message.bytes", "8388608")
+        .set("compression.type", "producer");
         let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
         let results = admin
             .create_topics([&new], &options)
             .await
-            .map_err(|source| Error::Unreachable { brokers: self.brokers.clone(), source })?;
+            .map_err(|source| Error::Unreachable {
+                brokers: self.brokers.clone(),
+                source,
+            })?;
         for result in results {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => (),
@@ -232,7 +261,10 @@ impl Assignments {
     }
 
     fn note(&self, change: Assignment) {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+        self.changes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(change);
     }
 }
 
@@ -241,7 +273,10 @@ impl ClientContext for Assignments {}
 impl ConsumerContext for Assignments {
     fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         let partitions = |list: &rdkafka::TopicPartitionList| {
-            list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect()
+            list.elements()
+                .iter()
+                .map(|e| (e.topic().to_owned(), e.partition()))
+                .collect()
         };
         match rebalance {
             Rebalance::Assign(list) => self.note(Assignment::Assigned(partitions(list))),
@@ -266,7 +301,10 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, message)) = result {
             self.n_failed.fetch_add(1, Ordering::Relaxed);
-            let mut first = self.first_failure.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut first = self
+                .first_failure
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             first.get_or_insert_with(|| (message.topic().to_owned(), error.to_string()));
         }
     }
@@ -301,9 +339,14 @@ impl Writer {
         headers: impl Iterator<Item = (&'h str, &'h [u8])>,
     ) -> Result<(), Error> {
         let headers = headers.fold(OwnedHeaders::new(), |all, (key, value)| {
-            all.insert(Header { key, value: Some(value) })
+            all.insert(Header {
+                key,
+                value: Some(value),
+            })
         });
-        let mut next = BaseRecord::<[u8], [u8]>::to(record.topic).payload(record.value).headers(headers);
+        let mut next = BaseRecord::<[u8], [u8]>::to(record.topic)
+            .payload(record.value)
+            .headers(headers);
         next.partition = record.partition;
         next.key = record.key;
         loop {
@@ -315,7 +358,10 @@ impl Writer {
                 }
                 Err((error, _)) => {
                     let reason = error.to_string();
-                    return Err(Error::Produce { topic: record.topic.to_owned(), reason });
+                    return Err(Error::Produce {
+                        topic: record.topic.to_owned(),
+                        reason,
+                    });
                 }
             }
         }
@@ -333,7 +379,10 @@ impl Writer {
                 Ok(()) => return self.check(),
                 Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) => self.check()?,
                 Err(error) => {
-                    return Err(Error::Produce { topic: "-".to_owned(), reason: error.to_string() });
+                    return Err(Error::Produce {
+                        topic: "-".to_owned(),
+                        reason: error.to_string(),
+                    });
                 }
             }
         }
@@ -353,7 +402,11 @@ impl Writer {
         if context.n_failed.load(Ordering::Relaxed) == 0 {
             return Ok(());
         }
-        let first = context.first_failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let first = context
+            .first_failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let (topic, reason) = first.unwrap_or_default();
         Err(Error::Produce { topic, reason })
     }
@@ -368,6 +421,11 @@ pub fn is_retryable(error: &KafkaError) -> bool {
         RDKafkaErrorCode::UnknownTopicOrPartition,
         RDKafkaErrorCode::Authentication,
     ];
-    error.rdkafka_error_code().is_none_or(|code| !FATAL.contains(&code))
-        && error.rdkafka_error_code() != Some(RDKafkaErrorCode::from(RDKafkaRespErr::RD_KAFKA_RESP_ERR__FATAL))
+    error
+        .rdkafka_error_code()
+        .is_none_or(|code| !FATAL.contains(&code))
+        && error.rdkafka_error_code()
+            != Some(RDKafkaErrorCode::from(
+                RDKafkaRespErr::RD_KAFKA_RESP_ERR__FATAL,
+            ))
 }

@@ -88,14 +88,21 @@ impl Alerter {
         alerts: &mut Vec<Alert>,
     ) {
         for finding in findings {
-            if matches!(finding.rule.header.status, Status::Test | Status::Deprecated) {
+            if matches!(
+                finding.rule.header.status,
+                Status::Test | Status::Deprecated
+            ) {
                 continue;
             }
             let row = (finding.row < batch.num_rows()).then_some(finding.row);
-            let trigger = row.map(|row| evidence_at(batch, row)).or(finding.evidence.last().cloned());
+            let trigger = row
+                .map(|row| evidence_at(batch, row))
+                .or(finding.evidence.last().cloned());
             let Some(trigger) = trigger else { continue };
             let (key, about) = case_key(finding, &trigger);
-            let Some((activity_id, case)) = self.admit(key, finding, &trigger) else { continue };
+            let Some((activity_id, case)) = self.admit(key, finding, &trigger) else {
+                continue;
+            };
             let mut evidence = row.map(&mut samples).unwrap_or_default();
             if evidence.is_empty() {
                 evidence.clone_from(&finding.evidence);
@@ -103,24 +110,50 @@ impl Alerter {
             if evidence.last() != Some(&trigger) {
                 evidence.push(trigger.clone());
             }
-            let uid = format!("{:032x}", xxh3_128(format!("{key:016x}:{}", case.0).as_bytes()));
+            let uid = format!(
+                "{:032x}",
+                xxh3_128(format!("{key:016x}:{}", case.0).as_bytes())
+            );
             let numbers = row.map(|row| Numbers::of(batch, row)).unwrap_or_default();
             let promise = self.false_alerts_per_million_events;
-            let told = Told { uid, activity_id, n_findings: case.1, promise };
+            let told = Told {
+                uid,
+                activity_id,
+                n_findings: case.1,
+                promise,
+            };
             alerts.push(alert(finding, &trigger, &evidence, about, &told, &numbers));
         }
     }
 
     /// Decides whether a finding is told; the case's start and count come back.
-    fn admit(&mut self, key: u64, finding: &Finding, trigger: &Evidence) -> Option<(u8, (i64, u64))> {
-        let window_ms = finding.rule.header.suppress.as_ref().map_or(CASE_MS, |s| s.span.ms);
+    fn admit(
+        &mut self,
+        key: u64,
+        finding: &Finding,
+        trigger: &Evidence,
+    ) -> Option<(u8, (i64, u64))> {
+        let window_ms = finding
+            .rule
+            .header
+            .suppress
+            .as_ref()
+            .map_or(CASE_MS, |s| s.span.ms);
         let case = self.cases.entry(key);
-        let open = case.started_ms.is_some_and(|start| finding.time_ms - start < window_ms);
+        let open = case
+            .started_ms
+            .is_some_and(|start| finding.time_ms - start < window_ms);
         if !open {
-            *case = Case { started_ms: Some(finding.time_ms), ..Case::default() };
+            *case = Case {
+                started_ms: Some(finding.time_ms),
+                ..Case::default()
+            };
         }
         case.n_findings += 1;
-        let joins = note(&mut case.rules, xxh3_64(finding.rule.header.name.as_bytes()));
+        let joins = note(
+            &mut case.rules,
+            xxh3_64(finding.rule.header.name.as_bytes()),
+        );
         let spreads = note(&mut case.endpoints, xxh3_64(trigger.endpoint.as_bytes()));
         let grows = case.n_findings >= case.n_told * 10;
         if open && !joins && !spreads && !grows {
@@ -136,7 +169,10 @@ impl Alerter {
 }
 
 fn updates(rule: &Rule) -> bool {
-    rule.header.suppress.as_ref().is_none_or(|suppress| suppress.update)
+    rule.header
+        .suppress
+        .as_ref()
+        .is_none_or(|suppress| suppress.update)
 }
 
 /// Adds a value to a short list; true when it is new and there is room.
@@ -161,7 +197,11 @@ fn case_key(finding: &Finding, trigger: &Evidence) -> (u64, String) {
         None if column == "identity" => trigger.identity.clone(),
         None => trigger.endpoint.clone(),
     };
-    let about = by.iter().map(|column| value(column)).collect::<Vec<_>>().join(" ");
+    let about = by
+        .iter()
+        .map(|column| value(column))
+        .collect::<Vec<_>>()
+        .join(" ");
     let tactic = header.tags.iter().find(|tag| tag.starts_with("owasp."));
     let scope = match tactic {
         Some(tactic) if by == ["identity"] => tactic,
@@ -182,7 +222,9 @@ impl Numbers {
     fn of(batch: &RecordBatch, row: usize) -> Numbers {
         let number = |column: &str| {
             let array = batch.column_by_name(column)?;
-            let array = arrow::compute::cast(&array.slice(row, 1), &arrow::datatypes::DataType::Float64).ok()?;
+            let array =
+                arrow::compute::cast(&array.slice(row, 1), &arrow::datatypes::DataType::Float64)
+                    .ok()?;
             let array = array.as_primitive_opt::<Float64Type>()?;
             array.is_valid(0).then(|| array.value(0))
         };
@@ -192,9 +234,23 @@ impl Numbers {
         };
         let mut numbers = Numbers::default();
         const KEPT: [&str; 18] = [
-            "evidence", "surprise_nats", "p_own", "p_peer", "maturity", "n_touches", "n_virgin",
-            "n_foreign", "n_met", "n_denied", "n_exposed", "n_foreign_writes", "probe_evidence",
-            "probe_count", "endpoint_events", "endpoint_authenticated_share", "objects_seen",
+            "evidence",
+            "surprise_nats",
+            "p_own",
+            "p_peer",
+            "maturity",
+            "n_touches",
+            "n_virgin",
+            "n_foreign",
+            "n_met",
+            "n_denied",
+            "n_exposed",
+            "n_foreign_writes",
+            "probe_evidence",
+            "probe_count",
+            "endpoint_events",
+            "endpoint_authenticated_share",
+            "objects_seen",
             "response_bytes_quantile",
         ];
         for column in KEPT {
@@ -202,9 +258,17 @@ impl Numbers {
                 numbers.values.insert(column.to_owned(), json!(value));
             }
         }
-        for column in ["category", "object_owner", "probe_classes", "collection", "identity_quality"] {
+        for column in [
+            "category",
+            "object_owner",
+            "probe_classes",
+            "collection",
+            "identity_quality",
+        ] {
             if let Some(value) = text(column) {
-                numbers.values.insert(column.to_owned(), json!(clean(&value)));
+                numbers
+                    .values
+                    .insert(column.to_owned(), json!(clean(&value)));
             }
         }
         let get = |column: &str| number(column).unwrap_or(0.0);
@@ -221,7 +285,9 @@ impl Numbers {
             ));
         }
         if let Some(classes) = text("probe_classes") {
-            numbers.reasons.push(format!("{} distinct probes: {classes}", get("probe_count")));
+            numbers
+                .reasons
+                .push(format!("{} distinct probes: {classes}", get("probe_count")));
         }
         numbers
     }
@@ -244,7 +310,9 @@ fn alert(
 ) -> Alert {
     let header = &finding.rule.header;
     let title = clean(&finding.rule.title(&finding.values));
-    let identity = finding.value("identity").map(|value| clean(&value.to_string()));
+    let identity = finding
+        .value("identity")
+        .map(|value| clean(&value.to_string()));
     let endpoint = finding.value("endpoint").map(ToString::to_string);
     let endpoint = endpoint.unwrap_or_else(|| trigger.endpoint.clone());
     let first_ms = numbers
@@ -321,7 +389,8 @@ fn alert(
         ocsf["actor"] = json!({ "user": { "uid": identity } });
     }
     if !header.remediation.is_empty() {
-        ocsf["remediation"] = json!({ "desc": header.remediation, "references": header.references });
+        ocsf["remediation"] =
+            json!({ "desc": header.remediation, "references": header.references });
     }
     Alert {
         about_identity: identity.is_some(),
@@ -367,7 +436,11 @@ fn sample(sample: &Evidence) -> Value {
     if let Some(agent) = &sample.user_agent {
         value["http_request"]["user_agent"] = json!(clean(agent));
     }
-    if let Some(ip) = sample.client_ip.as_deref().and_then(|ip| ip.parse::<IpAddr>().ok()) {
+    if let Some(ip) = sample
+        .client_ip
+        .as_deref()
+        .and_then(|ip| ip.parse::<IpAddr>().ok())
+    {
         value["src_endpoint"] = json!({ "ip": ip.to_string() });
     }
     if !sample.identity.is_empty() {
@@ -378,7 +451,10 @@ fn sample(sample: &Evidence) -> Value {
 
 /// Text of a caller's choosing without control characters, and not too long.
 fn clean(text: &str) -> String {
-    text.chars().take(TEXT_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars()
+        .take(TEXT_MAX)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 fn json_of(value: &ScalarValue) -> Value {

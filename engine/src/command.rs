@@ -125,7 +125,11 @@ fn count(n: usize, noun: &str) -> String {
 }
 
 fn list(faults: &[RuleFault]) -> String {
-    faults.iter().map(|fault| format!("  {fault}")).collect::<Vec<_>>().join("\n")
+    faults
+        .iter()
+        .map(|fault| format!("  {fault}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The rules of a folder, or the shipped ones.
@@ -158,7 +162,8 @@ fn read_key(dir: &Path) -> Result<[u8; 32], Failure> {
     use std::io::{Read, Write};
     use std::os::unix::fs::OpenOptionsExt;
     let path = dir.join("identity.key");
-    let failed = |what: &str, error: std::io::Error| format!("cannot {what} {}: {error}", path.display());
+    let failed =
+        |what: &str, error: std::io::Error| format!("cannot {what} {}: {error}", path.display());
     std::fs::create_dir_all(dir).map_err(|e| failed("make the folder of", e))?;
     if !path.exists() {
         let mut key = [0; 32];
@@ -175,14 +180,20 @@ fn read_key(dir: &Path) -> Result<[u8; 32], Failure> {
             .mode(0o600)
             .open(&aside)
             .map_err(|e| failed("write", e))?;
-        file.write_all(&key).and_then(|()| file.sync_all()).map_err(|e| failed("write", e))?;
+        file.write_all(&key)
+            .and_then(|()| file.sync_all())
+            .map_err(|e| failed("write", e))?;
         let linked = std::fs::hard_link(&aside, &path);
         std::fs::remove_file(&aside).map_err(|e| failed("tidy up beside", e))?;
         match linked {
-            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(failed("write", e).into()),
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(failed("write", e).into());
+            }
             _ => (),
         }
     }
     let bytes = std::fs::read(&path).map_err(|e| failed("read", e))?;
-    bytes.try_into().map_err(|_| format!("{} is not 32 bytes long", path.display()).into())
+    bytes
+        .try_into()
+        .map_err(|_| format!("{} is not 32 bytes long", path.display()).into())
 }

@@ -54,10 +54,15 @@ impl ModelConfig {
         let f = self.false_alerts_per_million_events;
         let mut faults = Vec::new();
         if !(f > 0.0 && f <= 1000.0) {
-            faults.push(format!("models.false_alerts_per_million_events is {f}; it must be above 0 and at most 1000"));
+            faults.push(format!(
+                "models.false_alerts_per_million_events is {f}; it must be above 0 and at most 1000"
+            ));
         }
         if !(0.0..=336.0).contains(&self.warm_up_hours) {
-            faults.push(format!("models.warm_up_hours is {}; it must be between 0 and 336", self.warm_up_hours));
+            faults.push(format!(
+                "models.warm_up_hours is {}; it must be between 0 and 336",
+                self.warm_up_hours
+            ));
         }
         let bounds = [
             ("identities_max", self.identities_max, 1000),
@@ -69,7 +74,9 @@ impl ModelConfig {
         ];
         for (name, value, least) in bounds {
             if value < least {
-                faults.push(format!("models.{name} is {value}; it must be at least {least}"));
+                faults.push(format!(
+                    "models.{name} is {value}; it must be at least {least}"
+                ));
             }
         }
         faults
@@ -205,12 +212,18 @@ impl Config {
                 faults.push(format!("source {}: {error}", source.topic));
             }
             if self.written_topics().contains(&source.topic) {
-                faults.push(format!("source {} is a topic this service writes", source.topic));
+                faults.push(format!(
+                    "source {} is a topic this service writes",
+                    source.topic
+                ));
             }
         }
         let topics = &self.topics;
         if !(1..=256).contains(&topics.partitions) {
-            faults.push(format!("topics.partitions is {}; it must be between 1 and 256", topics.partitions));
+            faults.push(format!(
+                "topics.partitions is {}; it must be between 1 and 256",
+                topics.partitions
+            ));
         }
         if topics.replication < 1 || topics.min_insync_replicas > topics.replication {
             faults.push(format!(
@@ -219,7 +232,10 @@ impl Config {
             ));
         }
         if !(1..=64).contains(&self.threads) {
-            faults.push(format!("threads is {}; it must be between 1 and 64", self.threads));
+            faults.push(format!(
+                "threads is {}; it must be between 1 and 64",
+                self.threads
+            ));
         }
         faults
     }
@@ -241,7 +257,9 @@ impl Config {
 
     fn written_topics(&self) -> Vec<String> {
         let logs = crate::log::Log::ALL.map(|log| self.log_topic(log));
-        logs.into_iter().chain([self.dead_letter_topic(), self.topics.alerts.clone()]).collect()
+        logs.into_iter()
+            .chain([self.dead_letter_topic(), self.topics.alerts.clone()])
+            .collect()
     }
 }
 

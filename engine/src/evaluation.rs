@@ -37,8 +37,12 @@ impl Labels {
         let header = rows.next().transpose()?.unwrap_or_default();
         let columns: Vec<&str> = header.split('\t').collect();
         let find = |name: &str| {
-            let missing = || io::Error::new(io::ErrorKind::InvalidData, format!("no column {name}"));
-            columns.iter().position(|column| *column == name).ok_or_else(missing)
+            let missing =
+                || io::Error::new(io::ErrorKind::InvalidData, format!("no column {name}"));
+            columns
+                .iter()
+                .position(|column| *column == name)
+                .ok_or_else(missing)
         };
         let (scenario, foreign, object) = (find("scenario")?, find("foreign")?, find("object")?);
         let mut lines = Vec::new();
@@ -48,7 +52,9 @@ impl Labels {
             let cell = |at: usize| cells.get(at).copied().unwrap_or_default();
             let is_foreign = cell(foreign) == "1";
             lines.push(Label {
-                episode: Some(cell(scenario)).filter(|s| !s.is_empty() && *s != "-").map(str::to_owned),
+                episode: Some(cell(scenario))
+                    .filter(|s| !s.is_empty() && *s != "-")
+                    .map(str::to_owned),
                 foreign_objects: match cell(object) {
                     objects if is_foreign && !objects.is_empty() => {
                         objects.split('|').map(str::to_owned).collect()
@@ -62,7 +68,8 @@ impl Labels {
 
     /// The label of a line, from 1.
     pub fn line(&self, number: i64) -> Option<&Label> {
-        self.lines.get(usize::try_from(number).ok()?.checked_sub(1)?)
+        self.lines
+            .get(usize::try_from(number).ok()?.checked_sub(1)?)
     }
 
     /// Lines labelled.
@@ -122,10 +129,16 @@ pub struct Evaluation {
 impl Evaluation {
     /// Compares alerts, in order, with labels.
     pub fn of(labels: &Labels, told: &[Told]) -> Evaluation {
-        let mut evaluation = Evaluation { n_events: labels.len(), ..Evaluation::default() };
+        let mut evaluation = Evaluation {
+            n_events: labels.len(),
+            ..Evaluation::default()
+        };
         let mut first = BTreeMap::<&str, (i64, &str)>::new();
         for alert in told {
-            match labels.line(alert.line).and_then(|label| label.episode.as_deref()) {
+            match labels
+                .line(alert.line)
+                .and_then(|label| label.episode.as_deref())
+            {
                 Some(episode) => {
                     let entry = first.entry(episode).or_insert((alert.line, &alert.rule));
                     if alert.line < entry.0 {
@@ -134,14 +147,18 @@ impl Evaluation {
                 }
                 None if !alert.about_identity => evaluation.n_posture += 1,
                 None if alert.created => {
-                    evaluation.false_alerts.push((alert.rule.clone(), alert.title.clone()));
+                    evaluation
+                        .false_alerts
+                        .push((alert.rule.clone(), alert.title.clone()));
                 }
                 None => (),
             }
         }
         let mut objects = BTreeMap::<&str, (BTreeSet<&str>, usize)>::new();
         for (line, label) in (1..).zip(&labels.lines) {
-            let Some(name) = label.episode.as_deref() else { continue };
+            let Some(name) = label.episode.as_deref() else {
+                continue;
+            };
             let episode = evaluation.episodes.entry(name.to_owned()).or_default();
             let found = first.get(name);
             let (seen, n_exposed) = objects.entry(name).or_default();
@@ -160,7 +177,10 @@ impl Evaluation {
 
     /// Episodes found.
     pub fn n_found(&self) -> usize {
-        self.episodes.values().filter(|episode| episode.rule.is_some()).count()
+        self.episodes
+            .values()
+            .filter(|episode| episode.rule.is_some())
+            .count()
     }
 
     /// False alerts per million events.
@@ -174,12 +194,25 @@ mod tests {
     use super::*;
 
     fn label(episode: Option<&str>, object: &str) -> Label {
-        let foreign_objects = if object.is_empty() { vec![] } else { vec![object.to_owned()] };
-        Label { episode: episode.map(str::to_owned), foreign_objects }
+        let foreign_objects = if object.is_empty() {
+            vec![]
+        } else {
+            vec![object.to_owned()]
+        };
+        Label {
+            episode: episode.map(str::to_owned),
+            foreign_objects,
+        }
     }
 
     fn told(line: i64, created: bool, about_identity: bool) -> Told {
-        Told { line, rule: "r".into(), created, about_identity, title: "t".into() }
+        Told {
+            line,
+            rule: "r".into(),
+            created,
+            about_identity,
+            title: "t".into(),
+        }
     }
 
     #[test]
@@ -193,13 +226,25 @@ mod tests {
                 label(Some("A"), "3"),
             ],
         };
-        let alerts = [told(3, true, true), told(1, true, true), told(1, false, true), told(1, true, false)];
+        let alerts = [
+            told(3, true, true),
+            told(1, true, true),
+            told(1, false, true),
+            told(1, true, false),
+        ];
         let evaluation = Evaluation::of(&labels, &alerts);
         assert_eq!((evaluation.n_found(), evaluation.episodes.len()), (1, 2));
         let a = &evaluation.episodes["A"];
         assert_eq!((a.n_exposed, a.n_objects, a.n_events_before), (2, 3, 2));
-        assert_eq!(evaluation.episodes["B"].n_exposed, 1, "a miss exposes everything");
-        assert_eq!(evaluation.false_alerts.len(), 1, "an update is no second false alert");
+        assert_eq!(
+            evaluation.episodes["B"].n_exposed, 1,
+            "a miss exposes everything"
+        );
+        assert_eq!(
+            evaluation.false_alerts.len(),
+            1,
+            "an update is no second false alert"
+        );
         assert_eq!(evaluation.n_posture, 1);
     }
 }

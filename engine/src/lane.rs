@@ -59,7 +59,15 @@ impl Lane {
     /// A lane of `stage` over one partition of the topic (or in-memory log) of its input.
     pub fn new(stage: Box<dyn Stage>, topic: Arc<str>, partition: i32) -> Self {
         let inputs = BTreeMap::new();
-        Self { stage, topic, partition, inputs, read_at_ms: 0, n_dropped: 0, muted: false }
+        Self {
+            stage,
+            topic,
+            partition,
+            inputs,
+            read_at_ms: 0,
+            n_dropped: 0,
+            muted: false,
+        }
     }
 
     /// While muted, a lane learns and writes nothing: it reads again what it had written before.
@@ -76,10 +84,19 @@ impl Lane {
     ///
     /// # Errors
     /// The record's columns are not the log's; nothing of it was processed.
-    pub fn feed(&mut self, offset: i64, record: &LogRecord, out: &mut Outbox) -> Result<(), StageError> {
+    pub fn feed(
+        &mut self,
+        offset: i64,
+        record: &LogRecord,
+        out: &mut Outbox,
+    ) -> Result<(), StageError> {
         let header = &record.header;
         let key = (header.input_topic.clone(), header.input_partition);
-        let fresh = Input { highest: (i64::MIN, 0), watermark_ms: i64::MIN, idle: false };
+        let fresh = Input {
+            highest: (i64::MIN, 0),
+            watermark_ms: i64::MIN,
+            idle: false,
+        };
         let input = self.inputs.entry(key.clone()).or_insert(fresh);
         let batch = unseen(self.stage.input(), &record.batch, input.highest);
         self.n_dropped += (record.batch.num_rows() - batch.num_rows()) as u64;
@@ -97,10 +114,15 @@ impl Lane {
             }
         }
         let mut alerts = Vec::new();
-        let time = EventTime { input_ms, others_ms };
+        let time = EventTime {
+            input_ms,
+            others_ms,
+        };
         self.stage.process(&batch, offset, time, &mut alerts)?;
         if !self.muted {
-            alerts.iter_mut().for_each(|alert| alert.read_at_ms = header.read_at_ms);
+            alerts
+                .iter_mut()
+                .for_each(|alert| alert.read_at_ms = header.read_at_ms);
             out.alerts.append(&mut alerts);
         }
         if self.stage.n_pending() >= ROWS_PER_RECORD {
@@ -117,8 +139,12 @@ impl Lane {
         let header = self.header();
         let batches = self.stage.flush();
         if !self.muted {
-            let record = |batch| LogRecord { header: header.clone(), batch };
-            out.records.extend(batches.into_iter().map(|(at, batch)| (at, record(batch))));
+            let record = |batch| LogRecord {
+                header: header.clone(),
+                batch,
+            };
+            out.records
+                .extend(batches.into_iter().map(|(at, batch)| (at, record(batch))));
         }
         self.read_at_ms = 0;
     }
@@ -153,14 +179,24 @@ impl Lane {
 
     /// Lowest watermark among the inputs that are not idle (all of them when all are), ms.
     pub fn watermark_ms(&self) -> i64 {
-        let active = self.inputs.values().filter(|input| !input.idle).map(|input| input.watermark_ms);
+        let active = self
+            .inputs
+            .values()
+            .filter(|input| !input.idle)
+            .map(|input| input.watermark_ms);
         let all = || self.inputs.values().map(|input| input.watermark_ms).max();
         active.min().or_else(all).unwrap_or(i64::MIN)
     }
 
     fn watermark_without(&self, key: &(Arc<str>, i32)) -> i64 {
-        let others = self.inputs.iter().filter(|(other, input)| *other != key && !input.idle);
-        others.map(|(_, input)| input.watermark_ms).min().unwrap_or(i64::MAX)
+        let others = self
+            .inputs
+            .iter()
+            .filter(|(other, input)| *other != key && !input.idle);
+        others
+            .map(|(_, input)| input.watermark_ms)
+            .min()
+            .unwrap_or(i64::MAX)
     }
 }
 
@@ -174,7 +210,11 @@ fn unseen(log: Log, batch: &RecordBatch, highest: RowAt) -> RecordBatch {
     let (mut low, mut high) = (0, n);
     while low < high {
         let middle = (low + high) / 2;
-        if seen(middle) { low = middle + 1 } else { high = middle }
+        if seen(middle) {
+            low = middle + 1
+        } else {
+            high = middle
+        }
     }
     batch.slice(low, n - low)
 }

@@ -94,7 +94,9 @@ pub enum LogError {
         reason: String,
     },
     /// A header is missing or malformed.
-    #[error("record of log {log} has no valid header {header}; was the topic written by somebody else?")]
+    #[error(
+        "record of log {log} has no valid header {header}; was the topic written by somebody else?"
+    )]
     Header {
         /// The log.
         log: &'static str,
@@ -129,7 +131,9 @@ pub fn identity_hash(name: &str) -> u64 {
 /// Position of row `i` of a batch of `log`.
 pub fn row_at(log: Log, batch: &RecordBatch, i: usize) -> Option<RowAt> {
     let (offset, row) = log.position_columns();
-    let offset = batch.column_by_name(offset)?.as_primitive_opt::<Int64Type>()?;
+    let offset = batch
+        .column_by_name(offset)?
+        .as_primitive_opt::<Int64Type>()?;
     let row = batch.column_by_name(row)?.as_primitive_opt::<Int32Type>()?;
     (i < batch.num_rows()).then(|| (offset.value(i), row.value(i)))
 }
@@ -156,16 +160,23 @@ pub fn encode(batch: &RecordBatch) -> Result<Vec<u8>, LogError> {
 /// # Errors
 /// The bytes are no record batch of that log's schema.
 pub fn decode(log: Log, value: &[u8]) -> Result<RecordBatch, LogError> {
-    let bad = |reason: &str| LogError::NotABatch { log: log.name(), reason: reason.to_owned() };
-    let prefix: [u8; 8] =
-        value.get(..8).and_then(|p| p.try_into().ok()).ok_or_else(|| bad("shorter than 8 bytes"))?;
+    let bad = |reason: &str| LogError::NotABatch {
+        log: log.name(),
+        reason: reason.to_owned(),
+    };
+    let prefix: [u8; 8] = value
+        .get(..8)
+        .and_then(|p| p.try_into().ok())
+        .ok_or_else(|| bad("shorter than 8 bytes"))?;
     let length = u32::from_le_bytes([prefix[4], prefix[5], prefix[6], prefix[7]]) as usize;
     if prefix[..4] != [0xff; 4] || value.len() < 8 + length {
         return Err(bad("no encapsulated message"));
     }
     let message = arrow::ipc::root_as_message(&value[8..8 + length])
         .map_err(|error| bad(&error.to_string()))?;
-    let batch = message.header_as_record_batch().ok_or_else(|| bad("another kind of message"))?;
+    let batch = message
+        .header_as_record_batch()
+        .ok_or_else(|| bad("another kind of message"))?;
     // Copied once, into memory aligned as Arrow wants it.
     let body = Buffer::from(&value[8 + length..]);
     arrow::ipc::reader::read_record_batch(
@@ -191,9 +202,16 @@ const READ_AT: &str = "tollwatch.read_at";
 
 /// The headers of a record as Kafka carries them: text, so that any tool can read them.
 pub fn headers(log: Log, stage: &str, record: &LogRecord) -> Vec<(&'static str, String)> {
-    let Header { input_topic, input_partition, watermark_ms, idle, read_at_ms } = &record.header;
+    let Header {
+        input_topic,
+        input_partition,
+        watermark_ms,
+        idle,
+        read_at_ms,
+    } = &record.header;
     let at = |i: usize| {
-        row_at(log, &record.batch, i).map_or(String::new(), |(offset, row)| format!("{offset}:{row}"))
+        row_at(log, &record.batch, i)
+            .map_or(String::new(), |(offset, row)| format!("{offset}:{row}"))
     };
     vec![
         (SCHEMA, schema::VERSION.to_string()),
@@ -221,15 +239,29 @@ pub fn read<'a>(
         .filter_map(|(name, value)| Some((name, std::str::from_utf8(value).ok()?)))
         .collect();
     let get = |header: &'static str| {
-        texts.get(header).copied().ok_or(LogError::Header { log: log.name(), header })
+        texts.get(header).copied().ok_or(LogError::Header {
+            log: log.name(),
+            header,
+        })
     };
     let version = get(SCHEMA)?;
     if version != schema::VERSION.to_string() {
         let found = version.chars().take(16).collect();
-        return Err(LogError::Version { log: log.name(), found, expected: schema::VERSION });
+        return Err(LogError::Version {
+            log: log.name(),
+            found,
+            expected: schema::VERSION,
+        });
     }
-    fn number<T: std::str::FromStr>(log: Log, text: &str, header: &'static str) -> Result<T, LogError> {
-        text.parse().map_err(|_| LogError::Header { log: log.name(), header })
+    fn number<T: std::str::FromStr>(
+        log: Log,
+        text: &str,
+        header: &'static str,
+    ) -> Result<T, LogError> {
+        text.parse().map_err(|_| LogError::Header {
+            log: log.name(),
+            header,
+        })
     }
     let header = Header {
         input_topic: Arc::from(get(INPUT_TOPIC)?),
@@ -238,7 +270,10 @@ pub fn read<'a>(
         idle: get(IDLE)? == "1",
         read_at_ms: number(log, get(READ_AT)?, READ_AT)?,
     };
-    Ok(LogRecord { header, batch: decode(log, value)? })
+    Ok(LogRecord {
+        header,
+        batch: decode(log, value)?,
+    })
 }
 
 #[cfg(test)]
@@ -249,10 +284,17 @@ mod tests {
     fn record() -> LogRecord {
         let mut rows = TouchRowsBuilder::default();
         for in_row in 0..3 {
-            let row = TouchRow { in_offset: 7, in_row, identity: "alice", path: "/a", ..Default::default() };
+            let row = TouchRow {
+                in_offset: 7,
+                in_row,
+                identity: "alice",
+                path: "/a",
+                ..Default::default()
+            };
             rows.push(&row);
         }
-        let batch = RecordBatch::try_new(schema::touches(), rows.finish()).expect("the table's columns");
+        let batch =
+            RecordBatch::try_new(schema::touches(), rows.finish()).expect("the table's columns");
         let header = Header {
             input_topic: "tollwatch.events".into(),
             input_partition: 2,
@@ -268,7 +310,9 @@ mod tests {
         let record = record();
         let value = encode(&record.batch).expect("encodes");
         let headers = headers(Log::Touches, "profile", &record);
-        let pairs = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_bytes()));
         let back = read(Log::Touches, &value, pairs).expect("reads");
         assert_eq!(back.header, record.header);
         assert_eq!(back.batch, record.batch);
@@ -283,14 +327,21 @@ mod tests {
             let _ = decode(Log::Touches, &value[..length]);
         }
         assert!(decode(Log::Touches, b"{\"not\": \"ours\"}").is_err());
-        assert!(read(Log::Touches, &value, std::iter::empty()).is_err(), "no headers");
+        assert!(
+            read(Log::Touches, &value, std::iter::empty()).is_err(),
+            "no headers"
+        );
     }
 
     #[test]
     fn a_key_stays_in_its_shard_when_partitions_double() {
         for key in 0..1000u64 {
             let hash = xxh3_64(&key.to_le_bytes());
-            assert_eq!(partition_of(hash, 8) % 4, partition_of(hash, 4), "key {key}");
+            assert_eq!(
+                partition_of(hash, 8) % 4,
+                partition_of(hash, 4),
+                "key {key}"
+            );
         }
     }
 }

@@ -53,13 +53,20 @@ impl Pipeline {
         n_lanes: usize,
     ) -> Result<Self, Vec<RuleFault>> {
         let n = n_lanes.max(1);
-        let config = DecodeConfig { partitions: n, ..config.clone() };
+        let config = DecodeConfig {
+            partitions: n,
+            ..config.clone()
+        };
         Ok(Self {
             config,
             decoders: Vec::new(),
-            profile: Lanes::new(Log::Events, n, || Ok(Box::new(Profile::new(models, rules, n)?)))?,
+            profile: Lanes::new(Log::Events, n, || {
+                Ok(Box::new(Profile::new(models, rules, n)?))
+            })?,
             own: Lanes::new(Log::Touches, n, || Ok(Box::new(Own::new(models, n))))?,
-            judge: Lanes::new(Log::Judgements, n, || Ok(Box::new(Judging::new(models, rules)?)))?,
+            judge: Lanes::new(Log::Judgements, n, || {
+                Ok(Box::new(Judging::new(models, rules)?))
+            })?,
         })
     }
 
@@ -102,11 +109,18 @@ impl Pipeline {
 
     /// The lanes of each stage, in the order of the data.
     pub fn stages(&self) -> [(&'static str, &[Lane]); 3] {
-        [("profile", &self.profile.lanes), ("own", &self.own.lanes), ("judge", &self.judge.lanes)]
+        [
+            ("profile", &self.profile.lanes),
+            ("own", &self.own.lanes),
+            ("judge", &self.judge.lanes),
+        ]
     }
 
     /// Decodes a round's records: one run of them a decoder, so that their order is kept.
-    fn decode(&mut self, records: &[SourceRecord<'_>]) -> Result<(Round, Vec<(usize, LogRecord)>), StageError> {
+    fn decode(
+        &mut self,
+        records: &[SourceRecord<'_>],
+    ) -> Result<(Round, Vec<(usize, LogRecord)>), StageError> {
         let run = records.len().div_ceil(self.decoders.len().max(1)).max(1);
         let runs = self.decoders.iter_mut().zip(records.chunks(run));
         let parts = in_parallel(runs, |(decoder, records)| {
@@ -139,8 +153,13 @@ impl Lanes {
         stage: impl Fn() -> Result<Box<dyn Stage>, Vec<RuleFault>>,
     ) -> Result<Lanes, Vec<RuleFault>> {
         let lane = |partition| Ok(Lane::new(stage()?, log.name().into(), partition));
-        let lanes = (0..n as i32).map(lane).collect::<Result<_, Vec<RuleFault>>>()?;
-        Ok(Lanes { lanes, next: vec![0; n] })
+        let lanes = (0..n as i32)
+            .map(lane)
+            .collect::<Result<_, Vec<RuleFault>>>()?;
+        Ok(Lanes {
+            lanes,
+            next: vec![0; n],
+        })
     }
 
     fn feed(
@@ -149,7 +168,9 @@ impl Lanes {
         alerts: &mut Vec<Alert>,
     ) -> Result<Vec<(usize, LogRecord)>, StageError> {
         let mut by_lane: Vec<Vec<LogRecord>> = self.lanes.iter().map(|_| Vec::new()).collect();
-        records.into_iter().for_each(|(at, record)| by_lane[at].push(record));
+        records
+            .into_iter()
+            .for_each(|(at, record)| by_lane[at].push(record));
         let work = self.lanes.iter_mut().zip(&mut self.next).zip(by_lane);
         let outs = in_parallel(work, |((lane, next), records)| {
             let mut out = Outbox::default();
@@ -188,7 +209,9 @@ fn in_parallel<W: Send, R: Send>(
     std::thread::scope(|scope| {
         let threads: Vec<_> = work.map(|piece| scope.spawn(|| each(piece))).collect();
         let join = |thread: std::thread::ScopedJoinHandle<'_, R>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
         threads.into_iter().map(join).collect()
     })

@@ -38,10 +38,7 @@ pub use suppress::{Decision, Suppressor};
 
 /// The rules that ship with the program, by file name.
 const SHIPPED: [(&str, &str); 11] = [
-    (
-        "bola_burst.sql",
-        include_str!("../../rules/bola_burst.sql"),
-    ),
+    ("bola_burst.sql", include_str!("../../rules/bola_burst.sql")),
     (
         "bola_enumeration.sql",
         include_str!("../../rules/bola_enumeration.sql"),

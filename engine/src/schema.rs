@@ -382,8 +382,10 @@ pub fn of_log(log: crate::log::Log) -> SchemaRef {
 /// True when the batch has a text column of this name with a value anywhere: what a rule needs to
 /// see on a source.
 pub fn has_values(batch: &RecordBatch, column: &str) -> bool {
-    batch.column_by_name(column).is_some_and(|column| match column.data_type() {
-        DataType::Boolean => column.as_boolean().true_count() > 0,
-        _ => column.null_count() < column.len(),
-    })
+    batch
+        .column_by_name(column)
+        .is_some_and(|column| match column.data_type() {
+            DataType::Boolean => column.as_boolean().true_count() > 0,
+            _ => column.null_count() < column.len(),
+        })
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use connectors::kafka::{self, Cluster, Topic, Writer};
 
 use crate::alert::Alert;
-use crate::config::Config;
+use crate::config::{Config, TopicConfig};
 use crate::log::Log;
 use crate::rule::RuleSet;
 use crate::stage::StageError;
@@ -25,6 +25,7 @@ mod decoding;
 mod judging;
 mod sink;
 
+pub(crate) use judging::read;
 pub use sink::Sink;
 
 /// How often input offsets are committed.
@@ -113,19 +114,26 @@ impl Shared {
 
     /// Ends every stage; threads finish what they have read.
     pub fn stop(&self) {
-        self.stops.iter().for_each(|stop| stop.store(true, Ordering::Relaxed));
+        self.stops
+            .iter()
+            .for_each(|stop| stop.store(true, Ordering::Relaxed));
     }
 
     fn reach(&self, stage: &'static str, topic: &str, partition: i32, next: i64) {
         let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = reached.entry((stage, topic.to_owned(), partition)).or_insert(next);
+        let at = reached
+            .entry((stage, topic.to_owned(), partition))
+            .or_insert(next);
         *at = next.max(*at);
     }
 
     /// Next offset a stage will read of a partition.
     pub fn reached(&self, stage: &'static str, topic: &str, partition: i32) -> i64 {
         let reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
-        reached.get(&(stage, topic.to_owned(), partition)).copied().unwrap_or(0)
+        reached
+            .get(&(stage, topic.to_owned(), partition))
+            .copied()
+            .unwrap_or(0)
     }
 
     fn alert(&self, writer: &Writer, alert: &Alert) -> Result<(), ServiceError> {
@@ -133,8 +141,15 @@ impl Shared {
         if alert.read_at_ms > 0 {
             self.metrics.alert_after(now_ms() - alert.read_at_ms);
         }
-        let activity = if alert.activity_id == 1 { "create" } else { "update" };
-        let label = crate::telemetry::AlertLabel { rule: alert.rule.clone(), activity };
+        let activity = if alert.activity_id == 1 {
+            "create"
+        } else {
+            "update"
+        };
+        let label = crate::telemetry::AlertLabel {
+            rule: alert.rule.clone(),
+            activity,
+        };
         self.metrics.alerts.get_or_create(&label).inc();
         if let Some(watcher) = &self.watcher {
             watcher(alert);
@@ -152,7 +167,9 @@ impl Shared {
 }
 
 fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64)
 }
 
 /// The topics of a configuration, made when they are missing and that is allowed; partitions of
@@ -165,32 +182,44 @@ pub async fn ensure_topics(
     cluster: &Cluster,
 ) -> Result<HashMap<&'static str, usize>, kafka::Error> {
     let topics = &config.topics;
-    let topic = |name, partitions| Topic {
-        name,
-        create: topics.create,
-        partitions,
-        replication: topics.replication,
-        min_insync_replicas: topics.min_insync_replicas,
-        retention_ms: topics.retention_hours * 3_600_000,
-    };
     for source in &config.sources {
         cluster.watermarks(&source.topic)?;
     }
     let mut partitions = HashMap::new();
     for log in Log::ALL {
-        let n = cluster.ensure(&topic(&config.log_topic(log), topics.partitions)).await?;
+        let name = config.log_topic(log);
+        let n = cluster
+            .ensure(&topic(topics, &name, topics.partitions))
+            .await?;
         partitions.insert(log.name(), n);
     }
-    cluster.ensure(&topic(&config.dead_letter_topic(), 1)).await?;
+    let dead_letters = config.dead_letter_topic();
+    cluster.ensure(&topic(topics, &dead_letters, 1)).await?;
     if config.alerts_to_topic() {
-        cluster.ensure(&topic(&topics.alerts, topics.partitions)).await?;
+        cluster
+            .ensure(&topic(topics, &topics.alerts, topics.partitions))
+            .await?;
     }
     Ok(partitions)
 }
 
+fn topic<'a>(config: &TopicConfig, name: &'a str, partitions: i32) -> Topic<'a> {
+    Topic {
+        name,
+        create: config.create,
+        partitions,
+        replication: config.replication,
+        min_insync_replicas: config.min_insync_replicas,
+        retention_ms: config.retention_hours * 3_600_000,
+    }
+}
+
 /// The cluster of a configuration.
 pub fn cluster(config: &Config) -> Cluster {
-    Cluster { brokers: config.brokers.clone(), properties: config.kafka.clone() }
+    Cluster {
+        brokers: config.brokers.clone(),
+        properties: config.kafka.clone(),
+    }
 }
 
 /// A service that runs.
@@ -255,8 +284,13 @@ impl Service {
     /// # Errors
     /// What stopped a stage.
     pub fn finish_when_caught_up(mut self) -> Result<Arc<Shared>, ServiceError> {
-        let sources: Vec<String> =
-            self.shared.config.sources.iter().map(|source| source.topic.clone()).collect();
+        let sources: Vec<String> = self
+            .shared
+            .config
+            .sources
+            .iter()
+            .map(|source| source.topic.clone())
+            .collect();
         for (stage, name) in STAGES.into_iter().enumerate() {
             let topics = match stage {
                 0 => sources.clone(),
@@ -291,14 +325,20 @@ impl Service {
     }
 
     fn join(&mut self, stage: usize) -> Result<(), ServiceError> {
-        let (these, others) = std::mem::take(&mut self.threads).into_iter().partition(|(s, _)| *s == stage);
+        let (these, others) = std::mem::take(&mut self.threads)
+            .into_iter()
+            .partition(|(s, _)| *s == stage);
         self.threads = others;
         for (_, thread) in these {
-            let done = thread.join().unwrap_or(Err(ServiceError::Panicked(STAGES[stage])));
+            let done = thread
+                .join()
+                .unwrap_or(Err(ServiceError::Panicked(STAGES[stage])));
             if let Err(error) = done {
                 self.shared.stop();
                 // The others end at once; the first reason is the one that counts.
-                self.threads.drain(..).for_each(|(_, thread)| drop(thread.join()));
+                self.threads
+                    .drain(..)
+                    .for_each(|(_, thread)| drop(thread.join()));
                 return Err(error);
             }
         }
@@ -314,7 +354,10 @@ struct Every {
 
 impl Every {
     fn new(period: Duration) -> Every {
-        Every { period, last: Instant::now() }
+        Every {
+            period,
+            last: Instant::now(),
+        }
     }
 
     fn due(&mut self) -> bool {

@@ -91,7 +91,11 @@ pub fn compile(rules: &Arc<RuleSet>, table: &str) -> Result<RuleRunner, Vec<Rule
 
 impl From<(usize, usize, u64)> for StateSize {
     fn from((n_entries, bytes, n_evicted): (usize, usize, u64)) -> Self {
-        Self { n_entries, bytes, n_evicted }
+        Self {
+            n_entries,
+            bytes,
+            n_evicted,
+        }
     }
 }
 
@@ -101,10 +105,16 @@ fn finish<T>(
     len: impl Fn(&T) -> usize,
     mut batch: impl FnMut(&mut T) -> Result<RecordBatch, arrow::error::ArrowError>,
 ) -> Vec<(usize, RecordBatch)> {
-    let targets = targets.iter_mut().enumerate().filter(|(_, target)| len(target) > 0);
+    let targets = targets
+        .iter_mut()
+        .enumerate()
+        .filter(|(_, target)| len(target) > 0);
     targets
         .map(|(at, target)| {
-            (at, batch(target).expect("a builder's columns are its own table's"))
+            (
+                at,
+                batch(target).expect("a builder's columns are its own table's"),
+            )
         })
         .collect()
 }

@@ -22,8 +22,14 @@ use tracing_subscriber::EnvFilter;
 /// Sets up logs on standard error.
 pub fn log(filter: &str, json: bool) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if json { builder.json().init() } else { builder.init() }
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if json {
+        builder.json().init()
+    } else {
+        builder.init()
+    }
 }
 
 /// A stage's name.
@@ -118,25 +124,67 @@ impl Metrics {
                 metric
             }};
         }
-        let seconds = || Histogram::new([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0]);
+        let seconds = || {
+            Histogram::new([
+                0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+            ])
+        };
         Self {
             records: register!("records", "Records read", Family::default()),
             events: register!("events", "Calls decoded", Counter::default()),
-            rejects: register!("rejects", "Records sent to the dead-letter topic", Family::default()),
-            clamped: register!("clamped_times", "Event times clamped because they lay in the future", Counter::default()),
-            dropped: register!("rows_dropped", "Rows seen before and dropped", Family::default()),
-            late: register!("rows_late", "Rows too late for their window", Family::default()),
-            rule_errors: register!("rule_errors", "Rows on which a rule failed", Family::default()),
+            rejects: register!(
+                "rejects",
+                "Records sent to the dead-letter topic",
+                Family::default()
+            ),
+            clamped: register!(
+                "clamped_times",
+                "Event times clamped because they lay in the future",
+                Counter::default()
+            ),
+            dropped: register!(
+                "rows_dropped",
+                "Rows seen before and dropped",
+                Family::default()
+            ),
+            late: register!(
+                "rows_late",
+                "Rows too late for their window",
+                Family::default()
+            ),
+            rule_errors: register!(
+                "rule_errors",
+                "Rows on which a rule failed",
+                Family::default()
+            ),
             alerts: register!("alerts", "Alerts written", Family::default()),
             lag: register!("lag_records", "Records not yet read", Family::default()),
-            batch_seconds: register!("batch_seconds", "Time to process one batch", Family::new_with_constructor(seconds as fn() -> Histogram)),
-            event_to_alert_seconds: register!("event_to_alert_seconds", "Time from reading a record to handing over its alert", seconds()),
+            batch_seconds: register!(
+                "batch_seconds",
+                "Time to process one batch",
+                Family::new_with_constructor(seconds as fn() -> Histogram)
+            ),
+            event_to_alert_seconds: register!(
+                "event_to_alert_seconds",
+                "Time from reading a record to handing over its alert",
+                seconds()
+            ),
             state_entries: register!("state_entries", "Keys held", Family::default()),
-            state_bytes: register!("state_bytes", "Bytes of the tables of state", Family::default()),
-            state_evicted: register!("state_evicted", "Keys forgotten at a bound", Family::default()),
+            state_bytes: register!(
+                "state_bytes",
+                "Bytes of the tables of state",
+                Family::default()
+            ),
+            state_evicted: register!(
+                "state_evicted",
+                "Keys forgotten at a bound",
+                Family::default()
+            ),
             commits: register!("commits", "Commits of input offsets", Family::default()),
             registry,
-            latencies_ms: Mutex::new(Latencies::new_with_bounds(1, 86_400_000, 3).expect("bounds are valid")),
+            latencies_ms: Mutex::new(
+                Latencies::new_with_bounds(1, 86_400_000, 3).expect("bounds are valid"),
+            ),
             ready: AtomicBool::new(false),
             n_read: AtomicU64::new(0),
             progress_ms: AtomicI64::new(0),
@@ -147,12 +195,18 @@ impl Metrics {
     pub fn alert_after(&self, ms: i64) {
         let ms = u64::try_from(ms).unwrap_or(0).max(1);
         self.event_to_alert_seconds.observe(ms as f64 / 1000.0);
-        self.latencies_ms.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(ms);
+        self.latencies_ms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .saturating_record(ms);
     }
 
     /// Quantile of the time from record read to alert, in milliseconds.
     pub fn latency_ms(&self, quantile: f64) -> u64 {
-        self.latencies_ms.lock().unwrap_or_else(PoisonError::into_inner).value_at_quantile(quantile)
+        self.latencies_ms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .value_at_quantile(quantile)
     }
 
     /// The workers have their partitions.
@@ -178,7 +232,13 @@ pub async fn serve(listen: &str, metrics: Arc<Metrics>) -> std::io::Result<()> {
     let (text, ready) = (metrics.clone(), metrics);
     let readyz = move || {
         let ready = ready.ready.load(Ordering::Relaxed);
-        async move { if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not yet") } }
+        async move {
+            if ready {
+                (StatusCode::OK, "ready")
+            } else {
+                (StatusCode::SERVICE_UNAVAILABLE, "not yet")
+            }
+        }
     };
     let routes = Router::new()
         .route("/metrics", get(move || async move { text.text() }))

@@ -577,7 +577,11 @@ mod tests {
 
     #[test]
     fn paths_become_templates() {
-        type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+        type Row = (
+            &'static str,
+            &'static str,
+            &'static [(&'static str, &'static str)],
+        );
         #[rustfmt::skip]
         let table: [Row; 34] = [
             ("/accounts/42/cards/7", "/accounts/{id}/cards/{id}", &[("account", "42"), ("card", "7")]),

@@ -178,7 +178,12 @@ impl Stream {
     /// * `mature`: false while the mix of the caller or of its peers is not known well enough; then
     ///   the touch is learned in full and gives no evidence.
     pub fn step(&mut self, touch: &Evidence, mature: bool, peers: &mut Peers) -> Step {
-        let Evidence { category, n_known, at_ms, .. } = *touch;
+        let Evidence {
+            category,
+            n_known,
+            at_ms,
+            ..
+        } = *touch;
         self.decay(at_ms);
         if n_known > 0 {
             self.known(n_known, mature, peers);
@@ -187,7 +192,10 @@ impl Stream {
         let weights = self.weights(peers);
         let (p, by_type) = self.predict(x, &weights, peers);
         let p = p.max(touch.p_floor);
-        let p_peer = (0..TYPES).map(|j| weights[j] * peers.mean(j)[x]).sum::<f64>().max(1e-9);
+        let p_peer = (0..TYPES)
+            .map(|j| weights[j] * peers.mean(j)[x])
+            .sum::<f64>()
+            .max(1e-9);
         let weight = touch.weight * self.clump(category, at_ms);
         if mature {
             for (r, share) in self.r.iter_mut().zip(SHARES) {
@@ -198,7 +206,12 @@ impl Stream {
         let gate = self.gate(mature);
         self.learn(x, 1.0, gate, &by_type, &weights);
         self.vote(1, peers);
-        Step { p, p_peer, surprise_nats: -p.ln(), evidence: self.evidence() }
+        Step {
+            p,
+            p_peer,
+            surprise_nats: -p.ln(),
+            evidence: self.evidence(),
+        }
     }
 
     /// Folds `k` touches on known objects in closed form: `L = 1 - e` whatever p is, so
@@ -214,7 +227,13 @@ impl Stream {
         let gate = self.gate(mature);
         let weights = self.weights(peers);
         let (_, by_type) = self.predict(Category::Own as usize, &weights, peers);
-        self.learn(Category::Own as usize, f64::from(k), gate, &by_type, &weights);
+        self.learn(
+            Category::Own as usize,
+            f64::from(k),
+            gate,
+            &by_type,
+            &weights,
+        );
         self.vote(k.min(u32::from(u16::MAX)) as u16, peers);
     }
 
@@ -223,15 +242,24 @@ impl Stream {
     fn clump(&mut self, category: Category, at_ms: i64) -> f64 {
         let gap_ms = (at_ms - self.touched_ms).abs();
         self.touched_ms = at_ms;
-        if category != Category::Own && gap_ms < CLUMP_MS { 0.5 } else { 1.0 }
+        if category != Category::Own && gap_ms < CLUMP_MS {
+            0.5
+        } else {
+            1.0
+        }
     }
 
     fn gate(&self, mature: bool) -> f64 {
-        if mature { (1.0 / (1.0 + self.evidence() / GATE_R)).max(GATE_FLOOR) } else { 1.0 }
+        if mature {
+            (1.0 / (1.0 + self.evidence() / GATE_R)).max(GATE_FLOOR)
+        } else {
+            1.0
+        }
     }
 
     fn weights(&self, peers: &Peers) -> [f64; TYPES] {
-        self.weights.map_or_else(|| peers.weights(), |w| w.map(f64::from))
+        self.weights
+            .map_or_else(|| peers.weights(), |w| w.map(f64::from))
     }
 
     fn predict(&self, x: usize, weights: &[f64; TYPES], peers: &Peers) -> (f64, [f64; TYPES]) {
@@ -240,7 +268,10 @@ impl Stream {
             (f64::from(self.counts[x]) + KAPPA * peers.mean(j)[x]) / (n + KAPPA)
         });
         let p = (0..TYPES).map(|j| weights[j] * by_type[j]).sum::<f64>();
-        (p.max(self.broad_reader(x, weights, peers)).clamp(1e-9, 1.0), by_type)
+        (
+            p.max(self.broad_reader(x, weights, peers)).clamp(1e-9, 1.0),
+            by_type,
+        )
     }
 
     /// Probability of a non-own category for a caller whose touches are mostly not its own.
@@ -249,9 +280,15 @@ impl Stream {
     /// between virgin, foreign-new and foreign-met moves by itself, so the three are pooled and
     /// shared out as in the alternative, the more the less the caller's touches are its own.
     fn broad_reader(&self, x: usize, weights: &[f64; TYPES], peers: &Peers) -> f64 {
-        const POOLED: [usize; 3] =
-            [Category::Virgin as usize, Category::ForeignNew as usize, Category::ForeignMet as usize];
-        let (own, n) = (f64::from(self.counts[Category::Own as usize]), f64::from(self.n));
+        const POOLED: [usize; 3] = [
+            Category::Virgin as usize,
+            Category::ForeignNew as usize,
+            Category::ForeignMet as usize,
+        ];
+        let (own, n) = (
+            f64::from(self.counts[Category::Own as usize]),
+            f64::from(self.n),
+        );
         let breadth = (n - 2.0 * own) / (n + KAPPA / 2.0);
         if breadth <= 0.0 || !POOLED.contains(&x) {
             return 0.0;
@@ -264,7 +301,14 @@ impl Stream {
         breadth * pool * ALTERNATIVE[x] / POOLED.iter().map(|&y| ALTERNATIVE[y]).sum::<f64>()
     }
 
-    fn learn(&mut self, x: usize, k: f64, gate: f64, by_type: &[f64; TYPES], weights: &[f64; TYPES]) {
+    fn learn(
+        &mut self,
+        x: usize,
+        k: f64,
+        gate: f64,
+        by_type: &[f64; TYPES],
+        weights: &[f64; TYPES],
+    ) {
         let hazard = if self.n > 50.0 { 1e-6 } else { 1e-4 };
         let scaled: [f64; TYPES] =
             std::array::from_fn(|j| weights[j] * by_type[j].max(1e-9).powf(gate * k.min(50.0)));
@@ -329,7 +373,14 @@ mod tests {
     use super::*;
 
     fn touch(category: Category, at_ms: i64) -> Evidence {
-        Evidence { category, n_known: 0, at_ms, weight: 1.0, p_floor: 0.0, damping: 1.0 }
+        Evidence {
+            category,
+            n_known: 0,
+            at_ms,
+            weight: 1.0,
+            p_floor: 0.0,
+            damping: 1.0,
+        }
     }
 
     #[test]
@@ -362,13 +413,24 @@ mod tests {
         let mut peers = Peers::default();
         let mut stream = Stream::default();
         for i in 0..300 {
-            let category = if i % 20 == 0 { Category::Virgin } else { Category::Own };
+            let category = if i % 20 == 0 {
+                Category::Virgin
+            } else {
+                Category::Own
+            };
             let step = stream.step(&touch(category, i * 10_000), true, &mut peers);
-            assert!(step.evidence < 1e3, "usual touch {i} gave {}", step.evidence);
+            assert!(
+                step.evidence < 1e3,
+                "usual touch {i} gave {}",
+                step.evidence
+            );
         }
         let n = (1..=24)
             .find(|_| {
-                stream.step(&touch(Category::ForeignNew, 4_000_000), true, &mut peers).evidence > 1e6
+                stream
+                    .step(&touch(Category::ForeignNew, 4_000_000), true, &mut peers)
+                    .evidence
+                    > 1e6
             })
             .expect("two dozen foreign objects are enough");
         assert!((3..=24).contains(&n), "alarm after {n} foreign objects");

@@ -143,7 +143,10 @@ pub enum Quality {
 impl Quality {
     /// The grade of that letter; an unknown one is the weakest.
     pub fn from_name(name: &str) -> Quality {
-        [Quality::A, Quality::B, Quality::C].into_iter().find(|q| q.as_str() == name).unwrap_or(Quality::D)
+        [Quality::A, Quality::B, Quality::C]
+            .into_iter()
+            .find(|q| q.as_str() == name)
+            .unwrap_or(Quality::D)
     }
 
     /// The letter in alerts.

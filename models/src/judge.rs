@@ -155,7 +155,9 @@ impl Judge {
     pub fn state(&self) -> (usize, usize, u64) {
         (
             self.identities.len() + self.collections.len() + self.peers.len(),
-            self.identities.table_bytes() + self.collections.table_bytes() + self.peers.table_bytes(),
+            self.identities.table_bytes()
+                + self.collections.table_bytes()
+                + self.peers.table_bytes(),
             self.identities.n_evicted() + self.collections.n_evicted() + self.peers.n_evicted(),
         )
     }
@@ -186,16 +188,30 @@ impl Judge {
         let step = collection.stream.step(&evidence, mature, peers);
         // Where a category is common in its collection, for this caller or for all, it is no news
         // about the caller as a whole.
-        let overall = Evidence { p_floor: step.p.max(step.p_peer), ..evidence };
-        let overall = identity.overall.step(&overall, mature, &mut self.peers_overall);
-        if !touch.denied && !touch.pan_reader && !touch.standing.crowded
+        let overall = Evidence {
+            p_floor: step.p.max(step.p_peer),
+            ..evidence
+        };
+        let overall = identity
+            .overall
+            .step(&overall, mature, &mut self.peers_overall);
+        if !touch.denied
+            && !touch.pan_reader
+            && !touch.standing.crowded
             && step.evidence < SHARING_EVIDENCE_MAX
         {
-            touch.standing.touchers.iter().flatten().for_each(|&v| identity.sharing.visit(v));
+            touch
+                .standing
+                .touchers
+                .iter()
+                .flatten()
+                .for_each(|&v| identity.sharing.visit(v));
         }
         collection.run.note(touch, category);
         let evidence = COLLECTION_WEIGHT * step.evidence + IDENTITY_WEIGHT * overall.evidence;
-        let alarm = mature && category != Category::Own && evidence >= 1e6 / self.config.false_alerts_per_million_events;
+        let alarm = mature
+            && category != Category::Own
+            && evidence >= 1e6 / self.config.false_alerts_per_million_events;
         let run = collection.run;
         let p_own = collection.stream.usual(Category::Own, peers);
         if alarm {
@@ -217,7 +233,10 @@ impl Judge {
 }
 
 fn others(standing: &Standing) -> impl Iterator<Item = u64> {
-    standing.owner.into_iter().chain(standing.touchers.into_iter().flatten())
+    standing
+        .owner
+        .into_iter()
+        .chain(standing.touchers.into_iter().flatten())
 }
 
 /// Visits that go back to few owners weigh less: the more concentrated, the less an enumeration.
@@ -225,7 +244,9 @@ fn damping(touch: &Touch, category: Category, sharing: &Sharing) -> f64 {
     if category != Category::ForeignMet {
         return 1.0;
     }
-    let most = others(&touch.standing).map(|v| sharing.concentration(v)).fold(0.0, f64::max);
+    let most = others(&touch.standing)
+        .map(|v| sharing.concentration(v))
+        .fold(0.0, f64::max);
     if most > 1.0 { 1.0 / most } else { 1.0 }
 }
 

@@ -40,7 +40,9 @@ pub struct OwnershipTable {
 impl OwnershipTable {
     /// A table of at most `objects_max` objects (reads and writes of one object are two).
     pub fn new(objects_max: usize) -> Self {
-        Self { objects: Generations::new(objects_max) }
+        Self {
+            objects: Generations::new(objects_max),
+        }
     }
 
     /// Says what `object` is to `identity`, then lets a successful call leave its mark.
@@ -55,8 +57,11 @@ impl OwnershipTable {
         pan_reader: bool,
     ) -> Standing {
         let object = self.objects.entry(object.rotate_left(u32::from(write)));
-        let mut standing =
-            Standing { owner: object.owner, crowded: object.crowded, ..Standing::default() };
+        let mut standing = Standing {
+            owner: object.owner,
+            crowded: object.crowded,
+            ..Standing::default()
+        };
         let held = usize::from(object.n_touchers);
         for (slot, toucher) in standing.touchers.iter_mut().zip(&object.touchers[..held]) {
             *slot = (*toucher != identity).then_some(*toucher);
@@ -104,13 +109,29 @@ mod tests {
     fn the_first_successful_toucher_that_is_no_pan_reader_owns() {
         let mut table = OwnershipTable::new(100);
         let (alice, bob, batch) = (1, 2, 3);
-        assert_eq!(table.touch(batch, 9, false, true, true).owner, None, "nobody yet");
-        assert_eq!(table.touch(bob, 9, false, false, false).owner, None, "a pan-reader owns nothing");
-        assert_eq!(table.touch(alice, 9, false, true, false).owner, None, "a denial owns nothing");
+        assert_eq!(
+            table.touch(batch, 9, false, true, true).owner,
+            None,
+            "nobody yet"
+        );
+        assert_eq!(
+            table.touch(bob, 9, false, false, false).owner,
+            None,
+            "a pan-reader owns nothing"
+        );
+        assert_eq!(
+            table.touch(alice, 9, false, true, false).owner,
+            None,
+            "a denial owns nothing"
+        );
         let bobs = table.touch(bob, 9, false, true, false);
         assert_eq!(bobs.owner, Some(alice));
         assert_eq!(bobs.touchers[0], Some(alice));
-        assert_eq!(table.touch(bob, 9, true, true, false).owner, None, "writes have their own owner");
+        assert_eq!(
+            table.touch(bob, 9, true, true, false).owner,
+            None,
+            "writes have their own owner"
+        );
     }
 
     #[test]
@@ -122,6 +143,10 @@ mod tests {
         let standing = table.touch(6, 9, false, true, false);
         assert!(standing.crowded);
         assert_eq!(standing.touchers, [Some(1), Some(2), Some(3), Some(4)]);
-        assert_eq!(table.touch(1, 9, false, true, false).touchers[0], None, "the caller is left out");
+        assert_eq!(
+            table.touch(1, 9, false, true, false).touchers[0],
+            None,
+            "the caller is left out"
+        );
     }
 }

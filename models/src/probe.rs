@@ -64,7 +64,9 @@ impl ProbeClass {
 
     /// The class of that name.
     pub fn from_name(name: &str) -> Option<ProbeClass> {
-        ProbeClass::ALL.into_iter().find(|class| class.as_str() == name)
+        ProbeClass::ALL
+            .into_iter()
+            .find(|class| class.as_str() == name)
     }
 
     /// The name in alerts and rules.

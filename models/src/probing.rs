@@ -135,14 +135,18 @@ impl ProbeDetector {
         let unit = class.filter(|&class| self.first_of(call, class));
         let m = unit.map_or(0.0, |class| self.mean_share(class));
         let identity = self.identities.entry(call.identity);
-        let mut probing = Probing { class, ..Probing::default() };
+        let mut probing = Probing {
+            class,
+            ..Probing::default()
+        };
         match unit {
             None => identity.r.iter_mut().zip(SHARES).for_each(|(r, share)| {
                 *r = (1.0 + *r) * (1.0 - share);
             }),
             Some(class) => {
                 let y = class as usize;
-                let p = (f64::from(identity.counts[y]) + KAPPA * m) / (f64::from(identity.n) + KAPPA);
+                let p =
+                    (f64::from(identity.counts[y]) + KAPPA * m) / (f64::from(identity.n) + KAPPA);
                 for (r, share) in identity.r.iter_mut().zip(SHARES) {
                     let ratio = 1.0 - share + share / CLASSES as f64 / p;
                     *r = ((1.0 + *r) * ratio.powf(call.weight)).min(R_MAX);
@@ -189,7 +193,11 @@ impl ProbeDetector {
         if call.class.is_some() {
             return call.class;
         }
-        let reached = |key| self.reached.get(key).is_some_and(|r| r.by_other_than(call.identity));
+        let reached = |key| {
+            self.reached
+                .get(key)
+                .is_some_and(|r| r.by_other_than(call.identity))
+        };
         match call.status {
             Some(404) if !reached(&call.template) => Some(ProbeClass::UnknownPath),
             Some(403..=405 | 501) if reached(&call.template) && !reached(&call.endpoint) => {
@@ -286,7 +294,11 @@ mod tests {
     #[test]
     fn a_path_others_reach_is_no_probe_and_a_verb_nobody_uses_there_is() {
         let mut detector = settled();
-        assert_eq!(detector.observe(&call(7, 105, 404)).class, None, "a missing object");
+        assert_eq!(
+            detector.observe(&call(7, 105, 404)).class,
+            None,
+            "a missing object"
+        );
         let mut verb = call(7, 105, 405);
         verb.endpoint = 4711;
         assert_eq!(detector.observe(&verb).class, Some(ProbeClass::UnknownVerb));

@@ -59,7 +59,9 @@ pub struct SeenFilter {
 impl SeenFilter {
     /// A filter of at most `pairs_max` pairs.
     pub fn new(pairs_max: usize) -> Self {
-        Self { pairs: Generations::new(pairs_max) }
+        Self {
+            pairs: Generations::new(pairs_max),
+        }
     }
 
     /// Notes one call and says what it is.
@@ -85,7 +87,8 @@ impl SeenFilter {
                     *pair = before + COUNT_ONE;
                 }
                 let n = *pair / COUNT_ONE;
-                let reminder = *pair != before && n.is_power_of_two() && n.trailing_zeros() % 2 == 0;
+                let reminder =
+                    *pair != before && n.is_power_of_two() && n.trailing_zeros() % 2 == 0;
                 Sighting::Known { reminder }
             }
         }
@@ -131,17 +134,45 @@ mod tests {
             ("the first success is new", Outcome::Success, Sighting::New),
             ("the second is known", Outcome::Success, known(false)),
             ("the third is known", Outcome::Success, known(false)),
-            ("the fourth reminds the owner", Outcome::Success, known(true)),
-            ("a denial of a known object is known", Outcome::Denied, known(false)),
-            ("a server error says nothing", Outcome::Neither, Sighting::Repeat),
+            (
+                "the fourth reminds the owner",
+                Outcome::Success,
+                known(true),
+            ),
+            (
+                "a denial of a known object is known",
+                Outcome::Denied,
+                known(false),
+            ),
+            (
+                "a server error says nothing",
+                Outcome::Neither,
+                Sighting::Repeat,
+            ),
         ];
         let mut seen = SeenFilter::new(1000);
         for (row, outcome, expected) in table {
             assert_eq!(seen.sight(1, 2, false, outcome), expected, "{row}");
         }
-        assert_eq!(seen.sight(1, 2, true, Outcome::Success), Sighting::New, "writes apart");
-        assert_eq!(seen.sight(3, 2, false, Outcome::Denied), Sighting::New, "a first denial");
-        assert_eq!(seen.sight(3, 2, false, Outcome::Denied), Sighting::Repeat, "the same denial");
-        assert_eq!(seen.sight(3, 2, false, Outcome::Success), Sighting::New, "denied, then allowed");
+        assert_eq!(
+            seen.sight(1, 2, true, Outcome::Success),
+            Sighting::New,
+            "writes apart"
+        );
+        assert_eq!(
+            seen.sight(3, 2, false, Outcome::Denied),
+            Sighting::New,
+            "a first denial"
+        );
+        assert_eq!(
+            seen.sight(3, 2, false, Outcome::Denied),
+            Sighting::Repeat,
+            "the same denial"
+        );
+        assert_eq!(
+            seen.sight(3, 2, false, Outcome::Success),
+            Sighting::New,
+            "denied, then allowed"
+        );
     }
 }

@@ -40,7 +40,9 @@ impl Sharing {
 
     /// True when this identity has touched an object of `other` before.
     pub fn met(&self, other: u64) -> bool {
-        self.neighbours.iter().any(|n| n.identity == other && n.n_out > 0)
+        self.neighbours
+            .iter()
+            .any(|n| n.identity == other && n.n_out > 0)
     }
 
     /// How concentrated this identity's visits are on `other`, `> 1` when it gets more than an even
@@ -49,14 +51,23 @@ impl Sharing {
     pub fn concentration(&self, other: u64) -> f64 {
         let visited = || self.neighbours.iter().filter(|n| n.n_out > 0);
         let total: f64 = visited().map(|n| f64::from(n.n_out)).sum();
-        let n_out = visited().find(|n| n.identity == other).map_or(0.0, |n| f64::from(n.n_out));
-        if total > 0.0 { n_out / total * visited().count() as f64 } else { 0.0 }
+        let n_out = visited()
+            .find(|n| n.identity == other)
+            .map_or(0.0, |n| f64::from(n.n_out));
+        if total > 0.0 {
+            n_out / total * visited().count() as f64
+        } else {
+            0.0
+        }
     }
 
     /// True when both visit each other, often enough.
     pub fn related(&self, other: u64) -> bool {
         self.neighbours.iter().any(|n| {
-            n.identity == other && n.n_out > 0 && n.n_in > 0 && u32::from(n.n_out) + u32::from(n.n_in) >= u32::from(MUTUAL_MIN)
+            n.identity == other
+                && n.n_out > 0
+                && n.n_in > 0
+                && u32::from(n.n_out) + u32::from(n.n_in) >= u32::from(MUTUAL_MIN)
         })
     }
 
@@ -77,7 +88,11 @@ impl Sharing {
     }
 
     fn place(&mut self, other: u64) -> usize {
-        let fresh = Neighbour { identity: other, n_out: 0, n_in: 0 };
+        let fresh = Neighbour {
+            identity: other,
+            n_out: 0,
+            n_in: 0,
+        };
         if self.neighbours.len() < NEIGHBOURS_MAX {
             self.neighbours.push(fresh);
             return self.neighbours.len() - 1;

@@ -27,7 +27,9 @@ pub struct EndpointSizes {
 impl EndpointSizes {
     /// Keeps at most `endpoints_max` endpoints.
     pub fn new(endpoints_max: usize) -> Self {
-        Self { endpoints: Generations::new(endpoints_max) }
+        Self {
+            endpoints: Generations::new(endpoints_max),
+        }
     }
 
     /// Records one answer's size and says above which share of the earlier ones it lies, in [0, 1];
@@ -39,8 +41,13 @@ impl EndpointSizes {
             Some(histogram) => histogram,
             empty => empty.insert(Histogram::new_with_bounds(1, SIZE_MAX, 1).ok()?),
         };
-        let above = MARKS.iter().zip(sizes.marks).rev().find(|(_, mark)| bytes > *mark);
-        let quantile = (histogram.len() >= MARK_EVERY).then(|| above.map_or(0.0, |(share, _)| *share));
+        let above = MARKS
+            .iter()
+            .zip(sizes.marks)
+            .rev()
+            .find(|(_, mark)| bytes > *mark);
+        let quantile =
+            (histogram.len() >= MARK_EVERY).then(|| above.map_or(0.0, |(share, _)| *share));
         histogram.saturating_record(bytes);
         if histogram.len() % MARK_EVERY == 0 {
             sizes.marks = MARKS.map(|share| histogram.value_at_quantile(share));

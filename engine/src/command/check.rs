@@ -22,7 +22,9 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
             if let Err(found) = rules::faults(&loaded) {
                 faults.extend(found.0.iter().map(ToString::to_string));
             }
-            coverage(&config, &loaded).iter().for_each(|line| println!("{line}"));
+            coverage(&config, &loaded)
+                .iter()
+                .for_each(|line| println!("{line}"));
         }
     }
     if !config.brokers.is_empty() {
@@ -44,14 +46,19 @@ fn topics(config: &Config) -> Vec<String> {
         }
     }
     let logs = Log::ALL.map(|log| config.log_topic(log));
-    for topic in logs.iter().chain([&config.dead_letter_topic(), &config.topics.alerts]) {
+    for topic in logs
+        .iter()
+        .chain([&config.dead_letter_topic(), &config.topics.alerts])
+    {
         if *topic == config.topics.alerts && !config.alerts_to_topic() {
             continue;
         }
         match cluster.partitions(topic) {
             Ok(Some(n)) => println!("topic {topic}: {n} partitions"),
             Ok(None) if config.topics.create => println!("topic {topic}: missing, will be made"),
-            Ok(None) => faults.push(format!("topic {topic} is missing; make it, or set topics.create")),
+            Ok(None) => faults.push(format!(
+                "topic {topic} is missing; make it, or set topics.create"
+            )),
             Err(error) => {
                 faults.push(error.to_string());
                 break;
@@ -65,13 +72,20 @@ fn topics(config: &Config) -> Vec<String> {
 fn coverage(config: &Config, rules: &RuleSet) -> Vec<String> {
     let mut lines = Vec::new();
     for source in &config.sources {
-        let Ok(format) = source.format.parse::<Format>() else { continue };
+        let Ok(format) = source.format.parse::<Format>() else {
+            continue;
+        };
         if format == Format::Auto {
-            lines.push(format!("source {}: format is detected, coverage is known when it runs", source.topic));
+            lines.push(format!(
+                "source {}: format is detected, coverage is known when it runs",
+                source.topic
+            ));
             continue;
         }
         let name = format.to_string();
-        let Some((_, has, _)) = formats().into_iter().find(|(known, _, _)| *known == name) else { continue };
+        let Some((_, has, _)) = formats().into_iter().find(|(known, _, _)| *known == name) else {
+            continue;
+        };
         let present = |column: &str| match column {
             "identity" => has.identity,
             "object" | "path" | "object_new" => has.raw_path,

@@ -66,7 +66,11 @@ pub fn run(args: &EvalArgs) -> Result<u8, Failure> {
         engine: args.engine.clone(),
     };
     let replayed = replay(&replay_args, |_, _, _| Ok(()))?;
-    let told: Vec<Told> = replayed.alerts.iter().map(|alert| told(alert, alert.position.2)).collect();
+    let told: Vec<Told> = replayed
+        .alerts
+        .iter()
+        .map(|alert| told(alert, alert.position.2))
+        .collect();
     let evaluation = Evaluation::of(&labels, &told);
     if args.json {
         println!("{}", as_json(&evaluation));
@@ -82,7 +86,14 @@ pub fn run(args: &EvalArgs) -> Result<u8, Failure> {
 /// One row an episode.
 pub fn table(evaluation: &Evaluation) -> Table {
     let mut table = plain_table();
-    table.set_header(["episode", "events", "others' objects", "found by", "exposed before", "events before"]);
+    table.set_header([
+        "episode",
+        "events",
+        "others' objects",
+        "found by",
+        "exposed before",
+        "events before",
+    ]);
     for (name, episode) in &evaluation.episodes {
         table.add_row([
             name.clone(),

@@ -88,7 +88,11 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
         }
         for alert in alerts {
             let counts = told.entry(alert.rule.clone()).or_default();
-            if alert.activity_id == 1 { counts.0 += 1 } else { counts.1 += 1 }
+            if alert.activity_id == 1 {
+                counts.0 += 1
+            } else {
+                counts.1 += 1
+            }
             if let Some(file) = &mut writer {
                 writeln!(file, "{}", alert.json)?;
             }
@@ -115,12 +119,17 @@ pub fn replay(
     let rules = load_rules(args.engine.rules.as_deref())?;
     let models = args.engine.models(&ModelConfig::default());
     let resolver = resolver(args.state.as_deref(), false)?;
-    let decode = DecodeConfig { format: args.format, resolver, partitions: n_lanes };
+    let decode = DecodeConfig {
+        format: args.format,
+        resolver,
+        partitions: n_lanes,
+    };
     let mut pipeline = Pipeline::new(&decode, &models, &rules, n_lanes).map_err(RuleFaults)?;
     let mut replayed = Replayed::default();
     let started = Instant::now();
     for path in &args.files {
-        let input = open(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let input =
+            open(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         let bar = progress(path, input.file_bytes);
         let n_read = input.read_bytes.clone();
         pipeline.open(format!("{FILE_PREFIX}{}", path.display()).into());
@@ -146,7 +155,11 @@ pub fn replay(
         replayed.formats.push((path.clone(), format.to_string()));
     }
     let last = pipeline.close()?;
-    each(args.files.last().map_or(Path::new(""), PathBuf::as_path), &[], &last)?;
+    each(
+        args.files.last().map_or(Path::new(""), PathBuf::as_path),
+        &[],
+        &last,
+    )?;
     replayed.alerts.extend(last);
     replayed.seconds = started.elapsed().as_secs_f64();
     Ok(replayed)
@@ -160,23 +173,35 @@ pub struct SourceLine {
 
 impl SourceLine {
     fn record(&self) -> SourceRecord<'_> {
-        SourceRecord { payload: &self.bytes, offset: self.number, broker_time_ms: None }
+        SourceRecord {
+            payload: &self.bytes,
+            offset: self.number,
+            broker_time_ms: None,
+        }
     }
 }
 
-fn read_chunk<R: std::io::BufRead>(lines: &mut Lines<R>, n_max: usize) -> std::io::Result<Vec<SourceLine>> {
+fn read_chunk<R: std::io::BufRead>(
+    lines: &mut Lines<R>,
+    n_max: usize,
+) -> std::io::Result<Vec<SourceLine>> {
     /// A chunk's bytes are bounded, so that a file of long lines is no memory bomb.
     const BYTES_MAX: usize = 64 << 20;
     let (mut chunk, mut n_bytes) = (Vec::new(), 0);
     while chunk.len() < n_max && n_bytes < BYTES_MAX {
-        let Some(line) = lines.next().transpose()? else { break };
+        let Some(line) = lines.next().transpose()? else {
+            break;
+        };
         let (bytes, number) = match line {
             Line::Bytes { number, bytes } => (bytes, number),
             // One byte over the decoders' limit: they say why it is rejected.
             Line::Oversized { number, .. } => (vec![b' '; (1 << 20) + 1], number),
         };
         n_bytes += bytes.len();
-        chunk.push(SourceLine { bytes, number: number as i64 });
+        chunk.push(SourceLine {
+            bytes,
+            number: number as i64,
+        });
     }
     Ok(chunk)
 }
@@ -186,9 +211,13 @@ fn progress(path: &Path, total_bytes: u64) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(total_bytes);
-    let style = ProgressStyle::with_template("{msg} [{bar:30}] {percent} % {binary_bytes_per_sec} {eta}");
+    let style =
+        ProgressStyle::with_template("{msg} [{bar:30}] {percent} % {binary_bytes_per_sec} {eta}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_message(path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into()));
+    bar.set_message(
+        path.file_name()
+            .map_or_else(String::new, |name| name.to_string_lossy().into()),
+    );
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }
@@ -197,7 +226,8 @@ fn sink(path: &Path) -> Result<Box<dyn Write>, Failure> {
     if path == Path::new("-") {
         return Ok(Box::new(std::io::stdout().lock()));
     }
-    let file = File::create(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    let file =
+        File::create(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     Ok(Box::new(BufWriter::new(file)))
 }
 
@@ -210,10 +240,15 @@ fn report(
     if args.json {
         let alerts: BTreeMap<_, _> = told
             .iter()
-            .map(|(rule, (created, updated))| (rule, json!({ "created": created, "updated": updated })))
+            .map(|(rule, (created, updated))| {
+                (rule, json!({ "created": created, "updated": updated }))
+            })
             .collect();
-        let formats: BTreeMap<_, _> =
-            replayed.formats.iter().map(|(path, format)| (path.display().to_string(), format)).collect();
+        let formats: BTreeMap<_, _> = replayed
+            .formats
+            .iter()
+            .map(|(path, format)| (path.display().to_string(), format))
+            .collect();
         let report = json!({
             "events": replayed.n_events,
             "rejected": replayed.rejected,

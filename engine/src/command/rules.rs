@@ -59,14 +59,24 @@ fn list(args: &RulesArgs) -> Result<u8, Failure> {
     for rule in &rules.rules {
         let header = &rule.header;
         let (status, severity) = (header.status.as_str(), header.severity.as_str());
-        shown.add_row([&header.name, &header.version.to_string(), status, severity, &header.title]);
+        shown.add_row([
+            &header.name,
+            &header.version.to_string(),
+            status,
+            severity,
+            &header.title,
+        ]);
         listed.push(json!({
             "name": header.name, "id": header.id, "version": header.version, "status": status,
             "severity": severity, "title": header.title, "tags": header.tags,
             "hash": format!("{:016x}", rule.hash),
         }));
     }
-    if args.json { println!("{}", json!({ "rules": listed })) } else { println!("{shown}") }
+    if args.json {
+        println!("{}", json!({ "rules": listed }))
+    } else {
+        println!("{shown}")
+    }
     Ok(0)
 }
 
@@ -75,9 +85,16 @@ fn list(args: &RulesArgs) -> Result<u8, Failure> {
 /// # Errors
 /// The faults.
 pub fn faults(rules: &std::sync::Arc<RuleSet>) -> Result<(), RuleFaults> {
-    let all: Vec<_> =
-        ["events", "touches"].iter().filter_map(|table| compile(rules, table).err()).flatten().collect();
-    if all.is_empty() { Ok(()) } else { Err(RuleFaults(all)) }
+    let all: Vec<_> = ["events", "touches"]
+        .iter()
+        .filter_map(|table| compile(rules, table).err())
+        .flatten()
+        .collect();
+    if all.is_empty() {
+        Ok(())
+    } else {
+        Err(RuleFaults(all))
+    }
 }
 
 fn check(args: &RulesArgs) -> Result<u8, Failure> {
@@ -108,12 +125,18 @@ fn test(args: &RulesArgs) -> Result<u8, Failure> {
         if tests.is_empty() {
             n_failed += 1;
             shown.add_row([rule.header.name.as_str(), "-", "has no tests"]);
-            outcomes.push(json!({ "rule": rule.header.name, "passed": false, "message": "has no tests" }));
+            outcomes.push(
+                json!({ "rule": rule.header.name, "passed": false, "message": "has no tests" }),
+            );
         }
         for outcome in tests {
             let failure = outcome.failure.as_deref();
             n_failed += usize::from(failure.is_some());
-            shown.add_row([rule.header.name.as_str(), &outcome.test, failure.unwrap_or("passed")]);
+            shown.add_row([
+                rule.header.name.as_str(),
+                &outcome.test,
+                failure.unwrap_or("passed"),
+            ]);
             outcomes.push(json!({
                 "rule": rule.header.name, "test": outcome.test, "passed": failure.is_none(),
                 "message": failure,

@@ -94,7 +94,10 @@ impl RunArgs {
             config.rules.clone_from(&self.engine.rules);
         }
         if !self.source_topic.is_empty() {
-            let source = |topic: &String| SourceConfig { topic: topic.clone(), format: self.format.clone() };
+            let source = |topic: &String| SourceConfig {
+                topic: topic.clone(),
+                format: self.format.clone(),
+            };
             config.sources = self.source_topic.iter().map(source).collect();
         }
         config.models = self.engine.models(&config.models);
@@ -120,26 +123,36 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
 ///
 /// # Errors
 /// Whatever stopped it.
-pub fn run_service(config: Config, exit_when_caught_up: bool, watcher: Option<Watcher>) -> Result<(), Failure> {
+pub fn run_service(
+    config: Config,
+    exit_when_caught_up: bool,
+    watcher: Option<Watcher>,
+) -> Result<(), Failure> {
     let faults = config.faults();
     if !faults.is_empty() {
         return Err(ConfigFaults(faults).into());
     }
     let rules = load_rules(config.rules.as_deref())?;
     let resolver = resolver(Some(&config.state), config.privacy.pseudonymise)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     let listen = config.listen.clone();
     let service = runtime.block_on(Service::start(config, rules, resolver, watcher))?;
     let shared = service.shared.clone();
     if !listen.is_empty() {
         let served = runtime.block_on(telemetry::serve(&listen, shared.metrics.clone()));
-        served.map_err(|error| format!("cannot listen on {listen}: {error}; give --listen another address"))?;
+        served.map_err(|error| {
+            format!("cannot listen on {listen}: {error}; give --listen another address")
+        })?;
     }
     runtime.spawn(async move {
-        let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(terminate) => terminate,
-            Err(error) => return tracing::error!(%error, "cannot listen for SIGTERM"),
-        };
+        let mut terminate =
+            match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+                Ok(terminate) => terminate,
+                Err(error) => return tracing::error!(%error, "cannot listen for SIGTERM"),
+            };
         tokio::select! {
             _ = tokio::signal::ctrl_c() => (),
             _ = terminate.recv() => (),
@@ -147,7 +160,11 @@ pub fn run_service(config: Config, exit_when_caught_up: bool, watcher: Option<Wa
         tracing::info!("stopping: finishing what was read");
         shared.stop();
     });
-    let done = if exit_when_caught_up { service.finish_when_caught_up() } else { service.finish() };
+    let done = if exit_when_caught_up {
+        service.finish_when_caught_up()
+    } else {
+        service.finish()
+    };
     runtime.shutdown_background();
     done?;
     Ok(())

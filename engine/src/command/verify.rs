@@ -7,7 +7,6 @@
 //! any reader does, dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +22,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
 use super::run::RunArgs;
-use super::{Failure, RuleFaults, load_rules, plain_table, resolver};
+use super::{Failure, RuleFaults, load_rules, plain_table};
 use crate::config::Config;
 use crate::lane::{Lane, Outbox};
 use crate::log::{Log, LogRecord, RowAt, row_at};
@@ -31,7 +30,6 @@ use crate::rule::RuleSet;
 use crate::schema;
 use crate::service::cluster;
 use crate::stage::Stage;
-use crate::stage::decode::{Decode, DecodeConfig};
 use crate::stage::judge::Judging;
 use crate::stage::own::Own;
 use crate::stage::profile::Profile;
@@ -81,18 +79,37 @@ impl Compared {
 pub fn run(args: &VerifyArgs) -> Result<u8, Failure> {
     let config = args.run.config()?;
     let rules = load_rules(config.rules.as_deref())?;
-    let verifier = Verifier { cluster: cluster(&config), config, rules };
+    let verifier = Verifier {
+        cluster: cluster(&config),
+        config,
+        rules,
+    };
     let results = verifier.verify()?;
     let sound = results.iter().all(|(_, compared)| compared.sound());
     if args.json {
-        let stages: serde_json::Map<String, Value> =
-            results.iter().map(|(name, compared)| ((*name).to_owned(), compared.json())).collect();
+        let stages: serde_json::Map<String, Value> = results
+            .iter()
+            .map(|(name, compared)| ((*name).to_owned(), compared.json()))
+            .collect();
         println!("{}", json!({ "sound": sound, "stages": stages }));
     } else {
         let mut table = plain_table();
-        table.set_header(["stage", "expected", "missing", "doubled", "different", "written again"]);
+        table.set_header([
+            "stage",
+            "expected",
+            "missing",
+            "doubled",
+            "different",
+            "written again",
+        ]);
         for (name, c) in &results {
-            let counts = [c.n_expected, c.n_missing, c.n_doubled, c.n_different, c.n_rewritten];
+            let counts = [
+                c.n_expected,
+                c.n_missing,
+                c.n_doubled,
+                c.n_different,
+                c.n_rewritten,
+            ];
             table.add_row(std::iter::once((*name).to_owned()).chain(counts.map(|n| n.to_string())));
         }
         println!("{table}\n{}", if sound { "sound" } else { "not sound" });
@@ -117,7 +134,13 @@ impl Verifier {
             let messages = self.read(&self.config.log_topic(log))?;
             let records = messages
                 .iter()
-                .map(|message| Ok((message.partition(), message.offset(), crate::service::read(log, message)?)))
+                .map(|message| {
+                    Ok((
+                        message.partition(),
+                        message.offset(),
+                        crate::service::read(log, message)?,
+                    ))
+                })
                 .collect::<Result<Vec<_>, crate::log::LogError>>()?;
             logs.insert(log.name(), records);
         }
@@ -143,7 +166,8 @@ impl Verifier {
     fn sources(&self, events: &[(i32, i64, LogRecord)]) -> Result<Compared, Failure> {
         let mut compared = Compared::default();
         let mut held = BTreeMap::<(String, i32), BTreeMap<RowAt, usize>>::new();
-        for ((_, topic, partition), batch) in rows(Log::Events, events, &mut compared.n_rewritten)? {
+        for ((_, topic, partition), batch) in rows(Log::Events, events, &mut compared.n_rewritten)?
+        {
             let positions = held.entry((topic, partition)).or_default();
             for i in 0..batch.num_rows() {
                 if let Some(at) = row_at(Log::Events, &batch, i) {
@@ -153,7 +177,8 @@ impl Verifier {
         }
         let mut letters = BTreeMap::<(String, i32), BTreeSet<RowAt>>::new();
         for letter in self.read(&self.config.dead_letter_topic())? {
-            let (topic, partition, at) = letter_position(&letter).ok_or("a dead letter has no position")?;
+            let (topic, partition, at) =
+                letter_position(&letter).ok_or("a dead letter has no position")?;
             // A letter written again after a crash says the same of the same record.
             if !letters.entry((topic, partition)).or_default().insert(at) {
                 compared.n_rewritten += 1;
@@ -163,7 +188,9 @@ impl Verifier {
             let mut decoders = BTreeMap::<i32, Decoder>::new();
             for message in self.read(&source.topic)? {
                 let format: Format = source.format.parse()?;
-                let decoder = decoders.entry(message.partition()).or_insert_with(|| Decoder::new(format));
+                let decoder = decoders
+                    .entry(message.partition())
+                    .or_insert_with(|| Decoder::new(format));
                 let record = SourceRecord {
                     payload: message.payload().unwrap_or_default(),
                     offset: message.offset(),
@@ -173,7 +200,9 @@ impl Verifier {
                 let key = (source.topic.clone(), message.partition());
                 for at in &decoded.positions {
                     compared.n_expected += 1;
-                    let found = held.get_mut(&key).and_then(|rows| rows.remove(&(at.offset, at.row)));
+                    let found = held
+                        .get_mut(&key)
+                        .and_then(|rows| rows.remove(&(at.offset, at.row)));
                     match found {
                         None => compared.n_missing += 1,
                         Some(1) => (),
@@ -183,7 +212,9 @@ impl Verifier {
                 for reject in &decoded.rejects {
                     compared.n_expected += 1;
                     let at = (reject.position.offset, reject.position.row);
-                    let found = letters.get_mut(&key).is_some_and(|letters| letters.remove(&at));
+                    let found = letters
+                        .get_mut(&key)
+                        .is_some_and(|letters| letters.remove(&at));
                     compared.n_missing += usize::from(!found);
                 }
             }
@@ -203,7 +234,10 @@ impl Verifier {
     ) -> Result<Rows, Failure> {
         let topic: Arc<str> = self.config.log_topic(input).into();
         let partitions = match output {
-            Some(output) => self.cluster.partitions(&self.config.log_topic(output))?.unwrap_or(1),
+            Some(output) => self
+                .cluster
+                .partitions(&self.config.log_topic(output))?
+                .unwrap_or(1),
             None => 1,
         };
         let mut lanes = BTreeMap::<i32, Lane>::new();
@@ -212,16 +246,19 @@ impl Verifier {
             if !lanes.contains_key(partition) {
                 let stage: Box<dyn Stage> = match input {
                     Log::Events => Box::new(
-                        Profile::new(&self.config.models, &self.rules, partitions).map_err(RuleFaults)?,
+                        Profile::new(&self.config.models, &self.rules, partitions)
+                            .map_err(RuleFaults)?,
                     ),
                     Log::Touches => Box::new(Own::new(&self.config.models, partitions)),
-                    Log::Judgements => {
-                        Box::new(Judging::new(&self.config.models, &self.rules).map_err(RuleFaults)?)
-                    }
+                    Log::Judgements => Box::new(
+                        Judging::new(&self.config.models, &self.rules).map_err(RuleFaults)?,
+                    ),
                 };
                 lanes.insert(*partition, Lane::new(stage, topic.clone(), *partition));
             }
-            let Some(lane) = lanes.get_mut(partition) else { continue };
+            let Some(lane) = lanes.get_mut(partition) else {
+                continue;
+            };
             let mut out = Outbox::default();
             lane.feed(*offset, record, &mut out)?;
             lane.flush(&mut out);
@@ -236,11 +273,18 @@ impl Verifier {
     }
 
     fn alerts(&self, expected: &BTreeSet<(String, String)>) -> Result<Compared, Failure> {
-        let mut compared = Compared { n_expected: expected.len(), ..Compared::default() };
+        let mut compared = Compared {
+            n_expected: expected.len(),
+            ..Compared::default()
+        };
         let mut held = BTreeMap::<(String, String), usize>::new();
         for message in self.read(&self.config.topics.alerts)? {
-            let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
-            *held.entry((text(message.key()), text(message.payload()))).or_default() += 1;
+            let text = |bytes: Option<&[u8]>| {
+                String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
+            };
+            *held
+                .entry((text(message.key()), text(message.payload())))
+                .or_default() += 1;
         }
         for alert in expected {
             match held.remove(alert) {
@@ -301,25 +345,38 @@ impl Verifier {
 fn letter_position(letter: &OwnedMessage) -> Option<(String, i32, RowAt)> {
     let headers = letter.headers()?;
     let text = |name: &str| {
-        let value = (0..headers.count()).map(|i| headers.get(i)).find(|h| h.key == name)?.value?;
+        let value = (0..headers.count())
+            .map(|i| headers.get(i))
+            .find(|h| h.key == name)?
+            .value?;
         std::str::from_utf8(value).ok().map(str::to_owned)
     };
     let topic = text("__connect.errors.topic")?;
     let partition = text("__connect.errors.partition")?.parse().ok()?;
     let offset = text("__connect.errors.offset")?.parse().ok()?;
-    let row = text("tollwatch.row").and_then(|row| row.parse().ok()).unwrap_or(0);
+    let row = text("tollwatch.row")
+        .and_then(|row| row.parse().ok())
+        .unwrap_or(0);
     Some((topic, partition, (offset, row)))
 }
 
 /// The rows of a log by partition and input, those at or below the highest position seen dropped.
-fn rows(log: Log, records: &[(i32, i64, LogRecord)], n_dropped: &mut usize) -> Result<Rows, Failure> {
+fn rows(
+    log: Log,
+    records: &[(i32, i64, LogRecord)],
+    n_dropped: &mut usize,
+) -> Result<Rows, Failure> {
     let mut parts = BTreeMap::<(i32, String, i32), (RowAt, Vec<RecordBatch>)>::new();
     for (partition, _, record) in records {
         if record.batch.num_rows() == 0 {
             continue;
         }
         let header = &record.header;
-        let key = (*partition, header.input_topic.to_string(), header.input_partition);
+        let key = (
+            *partition,
+            header.input_topic.to_string(),
+            header.input_partition,
+        );
         let (highest, batches) = parts.entry(key).or_insert(((i64::MIN, 0), Vec::new()));
         let n = record.batch.num_rows();
         let fresh = (0..n).find(|i| row_at(log, &record.batch, *i).is_some_and(|at| at > *highest));
@@ -337,19 +394,28 @@ fn rows(log: Log, records: &[(i32, i64, LogRecord)], n_dropped: &mut usize) -> R
     parts.into_iter().map(whole).collect()
 }
 
-fn compare(log: Log, expected: &Rows, records: &[(i32, i64, LogRecord)]) -> Result<Compared, Failure> {
+fn compare(
+    log: Log,
+    expected: &Rows,
+    records: &[(i32, i64, LogRecord)],
+) -> Result<Compared, Failure> {
     let mut compared = Compared::default();
     let held = rows(log, records, &mut compared.n_rewritten)?;
     let keys: BTreeSet<_> = expected.keys().chain(held.keys()).collect();
     let empty = RecordBatch::new_empty(schema::of_log(log));
     for key in keys {
-        let (expected, held) = (expected.get(key).unwrap_or(&empty), held.get(key).unwrap_or(&empty));
+        let (expected, held) = (
+            expected.get(key).unwrap_or(&empty),
+            held.get(key).unwrap_or(&empty),
+        );
         compared.n_expected += expected.num_rows();
         if expected == held {
             continue;
         }
         let places = |batch: &RecordBatch| -> BTreeMap<RowAt, usize> {
-            (0..batch.num_rows()).filter_map(|i| Some((row_at(log, batch, i)?, i))).collect()
+            (0..batch.num_rows())
+                .filter_map(|i| Some((row_at(log, batch, i)?, i)))
+                .collect()
         };
         let (wanted, found) = (places(expected), places(held));
         compared.n_doubled += held.num_rows() - found.len();
@@ -363,14 +429,4 @@ fn compare(log: Log, expected: &Rows, records: &[(i32, i64, LogRecord)]) -> Resu
         compared.n_different += found.keys().filter(|at| !wanted.contains_key(at)).count();
     }
     Ok(compared)
-}
-
-/// What `decode` needs, as the service would make it.
-///
-/// # Errors
-/// The key of the hashes can't be read.
-pub fn decode_of(config: &Config, format: Format, topic: &str, partition: i32) -> Result<Decode, Failure> {
-    let resolver = resolver(Some(&config.state), config.privacy.pseudonymise)?;
-    let config = DecodeConfig { format, resolver, partitions: config.topics.partitions.max(1) as usize };
-    Ok(Decode::new(topic.into(), partition, config))
 }

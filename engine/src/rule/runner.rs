@@ -202,7 +202,10 @@ impl RuleRunner {
         watermark_ms: Option<i64>,
         findings: &mut Vec<Finding>,
     ) {
-        let time = EventTime { input_ms: i64::MIN, others_ms: i64::MAX };
+        let time = EventTime {
+            input_ms: i64::MIN,
+            others_ms: i64::MAX,
+        };
         self.push_at(batch, time, findings);
         if let Some(watermark_ms) = watermark_ms {
             self.clock_ms = self.clock_ms.max(watermark_ms);
@@ -220,12 +223,19 @@ impl RuleRunner {
             Ok(load) => load,
             Err(error) => {
                 tracing::warn!(%error, n_rows = batch.num_rows(), "batch has no event time, rules skip it");
-                self.lanes.iter_mut().for_each(|lane| lane.counters.errors += batch.num_rows() as u64);
+                self.lanes
+                    .iter_mut()
+                    .for_each(|lane| lane.counters.errors += batch.num_rows() as u64);
                 return;
             }
         };
         let reached_ms = time.input_ms.min(time.others_ms);
-        self.clock_ms = load.clocks.last().copied().unwrap_or(self.clock_ms).max(reached_ms);
+        self.clock_ms = load
+            .clocks
+            .last()
+            .copied()
+            .unwrap_or(self.clock_ms)
+            .max(reached_ms);
         let mut masks: Vec<Option<BooleanArray>> = vec![None; self.shared.len()];
         let mut fresh: Vec<Finding> = Vec::new();
         for lane in &mut self.lanes {
@@ -253,7 +263,11 @@ impl RuleRunner {
         self.lanes.iter().map(Lane::counters).collect()
     }
 
-    fn load<'a>(&self, batch: &'a RecordBatch, time: EventTime) -> Result<Load<'a>, DataFusionError> {
+    fn load<'a>(
+        &self,
+        batch: &'a RecordBatch,
+        time: EventTime,
+    ) -> Result<Load<'a>, DataFusionError> {
         let n = batch.num_rows();
         let full = match Arc::ptr_eq(&batch.schema(), &self.stream.schema) {
             true => batch.clone(),

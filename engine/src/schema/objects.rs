@@ -86,7 +86,12 @@ impl ObjectsBuilder {
         );
         let ends = std::mem::replace(&mut self.ends, vec![0]);
         self.n_objects = 0;
-        Arc::new(ListArray::new(item(), OffsetBuffer::new(ends.into()), Arc::new(values), None))
+        Arc::new(ListArray::new(
+            item(),
+            OffsetBuffer::new(ends.into()),
+            Arc::new(values),
+            None,
+        ))
     }
 }
 
@@ -105,14 +110,26 @@ impl<'a> Objects<'a> {
     /// # Errors
     /// The column is missing or has another type.
     pub fn new(batch: &'a RecordBatch) -> Result<Self, WrongSchema> {
-        let wrong = || WrongSchema { table: "events", column: "objects" };
-        let list = batch.column_by_name("objects").and_then(|c| c.as_list_opt::<i32>()).ok_or_else(wrong)?;
+        let wrong = || WrongSchema {
+            table: "events",
+            column: "objects",
+        };
+        let list = batch
+            .column_by_name("objects")
+            .and_then(|c| c.as_list_opt::<i32>())
+            .ok_or_else(wrong)?;
         let values = list.values().as_struct_opt().ok_or_else(wrong)?;
         Ok(Self {
             ends: list.value_offsets(),
             collection: values.column(0).as_string_opt::<i32>().ok_or_else(wrong)?,
-            object: values.column(1).as_primitive_opt::<UInt64Type>().ok_or_else(wrong)?,
-            number: values.column(2).as_primitive_opt::<Int64Type>().ok_or_else(wrong)?,
+            object: values
+                .column(1)
+                .as_primitive_opt::<UInt64Type>()
+                .ok_or_else(wrong)?,
+            number: values
+                .column(2)
+                .as_primitive_opt::<Int64Type>()
+                .ok_or_else(wrong)?,
         })
     }
 

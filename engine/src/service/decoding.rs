@@ -11,7 +11,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{COMMIT_EVERY, Every, LINGER, MEASURE_EVERY, MESSAGES_MAX, ServiceError, Shared, now_ms};
+use super::{
+    COMMIT_EVERY, Every, LINGER, MEASURE_EVERY, MESSAGES_MAX, ServiceError, Shared, now_ms,
+};
 use crate::lane::Outbox;
 use crate::log::{self, Log};
 use crate::stage::decode::{Decode, DecodeConfig};
@@ -34,7 +36,12 @@ type Sources = BTreeMap<(String, i32), Source>;
 pub(super) fn run(shared: &Shared) -> Result<(), ServiceError> {
     let group = format!("{}.{STAGE}", shared.config.group);
     let consumer = shared.cluster.consumer(&group)?;
-    let topics: Vec<&str> = shared.config.sources.iter().map(|s| s.topic.as_str()).collect();
+    let topics: Vec<&str> = shared
+        .config
+        .sources
+        .iter()
+        .map(|s| s.topic.as_str())
+        .collect();
     consumer.subscribe(&topics).map_err(Error::Consume)?;
     let writer = shared.cluster.writer()?;
     let mut thread = Thread {
@@ -46,7 +53,10 @@ pub(super) fn run(shared: &Shared) -> Result<(), ServiceError> {
         sources: Sources::new(),
         gathered_since: None,
     };
-    let (mut commit, mut beat) = (Every::new(COMMIT_EVERY), Every::new(Duration::from_millis(500)));
+    let (mut commit, mut beat) = (
+        Every::new(COMMIT_EVERY),
+        Every::new(Duration::from_millis(500)),
+    );
     let mut measure = Every::new(MEASURE_EVERY);
     while !shared.stopped(0) {
         let (messages, more) = thread.take(&consumer)?;
@@ -93,7 +103,9 @@ impl Thread<'_> {
                 None => return Ok((messages, false)),
                 Some(Ok(message)) => messages.push(message),
                 Some(Err(KafkaError::PartitionEOF(_))) => (),
-                Some(Err(error)) if is_retryable(&error) => tracing::warn!(%error, stage = STAGE, "read failed, going on"),
+                Some(Err(error)) if is_retryable(&error) => {
+                    tracing::warn!(%error, stage = STAGE, "read failed, going on")
+                }
                 Some(Err(error)) => return Err(Error::Consume(error).into()),
             }
         }
@@ -114,17 +126,35 @@ impl Thread<'_> {
                 Assignment::Revoked(partitions) => {
                     tracing::info!(stage = STAGE, ?partitions, "partitions revoked");
                     // What was gathered and not written is decoded again by the next owner.
-                    partitions.iter().for_each(|key| drop(self.sources.remove(key)));
+                    partitions
+                        .iter()
+                        .for_each(|key| drop(self.sources.remove(key)));
                 }
             }
         }
     }
 
     fn source(&self, (topic, partition): &(String, i32)) -> Source {
-        let configured = self.shared.config.sources.iter().find(|source| source.topic == *topic);
-        let format = configured.and_then(|source| source.format.parse().ok()).unwrap_or(Format::Auto);
-        let partitions = self.shared.partitions.get(Log::Events.name()).copied().unwrap_or(1);
-        let config = DecodeConfig { format, resolver: self.shared.resolver.clone(), partitions };
+        let configured = self
+            .shared
+            .config
+            .sources
+            .iter()
+            .find(|source| source.topic == *topic);
+        let format = configured
+            .and_then(|source| source.format.parse().ok())
+            .unwrap_or(Format::Auto);
+        let partitions = self
+            .shared
+            .partitions
+            .get(Log::Events.name())
+            .copied()
+            .unwrap_or(1);
+        let config = DecodeConfig {
+            format,
+            resolver: self.shared.resolver.clone(),
+            partitions,
+        };
         Source {
             decode: Decode::new(topic.as_str().into(), *partition, config),
             next: -1,
@@ -137,11 +167,16 @@ impl Thread<'_> {
     fn decode(&mut self, messages: &[BorrowedMessage<'_>]) -> Result<(), ServiceError> {
         let mut by_partition = BTreeMap::<(&str, i32), Vec<&BorrowedMessage<'_>>>::new();
         for message in messages {
-            by_partition.entry((message.topic(), message.partition())).or_default().push(message);
+            by_partition
+                .entry((message.topic(), message.partition()))
+                .or_default()
+                .push(message);
         }
         let stage = StageLabel { stage: STAGE };
         for ((topic, partition), messages) in by_partition {
-            let Some(source) = self.sources.get_mut(&(topic.to_owned(), partition)) else { continue };
+            let Some(source) = self.sources.get_mut(&(topic.to_owned(), partition)) else {
+                continue;
+            };
             let started = Instant::now();
             let records: Vec<SourceRecord<'_>> = messages
                 .iter()
@@ -152,16 +187,29 @@ impl Thread<'_> {
                 })
                 .collect();
             let mut out = Outbox::default();
-            let failed = |source| ServiceError::Stage { stage: STAGE, source };
-            let pushed = source.decode.push(&records, now_ms(), &mut out).map_err(failed)?;
+            let failed = |source| ServiceError::Stage {
+                stage: STAGE,
+                source,
+            };
+            let pushed = source
+                .decode
+                .push(&records, now_ms(), &mut out)
+                .map_err(failed)?;
             (source.read_at, source.told_idle) = (started, false);
-            source.next = records.last().map_or(source.next, |record| record.offset + 1);
+            source.next = records
+                .last()
+                .map_or(source.next, |record| record.offset + 1);
             let metrics = &self.shared.metrics;
-            metrics.records.get_or_create(&stage).inc_by(records.len() as u64);
+            metrics
+                .records
+                .get_or_create(&stage)
+                .inc_by(records.len() as u64);
             metrics.events.inc_by(pushed.n_events as u64);
             metrics.clamped.inc_by(pushed.n_clamped as u64);
             for reject in &pushed.rejects {
-                let label = ReasonLabel { reason: reject.reason.as_str() };
+                let label = ReasonLabel {
+                    reason: reject.reason.as_str(),
+                };
                 metrics.rejects.get_or_create(&label).inc();
                 let at = records.binary_search_by_key(&reject.position.offset, |r| r.offset);
                 let headers = dead_letter::headers(topic, partition, reject);
@@ -171,13 +219,26 @@ impl Thread<'_> {
                     key: None,
                     value: at.map_or(&[][..], |at| records[at].payload),
                 };
-                self.writer.send(letter, headers.iter().map(|(k, v)| (k.as_str(), v.as_slice())))?;
+                self.writer.send(
+                    letter,
+                    headers.iter().map(|(k, v)| (k.as_str(), v.as_slice())),
+                )?;
             }
             if let Some(first) = pushed.rejects.first() {
                 let (n_rejects, offset) = (pushed.rejects.len(), first.position.offset);
-                tracing::warn!(topic, partition, n_rejects, offset, reason = first.reason.as_str(), "records rejected");
+                tracing::warn!(
+                    topic,
+                    partition,
+                    n_rejects,
+                    offset,
+                    reason = first.reason.as_str(),
+                    "records rejected"
+                );
             }
-            metrics.batch_seconds.get_or_create(&stage).observe(started.elapsed().as_secs_f64());
+            metrics
+                .batch_seconds
+                .get_or_create(&stage)
+                .observe(started.elapsed().as_secs_f64());
             self.gathered_since.get_or_insert(started);
             write(&self.writer, &self.events_topic, &out)?;
         }
@@ -187,14 +248,19 @@ impl Thread<'_> {
     /// Writes what was gathered when it is time to.
     fn flush(&mut self, now: bool) -> Result<(), ServiceError> {
         self.writer.poll()?;
-        let due = self.gathered_since.is_some_and(|since| now || since.elapsed() >= LINGER);
+        let due = self
+            .gathered_since
+            .is_some_and(|since| now || since.elapsed() >= LINGER);
         if !due {
             return Ok(());
         }
         self.gathered_since = None;
         for ((topic, partition), source) in &mut self.sources {
             let mut out = Outbox::default();
-            let failed = |source| ServiceError::Stage { stage: STAGE, source };
+            let failed = |source| ServiceError::Stage {
+                stage: STAGE,
+                source,
+            };
             source.decode.flush(&mut out).map_err(failed)?;
             write(&self.writer, &self.events_topic, &out)?;
             if source.next >= 0 {
@@ -226,7 +292,8 @@ impl Thread<'_> {
             if source.next > source.committed {
                 source.committed = source.next;
                 // An offset is never negative here, so it is always accepted.
-                let _ = offsets.add_partition_offset(topic, *partition, Offset::Offset(source.next));
+                let _ =
+                    offsets.add_partition_offset(topic, *partition, Offset::Offset(source.next));
             }
         }
         self.writer.flush()?;
@@ -254,10 +321,22 @@ pub(super) fn commit(
     }
     match consumer.commit(offsets, CommitMode::Sync) {
         Ok(()) => {
-            shared.metrics.commits.get_or_create(&StageLabel { stage }).inc();
+            shared
+                .metrics
+                .commits
+                .get_or_create(&StageLabel { stage })
+                .inc();
         }
-        Err(error) if is_retryable(&error) => tracing::warn!(%error, group, "commit refused, going on"),
-        Err(source) => return Err(Error::Commit { group: group.to_owned(), source }.into()),
+        Err(error) if is_retryable(&error) => {
+            tracing::warn!(%error, group, "commit refused, going on")
+        }
+        Err(source) => {
+            return Err(Error::Commit {
+                group: group.to_owned(),
+                source,
+            }
+            .into());
+        }
     }
     Ok(())
 }
@@ -277,11 +356,27 @@ pub(super) fn write_log(
 ) -> Result<(), ServiceError> {
     for (partition, record) in &out.records {
         let partition = *partition as i32;
-        let failed = |source| ServiceError::Log { stage, topic: topic.to_owned(), partition, offset: -1, source };
+        let failed = |source| ServiceError::Log {
+            stage,
+            topic: topic.to_owned(),
+            partition,
+            offset: -1,
+            source,
+        };
         let value = log::encode(&record.batch).map_err(failed)?;
         let headers = log::headers(log, stage, record);
-        let outgoing = Outgoing { topic, partition: Some(partition), key: None, value: &value };
-        writer.send(outgoing, headers.iter().map(|(name, value)| (*name, value.as_bytes())))?;
+        let outgoing = Outgoing {
+            topic,
+            partition: Some(partition),
+            key: None,
+            value: &value,
+        };
+        writer.send(
+            outgoing,
+            headers
+                .iter()
+                .map(|(name, value)| (*name, value.as_bytes())),
+        )?;
     }
     Ok(())
 }
@@ -296,7 +391,15 @@ pub(super) fn lag(
     next: i64,
 ) {
     if let Ok((_, end)) = consumer.fetch_watermarks(topic, partition, Duration::from_secs(1)) {
-        let label = PartitionLabel { stage, topic: topic.to_owned(), partition };
-        shared.metrics.lag.get_or_create(&label).set((end - next.max(0)).max(0));
+        let label = PartitionLabel {
+            stage,
+            topic: topic.to_owned(),
+            partition,
+        };
+        shared
+            .metrics
+            .lag
+            .get_or_create(&label)
+            .set((end - next.max(0)).max(0));
     }
 }

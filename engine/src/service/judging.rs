@@ -10,7 +10,9 @@ use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::decoding::{commit, lag, write_log};
-use super::{COMMIT_EVERY, Every, LINGER, MEASURE_EVERY, MESSAGES_MAX, STAGES, ServiceError, Shared};
+use super::{
+    COMMIT_EVERY, Every, LINGER, MEASURE_EVERY, MESSAGES_MAX, STAGES, ServiceError, Shared,
+};
 use crate::command::RuleFaults;
 use crate::lane::{Lane, Outbox};
 use crate::log::{self, Header, Log, LogError, LogRecord};
@@ -40,10 +42,24 @@ pub(super) fn run(shared: &Shared, stage: usize) -> Result<(), ServiceError> {
     let topic = shared.config.log_topic(input);
     consumer.subscribe(&[&topic]).map_err(Error::Consume)?;
     let writer = shared.cluster.writer()?;
-    let output = Log::ALL.get(stage).map(|log| (*log, shared.config.log_topic(*log)));
-    let mut thread =
-        Thread { shared, name, input, topic, group, writer, output, lanes: BTreeMap::new(), gathered_since: None };
-    let (mut commit, mut beat) = (Every::new(COMMIT_EVERY), Every::new(Duration::from_millis(500)));
+    let output = Log::ALL
+        .get(stage)
+        .map(|log| (*log, shared.config.log_topic(*log)));
+    let mut thread = Thread {
+        shared,
+        name,
+        input,
+        topic,
+        group,
+        writer,
+        output,
+        lanes: BTreeMap::new(),
+        gathered_since: None,
+    };
+    let (mut commit, mut beat) = (
+        Every::new(COMMIT_EVERY),
+        Every::new(Duration::from_millis(500)),
+    );
     let mut measure = Every::new(MEASURE_EVERY);
     while !shared.stopped(stage) {
         let more = thread.take(&consumer)?;
@@ -114,7 +130,9 @@ impl Thread<'_> {
                 }
                 Assignment::Revoked(partitions) => {
                     tracing::info!(stage = self.name, ?partitions, "partitions revoked");
-                    partitions.iter().for_each(|(_, partition)| drop(self.lanes.remove(partition)));
+                    partitions
+                        .iter()
+                        .for_each(|(_, partition)| drop(self.lanes.remove(partition)));
                 }
             }
         }
@@ -122,27 +140,53 @@ impl Thread<'_> {
     }
 
     /// A lane at the beginning of its log, muted up to what was committed.
-    fn restore(&self, consumer: &BaseConsumer<Assignments>, partition: i32) -> Result<Owned, ServiceError> {
+    fn restore(
+        &self,
+        consumer: &BaseConsumer<Assignments>,
+        partition: i32,
+    ) -> Result<Owned, ServiceError> {
         let mut asked = TopicPartitionList::new();
         asked.add_partition(&self.topic, partition);
-        let committed = consumer.committed_offsets(asked, TIMEOUT).map_err(Error::Consume)?;
+        let committed = consumer
+            .committed_offsets(asked, TIMEOUT)
+            .map_err(Error::Consume)?;
         let committed = match committed.elements().first().map(|element| element.offset()) {
             Some(Offset::Offset(offset)) => offset,
             _ => 0,
         };
-        let (first, _) = consumer.fetch_watermarks(&self.topic, partition, TIMEOUT).map_err(Error::Consume)?;
+        let (first, _) = consumer
+            .fetch_watermarks(&self.topic, partition, TIMEOUT)
+            .map_err(Error::Consume)?;
         let mut lane = Lane::new(self.stage()?, self.topic.as_str().into(), partition);
         if first < committed {
-            tracing::info!(stage = self.name, partition, first, committed, "reading the log again for its state");
-            consumer.seek(&self.topic, partition, Offset::Offset(first), TIMEOUT).map_err(Error::Consume)?;
+            tracing::info!(
+                stage = self.name,
+                partition,
+                first,
+                committed,
+                "reading the log again for its state"
+            );
+            consumer
+                .seek(&self.topic, partition, Offset::Offset(first), TIMEOUT)
+                .map_err(Error::Consume)?;
             lane.mute(true);
         }
-        Ok(Owned { lane, next: first, replay_until: committed, committed, n_dropped: 0, told: None })
+        Ok(Owned {
+            lane,
+            next: first,
+            replay_until: committed,
+            committed,
+            n_dropped: 0,
+            told: None,
+        })
     }
 
     fn stage(&self) -> Result<Box<dyn Stage>, ServiceError> {
         let (models, rules) = (&self.shared.config.models, &self.shared.rules);
-        let partitions = self.output.as_ref().and_then(|(log, _)| self.shared.partitions.get(log.name()));
+        let partitions = self
+            .output
+            .as_ref()
+            .and_then(|(log, _)| self.shared.partitions.get(log.name()));
         let partitions = partitions.copied().unwrap_or(1);
         Ok(match self.input {
             Log::Events => Box::new(Profile::new(models, rules, partitions).map_err(RuleFaults)?),
@@ -153,7 +197,9 @@ impl Thread<'_> {
 
     fn feed(&mut self, message: &BorrowedMessage<'_>) -> Result<(), ServiceError> {
         let (partition, offset) = (message.partition(), message.offset());
-        let Some(owned) = self.lanes.get_mut(&partition) else { return Ok(()) };
+        let Some(owned) = self.lanes.get_mut(&partition) else {
+            return Ok(());
+        };
         let started = Instant::now();
         let failed = |source| ServiceError::Log {
             stage: self.name,
@@ -170,13 +216,19 @@ impl Thread<'_> {
         owned
             .lane
             .feed(offset, &record, &mut out)
-            .map_err(|source| ServiceError::Stage { stage: self.name, source })?;
+            .map_err(|source| ServiceError::Stage {
+                stage: self.name,
+                source,
+            })?;
         owned.next = offset + 1;
         self.gathered_since.get_or_insert(started);
         let stage = StageLabel { stage: self.name };
         let metrics = &self.shared.metrics;
         metrics.records.get_or_create(&stage).inc();
-        metrics.batch_seconds.get_or_create(&stage).observe(started.elapsed().as_secs_f64());
+        metrics
+            .batch_seconds
+            .get_or_create(&stage)
+            .observe(started.elapsed().as_secs_f64());
         self.send(&out)
     }
 
@@ -184,38 +236,59 @@ impl Thread<'_> {
         if let Some((log, topic)) = &self.output {
             write_log(&self.writer, topic, *log, self.name, out)?;
         }
-        out.alerts.iter().try_for_each(|alert| self.shared.alert(&self.writer, alert))
+        out.alerts
+            .iter()
+            .try_for_each(|alert| self.shared.alert(&self.writer, alert))
     }
 
     fn flush(&mut self, now: bool) -> Result<(), ServiceError> {
         self.writer.poll()?;
-        if !self.gathered_since.is_some_and(|since| now || since.elapsed() >= LINGER) {
+        if !self
+            .gathered_since
+            .is_some_and(|since| now || since.elapsed() >= LINGER)
+        {
             return Ok(());
         }
         self.gathered_since = None;
         let mut out = Outbox::default();
-        self.lanes.values_mut().for_each(|owned| owned.lane.flush(&mut out));
+        self.lanes
+            .values_mut()
+            .for_each(|owned| owned.lane.flush(&mut out));
         self.send(&out)?;
         for (partition, owned) in &self.lanes {
-            self.shared.reach(self.name, &self.topic, *partition, owned.next);
+            self.shared
+                .reach(self.name, &self.topic, *partition, owned.next);
         }
         Ok(())
     }
 
     /// Tells every partition of the next log how far event time is, when that has changed.
     fn beat(&mut self) -> Result<(), ServiceError> {
-        let Some((log, _)) = self.output else { return Ok(()) };
+        let Some((log, _)) = self.output else {
+            return Ok(());
+        };
         let partitions = self.shared.partitions.get(log.name()).copied().unwrap_or(1);
         let mut out = Outbox::default();
-        for owned in self.lanes.values_mut().filter(|owned| owned.next >= owned.replay_until) {
-            let header = Header { read_at_ms: 0, ..owned.lane.header() };
+        for owned in self
+            .lanes
+            .values_mut()
+            .filter(|owned| owned.next >= owned.replay_until)
+        {
+            let header = Header {
+                read_at_ms: 0,
+                ..owned.lane.header()
+            };
             if header.watermark_ms == i64::MIN || owned.told.as_ref() == Some(&header) {
                 continue;
             }
             owned.lane.flush(&mut out);
             let batch = RecordBatch::new_empty(schema::of_log(log));
-            let record = LogRecord { header: header.clone(), batch };
-            out.records.extend((0..partitions).map(|at| (at, record.clone())));
+            let record = LogRecord {
+                header: header.clone(),
+                batch,
+            };
+            out.records
+                .extend((0..partitions).map(|at| (at, record.clone())));
             owned.told = Some(header);
         }
         self.send(&out)
@@ -229,7 +302,11 @@ impl Thread<'_> {
             if owned.next > owned.committed && owned.next > owned.replay_until {
                 owned.committed = owned.next;
                 // An offset is never negative here, so it is always accepted.
-                let _ = offsets.add_partition_offset(&self.topic, *partition, Offset::Offset(owned.next));
+                let _ = offsets.add_partition_offset(
+                    &self.topic,
+                    *partition,
+                    Offset::Offset(owned.next),
+                );
             }
         }
         commit(consumer, &offsets, &self.group, self.name, self.shared)
@@ -240,7 +317,14 @@ impl Thread<'_> {
         let metrics = &self.shared.metrics;
         let (mut size, mut n_late, mut n_errors) = (StateSize::default(), 0, 0);
         for (partition, owned) in &mut self.lanes {
-            lag(self.shared, consumer, self.name, &self.topic, *partition, owned.next);
+            lag(
+                self.shared,
+                consumer,
+                self.name,
+                &self.topic,
+                *partition,
+                owned.next,
+            );
             let of = owned.lane.stage().state();
             size.n_entries += of.n_entries;
             size.bytes += of.bytes;
@@ -250,14 +334,29 @@ impl Thread<'_> {
                 n_errors += rule.errors;
             }
             let n_dropped = owned.lane.n_dropped();
-            metrics.dropped.get_or_create(&stage).inc_by(n_dropped - owned.n_dropped);
+            metrics
+                .dropped
+                .get_or_create(&stage)
+                .inc_by(n_dropped - owned.n_dropped);
             owned.n_dropped = n_dropped;
         }
-        metrics.state_entries.get_or_create(&stage).set(size.n_entries as i64);
-        metrics.state_bytes.get_or_create(&stage).set(size.bytes as i64);
-        metrics.state_evicted.get_or_create(&stage).set(size.n_evicted as i64);
+        metrics
+            .state_entries
+            .get_or_create(&stage)
+            .set(size.n_entries as i64);
+        metrics
+            .state_bytes
+            .get_or_create(&stage)
+            .set(size.bytes as i64);
+        metrics
+            .state_evicted
+            .get_or_create(&stage)
+            .set(size.n_evicted as i64);
         metrics.late.get_or_create(&stage).set(n_late as i64);
-        metrics.rule_errors.get_or_create(&stage).set(n_errors as i64);
+        metrics
+            .rule_errors
+            .get_or_create(&stage)
+            .set(n_errors as i64);
     }
 }
 

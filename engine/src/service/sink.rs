@@ -32,7 +32,10 @@ impl Sink {
             Box::new(io::stdout())
         } else {
             let file = File::options().append(true).create(true).open(&target);
-            Box::new(file.map_err(|source| ServiceError::Sink { target: target.clone(), source })?)
+            Box::new(file.map_err(|source| ServiceError::Sink {
+                target: target.clone(),
+                source,
+            })?)
         };
         Ok(Sink::Stream(target, Mutex::new(stream)))
     }
@@ -45,14 +48,27 @@ impl Sink {
         match self {
             Sink::Topic => {
                 let (key, value) = (Some(alert.key.as_bytes()), alert.json.as_bytes());
-                writer.send(Outgoing { topic, partition: None, key, value }, std::iter::empty())?;
+                writer.send(
+                    Outgoing {
+                        topic,
+                        partition: None,
+                        key,
+                        value,
+                    },
+                    std::iter::empty(),
+                )?;
                 Ok(())
             }
             Sink::Stream(target, stream) => {
                 let mut stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
                 let line = format!("{}\n", alert.json);
-                let written = stream.write_all(line.as_bytes()).and_then(|()| stream.flush());
-                written.map_err(|source| ServiceError::Sink { target: target.clone(), source })
+                let written = stream
+                    .write_all(line.as_bytes())
+                    .and_then(|()| stream.flush());
+                written.map_err(|source| ServiceError::Sink {
+                    target: target.clone(),
+                    source,
+                })
             }
         }
     }

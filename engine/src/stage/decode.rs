@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringViewArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringViewArray,
+};
 use arrow::array::{TimestampMillisecondArray, UInt16Array};
 use arrow::datatypes::{Int64Type, SchemaRef, TimestampMillisecondType, UInt16Type};
 use connectors::format::{Decoder, Format, SourceRecord};
@@ -82,7 +84,9 @@ impl Decode {
     pub fn new(topic: Arc<str>, partition: i32, config: DecodeConfig) -> Self {
         Self {
             decoder: Decoder::new(config.format),
-            targets: (0..config.partitions.max(1)).map(|_| Target::default()).collect(),
+            targets: (0..config.partitions.max(1))
+                .map(|_| Target::default())
+                .collect(),
             schema: schema::events(),
             topic,
             partition,
@@ -108,10 +112,16 @@ impl Decode {
         let mut n_clamped = 0;
         let mut record = records.iter().peekable();
         for (row, at) in decoded.positions.iter().enumerate() {
-            while record.peek().is_some_and(|record| record.offset < at.offset) {
+            while record
+                .peek()
+                .is_some_and(|record| record.offset < at.offset)
+            {
                 record.next();
             }
-            let latest = record.peek().and_then(|r| r.broker_time_ms).map(|t| t + FUTURE_MS_MAX);
+            let latest = record
+                .peek()
+                .and_then(|r| r.broker_time_ms)
+                .map(|t| t + FUTURE_MS_MAX);
             let time_ms = columns.event_time.value(row);
             let clamped = latest.map_or(time_ms, |latest| time_ms.min(latest));
             n_clamped += usize::from(clamped != time_ms);
@@ -120,7 +130,11 @@ impl Decode {
         if self.n_pending() >= ROWS_PER_RECORD * self.targets.len() {
             self.flush(out)?;
         }
-        Ok(Pushed { n_events: decoded.positions.len(), n_clamped, rejects: decoded.rejects })
+        Ok(Pushed {
+            n_events: decoded.positions.len(),
+            n_clamped,
+            rejects: decoded.rejects,
+        })
     }
 
     fn event(&mut self, columns: &Columns<'_>, row: usize, event_time: i64, at: (i64, i32)) {
@@ -145,10 +159,19 @@ impl Decode {
             authenticated_hint: columns.authenticated_hint.value(row),
         };
         scratch.identity.clear();
-        let identity = self.config.resolver.resolve(&credentials, &mut scratch.identity);
+        let identity = self
+            .config
+            .resolver
+            .resolve(&credentials, &mut scratch.identity);
         scratch.endpoint.clear();
         scratch.variables.clear();
-        endpoint(method, host, raw_path, &mut scratch.endpoint, &mut scratch.variables);
+        endpoint(
+            method,
+            host,
+            raw_path,
+            &mut scratch.endpoint,
+            &mut scratch.variables,
+        );
         scratch.objects.clear();
         let request = Request {
             method,
@@ -162,7 +185,10 @@ impl Decode {
         let secret_in_path = redact_path(raw_path, &mut scratch.path);
         scratch.query.clear();
         let url_secret = query.and_then(|query| redact_query(query, &mut scratch.query));
-        let status = columns.status.is_valid(row).then(|| columns.status.value(row));
+        let status = columns
+            .status
+            .is_valid(row)
+            .then(|| columns.status.value(row));
         let probe = classify(&ProbeRequest {
             method,
             path: raw_path,
@@ -230,11 +256,13 @@ impl Decode {
         let at = partition_of(identity_hash(&scratch.identity), self.targets.len());
         let target = &mut self.targets[at];
         target.rows.push(&event);
-        target.objects.push(scratch.objects.iter().map(|object| ObjectRow {
-            collection: &object.collection,
-            object: object.key,
-            number: object.number,
-        }));
+        target
+            .objects
+            .push(scratch.objects.iter().map(|object| ObjectRow {
+                collection: &object.collection,
+                object: object.key,
+                number: object.number,
+            }));
         self.watermark_ms = self.watermark_ms.max(event_time);
     }
 
@@ -253,7 +281,13 @@ impl Decode {
             let mut columns = target.rows.finish();
             columns.push(target.objects.finish());
             let batch = RecordBatch::try_new(self.schema.clone(), columns)?;
-            out.records.push((at, LogRecord { header: header.clone(), batch }));
+            out.records.push((
+                at,
+                LogRecord {
+                    header: header.clone(),
+                    batch,
+                },
+            ));
         }
         self.read_at_ms = 0;
         Ok(())
@@ -263,8 +297,12 @@ impl Decode {
     /// source is idle.
     pub fn heartbeat(&self, idle: bool, out: &mut Outbox) {
         let batch = RecordBatch::new_empty(self.schema.clone());
-        let record = LogRecord { header: self.header(idle), batch };
-        out.records.extend((0..self.targets.len()).map(|at| (at, record.clone())));
+        let record = LogRecord {
+            header: self.header(idle),
+            batch,
+        };
+        out.records
+            .extend((0..self.targets.len()).map(|at| (at, record.clone())));
     }
 
     fn header(&self, idle: bool) -> Header {

@@ -134,7 +134,11 @@ impl Judging {
             n_denied: i64::from(run.n_denied),
             n_exposed: i64::from(run.n_exposed),
             n_foreign_writes: i64::from(run.n_foreign_writes),
-            first_evidence_time: if run.first_ms == 0 { touch.event_time } else { run.first_ms },
+            first_evidence_time: if run.first_ms == 0 {
+                touch.event_time
+            } else {
+                run.first_ms
+            },
         });
     }
 }
@@ -168,7 +172,10 @@ impl Stage for Judging {
             .column_by_name("visitor")
             .and_then(|column| column.as_primitive_opt::<UInt64Type>())
             .map(|visitor| arrow::compute::is_null(visitor))
-            .ok_or(schema::WrongSchema { table: "judgements", column: "visitor" })??;
+            .ok_or(schema::WrongSchema {
+                table: "judgements",
+                column: "visitor",
+            })??;
         let judged = filter_record_batch(batch, &is_touch)?;
         let n = schema::TouchRowsBuilder::fields().len();
         let mut columns = judged.columns()[..n].to_vec();
@@ -176,7 +183,12 @@ impl Stage for Judging {
         let table = RecordBatch::try_new(self.table.clone(), columns)?;
         let mut findings = Vec::new();
         self.rules.push_at(&table, time, &mut findings);
-        self.alerter.raise(&findings, &table, |row| alarms.remove(&row).unwrap_or_default(), alerts);
+        self.alerter.raise(
+            &findings,
+            &table,
+            |row| alarms.remove(&row).unwrap_or_default(),
+            alerts,
+        );
         Ok(())
     }
 
@@ -191,7 +203,12 @@ impl Stage for Judging {
     fn close(&mut self, alerts: &mut Vec<Alert>) {
         let mut findings = Vec::new();
         self.rules.close(&mut findings);
-        self.alerter.raise(&findings, &RecordBatch::new_empty(self.table.clone()), |_| Vec::new(), alerts);
+        self.alerter.raise(
+            &findings,
+            &RecordBatch::new_empty(self.table.clone()),
+            |_| Vec::new(),
+            alerts,
+        );
     }
 
     fn state(&self) -> StateSize {

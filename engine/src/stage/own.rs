@@ -81,9 +81,16 @@ impl Stage for Own {
                 in_row += 1;
                 in_row - 1
             };
-            let owner_name = standing.owner.and_then(|owner| self.names.get(&owner)).cloned();
+            let owner_name = standing
+                .owner
+                .and_then(|owner| self.names.get(&owner))
+                .cloned();
             let [toucher_1, toucher_2, toucher_3, toucher_4] = standing.touchers;
-            let judged = TouchRow { in_offset: offset, in_row: next(), ..touch };
+            let judged = TouchRow {
+                in_offset: offset,
+                in_row: next(),
+                ..touch
+            };
             let judgement = JudgementRow {
                 visitor: None,
                 owner: standing.owner,
@@ -106,8 +113,10 @@ impl Stage for Own {
                     event_time: touch.event_time,
                     ..TouchRow::default()
                 };
-                let judgement =
-                    JudgementRow { visitor: Some(touch.identity_hash), ..JudgementRow::default() };
+                let judgement = JudgementRow {
+                    visitor: Some(touch.identity_hash),
+                    ..JudgementRow::default()
+                };
                 self.send(&visit, &judgement);
             }
         }
@@ -119,10 +128,14 @@ impl Stage for Own {
     }
 
     fn flush(&mut self) -> Vec<(usize, RecordBatch)> {
-        super::finish(&mut self.targets, |target| target.touches.len(), |target| {
-            let columns = [target.touches.finish(), target.judgements.finish()].concat();
-            RecordBatch::try_new(schema::judgements(), columns)
-        })
+        super::finish(
+            &mut self.targets,
+            |target| target.touches.len(),
+            |target| {
+                let columns = [target.touches.finish(), target.judgements.finish()].concat();
+                RecordBatch::try_new(schema::judgements(), columns)
+            },
+        )
     }
 
     fn close(&mut self, _alerts: &mut Vec<Alert>) {}

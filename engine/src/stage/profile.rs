@@ -84,7 +84,9 @@ impl Profile {
             rules: compile(rules, "events")?,
             alerter: Alerter::new(config),
             table: schema::events_table(),
-            targets: (0..partitions.max(1)).map(|_| TouchRowsBuilder::default()).collect(),
+            targets: (0..partitions.max(1))
+                .map(|_| TouchRowsBuilder::default())
+                .collect(),
         })
     }
 
@@ -99,7 +101,9 @@ impl Profile {
         let outcome = Outcome::of(status(event));
         let mut first = (None, 0);
         for object in objects {
-            let sighting = self.seen.sight(identity, object.object, event.write, outcome);
+            let sighting = self
+                .seen
+                .sight(identity, object.object, event.write, outcome);
             let collection = xxh3_64(object.collection.as_bytes());
             let usage = self.usage.entry(identity ^ collection.rotate_left(23));
             let n_known = &mut usage.n_known[usize::from(event.write)];
@@ -125,7 +129,11 @@ impl Profile {
                 in_row: at.next(),
                 reminder,
                 denied: outcome == Outcome::Denied,
-                n_known: if reminder { 0 } else { std::mem::take(n_known) as i32 },
+                n_known: if reminder {
+                    0
+                } else {
+                    std::mem::take(n_known) as i32
+                },
                 pan_reader: usage.n_objects > PAN_READER_OBJECTS,
                 identity_hash: identity,
                 event_time: event.event_time,
@@ -164,7 +172,10 @@ impl Profile {
         let started_ms = *self.started_ms.get_or_insert(event.event_time);
         let endpoint = xxh3_64(event.endpoint.as_bytes());
         let tool = event.tool.map_or(0, |tool| xxh3_64(tool.as_bytes()));
-        let template = event.endpoint.split_once(' ').map_or(event.endpoint, |(_, rest)| rest);
+        let template = event
+            .endpoint
+            .split_once(' ')
+            .map_or(event.endpoint, |(_, rest)| rest);
         let probing = self.probes.observe(&Call {
             identity,
             template: xxh3_64(template.as_bytes()) ^ tool,
@@ -190,7 +201,8 @@ impl Profile {
             objects_seen,
             maturity: f64::from(u8::from(event.event_time - started_ms >= self.warm_up_ms)),
             endpoint_events: usual.n as i64,
-            endpoint_authenticated_share: usual.n_authenticated as f64 / usual.n_success.max(1) as f64,
+            endpoint_authenticated_share: usual.n_authenticated as f64
+                / usual.n_success.max(1) as f64,
             response_bytes_quantile: quantile,
             probe_alarm: probing.alarm,
             probe_evidence: probing.evidence,
@@ -243,7 +255,8 @@ impl Stage for Profile {
         let table = RecordBatch::try_new(self.table.clone(), columns)?;
         let mut findings = Vec::new();
         self.rules.push_at(&table, time, &mut findings);
-        self.alerter.raise(&findings, &table, |_| Vec::new(), alerts);
+        self.alerter
+            .raise(&findings, &table, |_| Vec::new(), alerts);
         Ok(())
     }
 
@@ -260,12 +273,20 @@ impl Stage for Profile {
     fn close(&mut self, alerts: &mut Vec<Alert>) {
         let mut findings = Vec::new();
         self.rules.close(&mut findings);
-        self.alerter.raise(&findings, &RecordBatch::new_empty(self.table.clone()), |_| Vec::new(), alerts);
+        self.alerter.raise(
+            &findings,
+            &RecordBatch::new_empty(self.table.clone()),
+            |_| Vec::new(),
+            alerts,
+        );
     }
 
     fn state(&self) -> StateSize {
         StateSize {
-            n_entries: self.seen.len() + self.usage.len() + self.endpoints.len() + self.probes.len(),
+            n_entries: self.seen.len()
+                + self.usage.len()
+                + self.endpoints.len()
+                + self.probes.len(),
             bytes: self.seen.state_bytes()
                 + self.usage.table_bytes()
                 + self.endpoints.table_bytes()
