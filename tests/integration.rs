@@ -1,1 +1,15 @@
-//! Integration tests.
+//! Integration tests, one binary: DataFusion is linked once.
+//!
+//! In the order of the data: `formats` and `poison` (what comes in), `replay` (laws of the way over
+//! files), `detection` and `alerts` (what comes out), `kafka` (the same over a real Apache Kafka),
+//! `tidy` (what holds of the project itself). Tests that use captures which are not part of the
+//! project say so when they skip.
+
+mod alerts;
+mod detection;
+mod formats;
+mod kafka;
+mod poison;
+mod replay;
+mod support;
+mod tidy;

@@ -28,19 +28,19 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct FloorConfig {
     /// Bootstrap servers, host:port with commas between.
     #[arg(long)]
-    brokers: String,
+    pub(crate) brokers: String,
     /// Topic that `bench generate` filled.
     #[arg(long)]
-    topic: String,
+    pub(crate) topic: String,
     /// Consumers, each on a thread of its own (librdkafka's own threads come on top).
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
-    threads: u16,
+    pub(crate) threads: u16,
     /// How often the topic is read; every round is reported.
     #[arg(long, default_value_t = 3)]
-    rounds: u32,
+    pub(crate) rounds: u32,
     /// Print a JSON object for each round.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// The fields a detection over access logs needs at least; the other two thirds of the record are skipped.
@@ -123,7 +123,8 @@ pub(crate) fn run(config: &FloorConfig) -> Result<()> {
     Ok(())
 }
 
-fn partitions(config: &FloorConfig) -> Result<Vec<i32>> {
+/// The partitions of the topic.
+pub(crate) fn partitions(config: &FloorConfig) -> Result<Vec<i32>> {
     let metadata = consumer(config)?.fetch_metadata(Some(&config.topic), SILENCE_MAX)?;
     let topic = metadata
         .topics()
@@ -145,7 +146,7 @@ fn partitions(config: &FloorConfig) -> Result<Vec<i32>> {
 }
 
 /// Returns how many records there were.
-fn read(config: &FloorConfig, partitions: &[i32]) -> Result<u64> {
+pub(crate) fn read(config: &FloorConfig, partitions: &[i32]) -> Result<u64> {
     let n_threads = usize::from(config.threads).min(partitions.len());
     let counts: Vec<std::result::Result<u64, String>> = thread::scope(|scope| {
         let threads: Vec<_> = (0..n_threads)

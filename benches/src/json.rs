@@ -34,14 +34,35 @@ pub(crate) struct JsonConfig {
 }
 
 /// Records one after another, a line each.
-struct Lines {
+pub(crate) struct Lines {
     bytes: Vec<u8>,
     /// Where each line ends, behind its newline.
     ends: Vec<usize>,
 }
 
 impl Lines {
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    /// The first records of the traffic.
+    pub(crate) fn of(config: &TrafficConfig, n: usize) -> Lines {
+        let mut traffic = Traffic::new(config);
+        let mut lines = Lines {
+            bytes: Vec::new(),
+            ends: Vec::with_capacity(n),
+        };
+        for _ in 0..n {
+            traffic.write(&mut lines.bytes);
+            lines.bytes.push(b'\n');
+            lines.ends.push(lines.bytes.len());
+        }
+        lines
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Each without its newline.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts
             .zip(&self.ends)
@@ -51,7 +72,7 @@ impl Lines {
 
 /// Decodes the same records both ways and prints what one costs.
 pub(crate) fn run(config: &JsonConfig) -> Result<()> {
-    let lines = lines(config);
+    let lines = Lines::of(&config.traffic, config.events);
     let schema = Arc::new(schema());
     let (mut typed_ns, mut arrow_ns) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..config.rounds {
@@ -77,20 +98,6 @@ pub(crate) fn run(config: &JsonConfig) -> Result<()> {
     Ok(())
 }
 
-fn lines(config: &JsonConfig) -> Lines {
-    let mut traffic = Traffic::new(&config.traffic);
-    let mut lines = Lines {
-        bytes: Vec::new(),
-        ends: Vec::with_capacity(config.events),
-    };
-    for _ in 0..config.events {
-        traffic.write(&mut lines.bytes);
-        lines.bytes.push(b'\n');
-        lines.ends.push(lines.bytes.len());
-    }
-    lines
-}
-
 /// Runs `decode` once, and holds it to the number of records.
 fn ns_per_record(config: &JsonConfig, decode: impl FnOnce() -> Result<usize>) -> Result<f64> {
     let start = Instant::now();
@@ -102,7 +109,8 @@ fn ns_per_record(config: &JsonConfig, decode: impl FnOnce() -> Result<usize>) ->
     Ok(elapsed.as_nanos() as f64 / n_decoded as f64)
 }
 
-fn typed(lines: &Lines) -> Result<usize> {
+/// Parses every record into the floor's struct.
+pub(crate) fn typed(lines: &Lines) -> Result<usize> {
     let (mut n_decoded, mut weight) = (0, 0_u64);
     for line in lines.iter() {
         weight = weight.wrapping_add(sonic_rs::from_slice::<KongRecord<'_>>(line)?.weight());
@@ -164,7 +172,7 @@ mod tests {
                 traffic,
                 json: false,
             };
-            let lines = lines(&config);
+            let lines = Lines::of(&config.traffic, config.events);
             assert_eq!(typed(&lines)?, 20_000);
             assert_eq!(into_arrow(&lines, &Arc::new(schema()))?, 20_000);
         }

@@ -1,4 +1,4 @@
-//! What it costs: bare consume-and-parse beside which everything else is measured, and JSON decoding alone.
+//! What it costs: the whole way and each step of it, beside a bare consume-and-parse.
 //!
 //! `README.md` says how to repeat the published figures. Every subcommand prints one line for people,
 //! or one JSON object with `--json`.
@@ -11,10 +11,12 @@ use clap::{Parser, Subcommand};
 mod floor;
 mod generate;
 mod json;
+mod lanes;
 mod traffic;
 mod usage;
+mod way;
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Benchmarks of tollwatch.
 #[derive(Parser)]
@@ -24,7 +26,6 @@ struct Arguments {
     command: Command,
 }
 
-// `lanes` (each lane alone, in memory) and `way` (gateway log to alert, through a broker) belong here.
 #[derive(Subcommand)]
 enum Command {
     /// Creates a topic and fills it with Kong http-log records, the same ones each time.
@@ -33,6 +34,10 @@ enum Command {
     Floor(floor::FloorConfig),
     /// Decodes such records in memory, with a typed struct and into Arrow.
     Json(json::JsonConfig),
+    /// Takes such records through every stage in memory: what one call costs where.
+    Lanes(lanes::LanesConfig),
+    /// Runs the service over such a topic, from gateway log to alert, beside the floor.
+    Way(way::WayConfig),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +45,8 @@ fn main() -> ExitCode {
         Command::Generate(config) => generate::run(&config),
         Command::Floor(config) => floor::run(&config),
         Command::Json(config) => json::run(&config),
+        Command::Lanes(config) => lanes::run(&config),
+        Command::Way(config) => way::run(&config),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -32,7 +32,7 @@ impl Mark {
     pub(crate) fn now() -> Result<Self> {
         Ok(Mark {
             at: Instant::now(),
-            own_seconds: own_ticks(&read_to_string("/proc/self/stat")?)? / TICKS_PER_SECOND,
+            own_seconds: own_seconds(&read_to_string("/proc/self/stat")?)?,
             machine_seconds: busy_ticks(&read_to_string("/proc/stat")?)? / TICKS_PER_SECOND,
         })
     }
@@ -49,6 +49,11 @@ impl Mark {
             rss_peak_mib: peak_kib(&read_to_string("/proc/self/status")?)? / 1024.0,
         })
     }
+}
+
+/// CPU-seconds of a process or thread, from its `stat`.
+pub(crate) fn own_seconds(stat: &str) -> Result<f64> {
+    Ok(own_ticks(stat)? / TICKS_PER_SECOND)
 }
 
 /// utime + stime. The command's name may hold blanks and brackets, so fields count from the last `)`.

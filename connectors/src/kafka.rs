@@ -6,17 +6,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, TopicPartitionList};
 
 /// Longest wait for a broker's answer.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
@@ -75,6 +76,7 @@ pub enum Error {
 }
 
 impl Cluster {
+    /// Every property of this cluster; what is set after it can't be changed by its user.
     fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.brokers);
@@ -84,14 +86,19 @@ impl Cluster {
         config
     }
 
-    /// A consumer of `group` that starts at the beginning and commits only when told to.
+    /// A consumer of `group` that commits only when told to.
     ///
     /// # Errors
     /// A property is wrong.
-    pub fn consumer(&self, group: &str) -> Result<BaseConsumer<Assignments>, Error> {
+    pub fn consumer(
+        &self,
+        group: &str,
+        start_at: StartAt,
+    ) -> Result<BaseConsumer<Assignments>, Error> {
         let mut config = self.config();
         config
             .set("group.id", group)
+            .set("partition.assignment.strategy", "cooperative-sticky")
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
@@ -101,7 +108,10 @@ impl Cluster {
             .set("queued.max.messages.kbytes", "32768")
             .set("allow.auto.create.topics", "false");
         config
-            .create_with_context(Assignments::default())
+            .create_with_context(Assignments {
+                start_at,
+                changes: Mutex::default(),
+            })
             .map_err(Error::Client)
     }
 
@@ -248,10 +258,20 @@ pub enum Assignment {
     Revoked(Vec<(String, i32)>),
 }
 
+/// Where a consumer starts to read a partition it is assigned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartAt {
+    /// At the group's committed offset, or the beginning.
+    Committed,
+    /// At the beginning, whatever was committed.
+    Beginning,
+}
+
 /// Collects changes of assignment; the reader takes them after each poll.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub struct Assignments {
-    changes: Arc<Mutex<Vec<Assignment>>>,
+    start_at: StartAt,
+    changes: Mutex<Vec<Assignment>>,
 }
 
 impl Assignments {
@@ -268,20 +288,58 @@ impl Assignments {
     }
 }
 
-impl ClientContext for Assignments {}
+impl ClientContext for Assignments {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tell(&error, reason);
+    }
+}
 
 impl ConsumerContext for Assignments {
-    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        let partitions = |list: &rdkafka::TopicPartitionList| {
+    /// As librdkafka's own, but for where reading starts: a seek after the assignment would race
+    /// with the first fetch.
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        event: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let named = |list: &TopicPartitionList| {
             list.elements()
                 .iter()
                 .map(|e| (e.topic().to_owned(), e.partition()))
                 .collect()
         };
-        match rebalance {
-            Rebalance::Assign(list) => self.note(Assignment::Assigned(partitions(list))),
-            Rebalance::Revoke(list) => self.note(Assignment::Revoked(partitions(list))),
-            Rebalance::Error(error) => tracing::warn!(%error, "rebalance failed"),
+        let incremental = matches!(
+            consumer.rebalance_protocol(),
+            RebalanceProtocol::Cooperative
+        );
+        let done = match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                self.note(Assignment::Assigned(named(partitions)));
+                let placed = match self.start_at {
+                    StartAt::Committed => Ok(()),
+                    StartAt::Beginning => partitions.set_all_offsets(Offset::Beginning),
+                };
+                placed.and_then(|()| {
+                    if incremental {
+                        consumer.incremental_assign(partitions)
+                    } else {
+                        consumer.assign(partitions)
+                    }
+                })
+            }
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
+                self.note(Assignment::Revoked(named(partitions)));
+                if incremental {
+                    consumer.incremental_unassign(partitions)
+                } else {
+                    consumer.unassign()
+                }
+            }
+            other => return tracing::warn!(error = ?other, "rebalance failed, going on"),
+        };
+        if let Err(error) = done {
+            tracing::error!(%error, "partitions could not be taken or given up");
         }
     }
 }
@@ -293,7 +351,19 @@ pub struct Deliveries {
     first_failure: Mutex<Option<(String, String)>>,
 }
 
-impl ClientContext for Deliveries {}
+impl ClientContext for Deliveries {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tell(&error, reason);
+    }
+}
+
+/// Logs what librdkafka reports beside its results; that a partition's end is reached is no fault.
+fn tell(error: &KafkaError, reason: &str) {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::PartitionEOF) => (),
+        _ => tracing::warn!(%error, reason, "Kafka client"),
+    }
+}
 
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();

@@ -33,7 +33,15 @@ impl Labels {
     /// # Errors
     /// It can't be read, or lacks a column.
     pub fn read(path: &Path) -> io::Result<Labels> {
-        let mut rows = open(path)?.reader.lines();
+        Labels::parse(open(path)?.reader)
+    }
+
+    /// Reads labels.
+    ///
+    /// # Errors
+    /// They can't be read, or lack a column.
+    pub fn parse(reader: impl BufRead) -> io::Result<Labels> {
+        let mut rows = reader.lines();
         let header = rows.next().transpose()?.unwrap_or_default();
         let columns: Vec<&str> = header.split('\t').collect();
         let find = |name: &str| {

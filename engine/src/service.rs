@@ -119,6 +119,11 @@ impl Shared {
             .for_each(|stop| stop.store(true, Ordering::Relaxed));
     }
 
+    /// True when every stage was told to end, or one has failed.
+    pub fn stopping(&self) -> bool {
+        self.stopped(STAGES.len() - 1)
+    }
+
     fn reach(&self, stage: &'static str, topic: &str, partition: i32, next: i64) {
         let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
         let at = reached

@@ -3,7 +3,7 @@
 //! Labels are stages, topics, partitions, rules and reasons, all from bounded sets of ours: no
 //! identity, path or address is ever a label. `docs/metrics.md` lists every metric.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
@@ -71,6 +71,10 @@ pub struct Metrics {
     registry: Registry,
     /// Records read.
     pub records: Family<StageLabel, Counter>,
+    /// Rows read: for `decode` records, for the others rows of their log.
+    pub rows: Family<StageLabel, Counter>,
+    /// Rows written to the next log.
+    pub rows_written: Family<StageLabel, Counter>,
     /// Calls decoded.
     pub events: Counter,
     /// Records sent to the dead-letter topic.
@@ -101,10 +105,6 @@ pub struct Metrics {
     pub commits: Family<StageLabel, Counter>,
     latencies_ms: Mutex<Latencies<u64>>,
     ready: AtomicBool,
-    /// Source records read and calls judged so far, for pacing and progress.
-    pub n_read: AtomicU64,
-    /// Highest wall time of progress, ms: how alive the workers are.
-    pub progress_ms: AtomicI64,
 }
 
 impl Default for Metrics {
@@ -131,6 +131,12 @@ impl Metrics {
         };
         Self {
             records: register!("records", "Records read", Family::default()),
+            rows: register!("rows_read", "Rows read", Family::default()),
+            rows_written: register!(
+                "rows_written",
+                "Rows written to the next log",
+                Family::default()
+            ),
             events: register!("events", "Calls decoded", Counter::default()),
             rejects: register!(
                 "rejects",
@@ -186,8 +192,6 @@ impl Metrics {
                 Latencies::new_with_bounds(1, 86_400_000, 3).expect("bounds are valid"),
             ),
             ready: AtomicBool::new(false),
-            n_read: AtomicU64::new(0),
-            progress_ms: AtomicI64::new(0),
         }
     }
 
@@ -199,6 +203,14 @@ impl Metrics {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .saturating_record(ms);
+    }
+
+    /// Alerts whose latency was noted.
+    pub fn n_timed_alerts(&self) -> u64 {
+        self.latencies_ms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 
     /// Quantile of the time from record read to alert, in milliseconds.

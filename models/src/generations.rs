@@ -36,11 +36,12 @@ impl<K: Hash + Eq + Copy, V: Default> Generations<K, V> {
     /// The entry of `key`, made by default when it is not there.
     pub fn entry(&mut self, key: K) -> &mut V {
         if !self.young.contains_key(&key) {
+            // Taken first: a key that is asked for must not go with the generation it lies in.
+            let value = self.old.remove(&key).unwrap_or_default();
             if self.young.len() >= self.young_max {
                 let dropped = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
                 self.n_evicted += dropped.len() as u64;
             }
-            let value = self.old.remove(&key).unwrap_or_default();
             self.young.insert(key, value);
         }
         self.young.entry(key).or_default()
@@ -87,5 +88,17 @@ mod tests {
         assert_eq!(*map.entry(7), 10_000, "a key in use is never forgotten");
         assert!(map.get(&1000).is_none(), "an old key is forgotten");
         assert!(map.n_evicted() > 9_000);
+    }
+
+    #[test]
+    fn a_key_of_the_old_generation_survives_the_turn_it_causes() {
+        let mut map: Generations<u64, u32> = Generations::new(4);
+        *map.entry(1) += 1;
+        map.entry(2);
+        // A full young generation turns old; 1 lies in it.
+        map.entry(3);
+        map.entry(4);
+        *map.entry(1) += 1;
+        assert_eq!(*map.entry(1), 2);
     }
 }

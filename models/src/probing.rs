@@ -168,7 +168,7 @@ impl ProbeDetector {
             identity.r = [0.0; SHARES.len()];
             (identity.n_probes, identity.classes, identity.first_ms) = (0, 0, 0);
         }
-        if unit.is_some() || identity.n as u32 % 64 == 0 {
+        if unit.is_some() || (identity.n as u32).is_multiple_of(64) {
             vote(identity, &mut self.shares, &mut self.n_identities);
         }
         probing

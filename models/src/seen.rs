@@ -88,7 +88,7 @@ impl SeenFilter {
                 }
                 let n = *pair / COUNT_ONE;
                 let reminder =
-                    *pair != before && n.is_power_of_two() && n.trailing_zeros() % 2 == 0;
+                    *pair != before && n.is_power_of_two() && n.trailing_zeros().is_multiple_of(2);
                 Sighting::Known { reminder }
             }
         }

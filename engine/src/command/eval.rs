@@ -119,7 +119,8 @@ pub fn summary(evaluation: &Evaluation) -> String {
     )
 }
 
-fn as_json(evaluation: &Evaluation) -> Value {
+/// The result as one object.
+pub fn as_json(evaluation: &Evaluation) -> Value {
     let episodes: serde_json::Map<String, Value> = evaluation
         .episodes
         .iter()

@@ -48,6 +48,9 @@ pub struct RunArgs {
     /// Replicas of each topic, when it is made
     #[arg(long, env = "TOLLWATCH_REPLICATION")]
     pub replication: Option<i32>,
+    /// `min.insync.replicas` of each topic, when it is made
+    #[arg(long, env = "TOLLWATCH_MIN_INSYNC_REPLICAS")]
+    pub min_insync_replicas: Option<i32>,
     /// Threads per stage
     #[arg(long, env = "TOLLWATCH_THREADS")]
     pub threads: Option<usize>,
@@ -88,6 +91,10 @@ impl RunArgs {
         lay(&self.topic_prefix, &mut config.topics.prefix);
         lay(&self.partitions, &mut config.topics.partitions);
         lay(&self.replication, &mut config.topics.replication);
+        lay(
+            &self.min_insync_replicas,
+            &mut config.topics.min_insync_replicas,
+        );
         lay(&self.threads, &mut config.threads);
         lay(&self.listen, &mut config.listen);
         if self.engine.rules.is_some() {

@@ -14,7 +14,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use clap::Args;
 use connectors::format::{Decoder, Format, SourceRecord};
-use connectors::kafka::{Assignments, Cluster, Error};
+use connectors::kafka::{Assignments, Cluster, Error, StartAt};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message, OwnedMessage};
@@ -300,7 +300,9 @@ impl Verifier {
     /// Every message of a topic up to its present end, partitions apart, in order.
     fn read(&self, topic: &str) -> Result<Vec<OwnedMessage>, Failure> {
         let ends = self.cluster.watermarks(topic)?;
-        let consumer: BaseConsumer<Assignments> = self.cluster.consumer("tollwatch-verify")?;
+        let consumer: BaseConsumer<Assignments> = self
+            .cluster
+            .consumer("tollwatch-verify", StartAt::Beginning)?;
         let mut assigned = TopicPartitionList::new();
         let mut open = BTreeSet::new();
         for (partition, (first, end)) in (0..).zip(&ends) {

@@ -573,7 +573,10 @@ fn push_plain(title: &mut String, value: &ScalarValue) {
     let text = if value.is_null() {
         "-".to_owned()
     } else {
-        value.to_string()
+        match value {
+            ScalarValue::Float64(Some(number)) => plain_number(*number),
+            other => other.to_string(),
+        }
     };
     let mut chars = text.chars();
     title.extend(
@@ -585,6 +588,15 @@ fn push_plain(title: &mut String, value: &ScalarValue) {
     if chars.next().is_some() {
         title.push('…');
     }
+}
+
+/// A number as people read it: three digits behind the point at most, and none from a thousand up.
+fn plain_number(number: f64) -> String {
+    if number.abs() >= 1000.0 {
+        return format!("{number:.0}");
+    }
+    let text = format!("{number:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Control characters, and the marks that turn the direction of text around: an alert must read as it is written.

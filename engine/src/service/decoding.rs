@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use connectors::dead_letter;
 use connectors::format::{Format, SourceRecord};
-use connectors::kafka::{Assignment, Assignments, Error, Outgoing, Writer, is_retryable};
+use connectors::kafka::{
+    Assignment, Assignments, Error, Outgoing, StartAt, TIMEOUT, Writer, is_retryable,
+};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
@@ -35,7 +37,7 @@ type Sources = BTreeMap<(String, i32), Source>;
 /// Runs until the stage is stopped.
 pub(super) fn run(shared: &Shared) -> Result<(), ServiceError> {
     let group = format!("{}.{STAGE}", shared.config.group);
-    let consumer = shared.cluster.consumer(&group)?;
+    let consumer = shared.cluster.consumer(&group, StartAt::Committed)?;
     let topics: Vec<&str> = shared
         .config
         .sources
@@ -97,7 +99,7 @@ impl Thread<'_> {
         let mut wait = Duration::from_millis(10);
         while messages.len() < MESSAGES_MAX {
             let polled = consumer.poll(wait);
-            self.assign(consumer.context());
+            self.assign(consumer)?;
             wait = Duration::ZERO;
             match polled {
                 None => return Ok((messages, false)),
@@ -112,14 +114,14 @@ impl Thread<'_> {
         Ok((messages, true))
     }
 
-    fn assign(&mut self, context: &Assignments) {
-        for change in context.take() {
+    fn assign(&mut self, consumer: &BaseConsumer<Assignments>) -> Result<(), ServiceError> {
+        for change in consumer.context().take() {
             match change {
                 Assignment::Assigned(partitions) => {
                     tracing::info!(stage = STAGE, ?partitions, "partitions assigned");
                     for key in partitions {
-                        let source = self.source(&key);
-                        self.sources.entry(key).or_insert(source);
+                        let source = self.source(consumer, &key)?;
+                        self.sources.insert(key, source);
                     }
                     self.shared.note_assigned(STAGE);
                 }
@@ -132,9 +134,17 @@ impl Thread<'_> {
                 }
             }
         }
+        Ok(())
     }
 
-    fn source(&self, (topic, partition): &(String, i32)) -> Source {
+    fn source(
+        &self,
+        consumer: &BaseConsumer<Assignments>,
+        (topic, partition): &(String, i32),
+    ) -> Result<Source, ServiceError> {
+        let committed = committed(consumer, topic, *partition)?;
+        // What is committed is done, even if nothing more is ever written.
+        self.shared.reach(STAGE, topic, *partition, committed);
         let configured = self
             .shared
             .config
@@ -155,13 +165,13 @@ impl Thread<'_> {
             resolver: self.shared.resolver.clone(),
             partitions,
         };
-        Source {
+        Ok(Source {
             decode: Decode::new(topic.as_str().into(), *partition, config),
-            next: -1,
-            committed: -1,
+            next: committed,
+            committed,
             read_at: Instant::now(),
             told_idle: false,
-        }
+        })
     }
 
     fn decode(&mut self, messages: &[BorrowedMessage<'_>]) -> Result<(), ServiceError> {
@@ -204,6 +214,10 @@ impl Thread<'_> {
                 .records
                 .get_or_create(&stage)
                 .inc_by(records.len() as u64);
+            metrics
+                .rows
+                .get_or_create(&stage)
+                .inc_by(records.len() as u64);
             metrics.events.inc_by(pushed.n_events as u64);
             metrics.clamped.inc_by(pushed.n_clamped as u64);
             for reject in &pushed.rejects {
@@ -240,7 +254,7 @@ impl Thread<'_> {
                 .get_or_create(&stage)
                 .observe(started.elapsed().as_secs_f64());
             self.gathered_since.get_or_insert(started);
-            write(&self.writer, &self.events_topic, &out)?;
+            write(self.shared, &self.writer, &self.events_topic, &out)?;
         }
         Ok(())
     }
@@ -262,10 +276,8 @@ impl Thread<'_> {
                 source,
             };
             source.decode.flush(&mut out).map_err(failed)?;
-            write(&self.writer, &self.events_topic, &out)?;
-            if source.next >= 0 {
-                self.shared.reach(STAGE, topic, *partition, source.next);
-            }
+            write(self.shared, &self.writer, &self.events_topic, &out)?;
+            self.shared.reach(STAGE, topic, *partition, source.next);
         }
         Ok(())
     }
@@ -275,11 +287,11 @@ impl Thread<'_> {
         let idle = Duration::from_millis(self.shared.config.idle_ms);
         for source in self.sources.values_mut().filter(|source| !source.told_idle) {
             let silent = source.read_at.elapsed() >= idle;
-            if silent || source.next >= 0 {
+            if silent || source.decode.has_read() {
                 let mut out = Outbox::default();
                 source.decode.heartbeat(silent, &mut out);
                 source.told_idle = silent;
-                write(&self.writer, &self.events_topic, &out)?;
+                write(self.shared, &self.writer, &self.events_topic, &out)?;
             }
         }
         Ok(())
@@ -305,6 +317,23 @@ impl Thread<'_> {
             lag(self.shared, consumer, STAGE, topic, *partition, source.next);
         }
     }
+}
+
+/// The next offset a group has to read, 0 when it has never committed.
+pub(super) fn committed(
+    consumer: &BaseConsumer<Assignments>,
+    topic: &str,
+    partition: i32,
+) -> Result<i64, ServiceError> {
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition(topic, partition);
+    let answer = consumer
+        .committed_offsets(asked, TIMEOUT)
+        .map_err(Error::Consume)?;
+    Ok(match answer.elements().first().map(|e| e.offset()) {
+        Some(Offset::Offset(offset)) => offset,
+        _ => 0,
+    })
 }
 
 /// Commits offsets of what is written and acknowledged. A refusal during a rebalance is no fault:
@@ -342,12 +371,13 @@ pub(super) fn commit(
 }
 
 /// Writes the records of an outbox to a log's topic.
-pub(super) fn write(writer: &Writer, topic: &str, out: &Outbox) -> Result<(), ServiceError> {
-    write_log(writer, topic, Log::Events, STAGE, out)
+fn write(shared: &Shared, writer: &Writer, topic: &str, out: &Outbox) -> Result<(), ServiceError> {
+    write_log(shared, writer, topic, Log::Events, STAGE, out)
 }
 
 /// Writes the records of an outbox to the topic of `log`.
 pub(super) fn write_log(
+    shared: &Shared,
     writer: &Writer,
     topic: &str,
     log: Log,
@@ -377,6 +407,11 @@ pub(super) fn write_log(
                 .iter()
                 .map(|(name, value)| (*name, value.as_bytes())),
         )?;
+        let written = shared
+            .metrics
+            .rows_written
+            .get_or_create(&StageLabel { stage });
+        written.inc_by(record.batch.num_rows() as u64);
     }
     Ok(())
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use connectors::kafka::{Assignment, Assignments, Error, TIMEOUT, Writer, is_retryable};
+use connectors::kafka::{Assignment, Assignments, Error, StartAt, TIMEOUT, Writer, is_retryable};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::decoding::{commit, lag, write_log};
+use super::decoding::{commit, committed, lag, write_log};
 use super::{
     COMMIT_EVERY, Every, LINGER, MEASURE_EVERY, MESSAGES_MAX, STAGES, ServiceError, Shared,
 };
@@ -38,7 +38,7 @@ struct Owned {
 pub(super) fn run(shared: &Shared, stage: usize) -> Result<(), ServiceError> {
     let (name, input) = (STAGES[stage], Log::ALL[stage - 1]);
     let group = format!("{}.{name}", shared.config.group);
-    let consumer = shared.cluster.consumer(&group)?;
+    let consumer = shared.cluster.consumer(&group, StartAt::Beginning)?;
     let topic = shared.config.log_topic(input);
     consumer.subscribe(&[&topic]).map_err(Error::Consume)?;
     let writer = shared.cluster.writer()?;
@@ -98,11 +98,9 @@ impl Thread<'_> {
         for _ in 0..MESSAGES_MAX {
             let polled = consumer.poll(wait);
             wait = Duration::ZERO;
-            let fresh = self.assign(consumer)?;
+            self.assign(consumer)?;
             match polled {
                 None => return Ok(false),
-                // Read before its lane went back to the log's beginning: it comes again.
-                Some(Ok(message)) if fresh.contains(&message.partition()) => (),
                 Some(Ok(message)) => self.feed(&message)?,
                 Some(Err(KafkaError::PartitionEOF(_))) => (),
                 Some(Err(error)) if is_retryable(&error) => {
@@ -114,9 +112,8 @@ impl Thread<'_> {
         Ok(true)
     }
 
-    /// Follows changes of assignment; the partitions that are new come back.
-    fn assign(&mut self, consumer: &BaseConsumer<Assignments>) -> Result<Vec<i32>, ServiceError> {
-        let mut fresh = Vec::new();
+    /// Follows changes of assignment.
+    fn assign(&mut self, consumer: &BaseConsumer<Assignments>) -> Result<(), ServiceError> {
         for change in consumer.context().take() {
             match change {
                 Assignment::Assigned(partitions) => {
@@ -124,7 +121,6 @@ impl Thread<'_> {
                     for (_, partition) in partitions {
                         let owned = self.restore(consumer, partition)?;
                         self.lanes.insert(partition, owned);
-                        fresh.push(partition);
                     }
                     self.shared.note_assigned(self.name);
                 }
@@ -136,7 +132,7 @@ impl Thread<'_> {
                 }
             }
         }
-        Ok(fresh)
+        Ok(())
     }
 
     /// A lane at the beginning of its log, muted up to what was committed.
@@ -145,15 +141,7 @@ impl Thread<'_> {
         consumer: &BaseConsumer<Assignments>,
         partition: i32,
     ) -> Result<Owned, ServiceError> {
-        let mut asked = TopicPartitionList::new();
-        asked.add_partition(&self.topic, partition);
-        let committed = consumer
-            .committed_offsets(asked, TIMEOUT)
-            .map_err(Error::Consume)?;
-        let committed = match committed.elements().first().map(|element| element.offset()) {
-            Some(Offset::Offset(offset)) => offset,
-            _ => 0,
-        };
+        let committed = committed(consumer, &self.topic, partition)?;
         let (first, _) = consumer
             .fetch_watermarks(&self.topic, partition, TIMEOUT)
             .map_err(Error::Consume)?;
@@ -166,9 +154,6 @@ impl Thread<'_> {
                 committed,
                 "reading the log again for its state"
             );
-            consumer
-                .seek(&self.topic, partition, Offset::Offset(first), TIMEOUT)
-                .map_err(Error::Consume)?;
             lane.mute(true);
         }
         Ok(Owned {
@@ -226,6 +211,10 @@ impl Thread<'_> {
         let metrics = &self.shared.metrics;
         metrics.records.get_or_create(&stage).inc();
         metrics
+            .rows
+            .get_or_create(&stage)
+            .inc_by(record.batch.num_rows() as u64);
+        metrics
             .batch_seconds
             .get_or_create(&stage)
             .observe(started.elapsed().as_secs_f64());
@@ -234,7 +223,7 @@ impl Thread<'_> {
 
     fn send(&self, out: &Outbox) -> Result<(), ServiceError> {
         if let Some((log, topic)) = &self.output {
-            write_log(&self.writer, topic, *log, self.name, out)?;
+            write_log(self.shared, &self.writer, topic, *log, self.name, out)?;
         }
         out.alerts
             .iter()

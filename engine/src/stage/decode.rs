@@ -315,6 +315,11 @@ impl Decode {
         }
     }
 
+    /// True when a call was decoded, so that there is an event time to tell.
+    pub fn has_read(&self) -> bool {
+        self.watermark_ms > i64::MIN
+    }
+
     /// The format found, when it is detected.
     pub fn detected(&self) -> Option<Format> {
         self.decoder.detected()

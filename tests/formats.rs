@@ -1,23 +1,10 @@
 //! Decodes the captures and samples that are not part of the project, where they are at hand.
-//!
-//! They are looked for in `$TOLLWATCH_SHARED`, else in `../shared` beside the project; without them the tests say that they skip.
-
-use std::path::PathBuf;
 
 use connectors::file::{self, Line, Lines};
 use connectors::format::{Decoder, Format, SourceRecord};
 use connectors::reject::RejectReason;
 
-fn shared(name: &str) -> Option<PathBuf> {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared");
-    let root = std::env::var("TOLLWATCH_SHARED").unwrap_or_else(|_| beside.to_owned());
-    let path = PathBuf::from(root).join("data").join(name);
-    if !path.exists() {
-        eprintln!("skipped: {} is not there", path.display());
-        return None;
-    }
-    Some(path)
-}
+use crate::support::shared;
 
 /// What became of a file: events, distinct values of a few columns, rejects by reason.
 struct Outcome {

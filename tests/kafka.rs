@@ -1,0 +1,599 @@
+//! The whole way over a real Apache Kafka, as a user runs it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use connectors::kafka::{Cluster, Outgoing, StartAt, Topic};
+use rdkafka::consumer::Consumer;
+use rdkafka::message::{Headers, Message, OwnedMessage};
+use rdkafka::{Offset, TopicPartitionList};
+use serde_json::{Value, json};
+
+use crate::poison;
+use crate::support::{json as json_of, lines, read_alerts, root, succeed, tollwatch, write_lines};
+
+/// Longest wait for something that must happen.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A Kafka that ends with this process, however that ends.
+struct Kafka {
+    bootstrap: String,
+    n_brokers: usize,
+    dir: tempfile::TempDir,
+    /// Its standard input: when it closes, the brokers are stopped.
+    _guard: Mutex<Child>,
+}
+
+/// Starts the brokers, then waits for the end of its input and stops them.
+const GUARD: &str = r#"
+trap '' INT TERM
+"$0/up" --brokers "$1" --dir "$2" || exit 1
+echo ready
+cat > /dev/null
+"$0/down" --dir "$2"
+rm -rf "$2"
+"#;
+
+impl Kafka {
+    fn start(n_brokers: usize) -> Kafka {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut guard = Command::new("bash")
+            .args(["-c", GUARD])
+            .arg(root().join("tests/kafka"))
+            .arg(n_brokers.to_string())
+            .arg(dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("bash is there");
+        let told = BufReader::new(guard.stdout.take().expect("a pipe")).lines();
+        let told: Vec<String> = told
+            .map_while(Result::ok)
+            .take_while(|line| line != "ready")
+            .collect();
+        let bootstrap = told
+            .last()
+            .expect("Kafka starts: see above why not")
+            .clone();
+        Kafka {
+            bootstrap,
+            n_brokers,
+            dir,
+            _guard: Mutex::new(guard),
+        }
+    }
+
+    fn cluster(&self) -> Cluster {
+        Cluster {
+            brokers: self.bootstrap.clone(),
+            properties: BTreeMap::new(),
+        }
+    }
+
+    /// Makes a topic and writes records to it: to `partition`, or where a random key falls.
+    fn produce(&self, topic: &str, partitions: i32, lines: &[Vec<u8>]) {
+        let cluster = self.cluster();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let made = runtime.block_on(cluster.ensure(&Topic {
+            name: topic,
+            create: true,
+            partitions,
+            replication: self.n_brokers as i32,
+            min_insync_replicas: 1,
+            retention_ms: u64::MAX >> 1,
+        }));
+        made.expect("the topic is made");
+        let writer = cluster.writer().expect("a writer");
+        for (i, line) in (0_u64..).zip(lines) {
+            let key = i.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes();
+            let outgoing = Outgoing {
+                topic,
+                partition: None,
+                key: Some(&key),
+                value: line,
+            };
+            writer.send(outgoing, std::iter::empty()).expect("sent");
+        }
+        writer.flush().expect("acknowledged");
+    }
+
+    /// Everything in a topic.
+    fn read(&self, topic: &str) -> Vec<OwnedMessage> {
+        let cluster = self.cluster();
+        let ends = cluster.watermarks(topic).expect("the topic is there");
+        let consumer = cluster
+            .consumer("tests", StartAt::Beginning)
+            .expect("a consumer");
+        let mut assigned = TopicPartitionList::new();
+        let mut n_left = 0;
+        for (partition, (first, end)) in (0..).zip(&ends) {
+            assigned
+                .add_partition_offset(topic, partition, Offset::Offset(*first))
+                .expect("an offset");
+            n_left += end - first;
+        }
+        consumer.assign(&assigned).expect("assigned");
+        let (mut messages, began) = (Vec::new(), Instant::now());
+        while n_left > 0 {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{topic}: {n_left} records don't come"
+            );
+            if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
+                messages.push(message.detach());
+                n_left -= 1;
+            }
+        }
+        messages
+    }
+
+    /// Records in a topic, 0 when it does not exist.
+    fn n_records(&self, topic: &str) -> i64 {
+        let ends = self.cluster().watermarks(topic).unwrap_or_default();
+        ends.iter().map(|(first, end)| end - first).sum()
+    }
+}
+
+fn one() -> &'static Kafka {
+    static KAFKA: OnceLock<Kafka> = OnceLock::new();
+    KAFKA.get_or_init(|| Kafka::start(1))
+}
+
+/// One service: a name of its own for everything it has on the cluster.
+struct Deployment<'a> {
+    kafka: &'a Kafka,
+    name: &'static str,
+    state: tempfile::TempDir,
+    sources: Vec<String>,
+    options: Vec<String>,
+}
+
+impl<'a> Deployment<'a> {
+    fn new(kafka: &'a Kafka, name: &'static str, sources: &[&str], options: &[&str]) -> Self {
+        Self {
+            kafka,
+            name,
+            state: tempfile::tempdir().expect("a folder"),
+            sources: sources.iter().map(|source| (*source).to_owned()).collect(),
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
+        }
+    }
+
+    fn command(&self, command: &str) -> Command {
+        let mut tollwatch = tollwatch();
+        tollwatch
+            .args([command, "--brokers", &self.kafka.bootstrap])
+            .args(["--group", self.name, "--listen", ""])
+            .args(["--topic-prefix", &format!("{}.", self.name)])
+            .args(["--alerts-topic", &self.topic("alerts")])
+            .args(
+                self.sources
+                    .iter()
+                    .flat_map(|s| ["--source-topic", s.as_str()]),
+            )
+            .arg("--state")
+            .arg(self.state.path())
+            .args(&self.options);
+        tollwatch
+    }
+
+    fn topic(&self, log: &str) -> String {
+        format!("{}.{log}", self.name)
+    }
+
+    /// Runs until everything there is has been read.
+    fn catch_up(&self) {
+        let mut run = self.command("run");
+        let mut run = run.arg("--exit-when-caught-up").spawn().expect("starts");
+        let status = wait(&mut run);
+        assert!(status.success(), "run ended with {status}");
+    }
+
+    /// Runs until it has written this many records to a log.
+    fn run_until(&self, log: &str, n_records: i64) -> Child {
+        let mut run = self.command("run").spawn().expect("starts");
+        let began = Instant::now();
+        while self.kafka.n_records(&self.topic(log)) < n_records {
+            let ended = run.try_wait().expect("a child");
+            assert!(ended.is_none(), "run ended by itself: {ended:?}");
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{log} does not reach {n_records}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        run
+    }
+
+    /// `verify`'s report, which must say that everything is as it should be.
+    fn verify(&self) -> Value {
+        let report = json_of(self.command("verify").arg("--json"));
+        assert_eq!(report["sound"], true, "{report:#}");
+        report
+    }
+
+    fn alerts(&self) -> Vec<Value> {
+        let messages = self.kafka.read(&self.topic("alerts"));
+        let alert = |message: &OwnedMessage| {
+            serde_json::from_slice(message.payload().expect("a value")).expect("an alert is JSON")
+        };
+        messages.iter().map(alert).collect()
+    }
+}
+
+fn wait(child: &mut Child) -> std::process::ExitStatus {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            return status;
+        }
+        if began.elapsed() > PATIENCE {
+            child.kill().expect("a child can be killed");
+            panic!("it does not end");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Distinct alerts by their own id.
+fn uids(alerts: &[Value]) -> BTreeSet<String> {
+    let uid = |alert: &Value| alert["metadata"]["uid"].as_str().expect("an id").to_owned();
+    alerts.iter().map(uid).collect()
+}
+
+#[test]
+fn a_capture_in_four_partitions_with_random_keys_loses_and_doubles_nothing() {
+    let all = lines("vampi.ndjson.xz", 60_000);
+    let (first, second) = all.split_at(45_000);
+    one().produce("four", 4, first);
+    let service = Deployment::new(one(), "four-service", &["four"], &["--partitions", "3"]);
+    service.catch_up();
+    let report = service.verify();
+    assert_eq!(report["stages"]["decode"]["expected"], first.len());
+    assert!(
+        report["stages"]["profile"]["expected"].as_u64() > Some(10_000),
+        "{report}"
+    );
+    assert!(
+        report["stages"]["alerts"]["expected"].as_u64() > Some(2),
+        "{report}"
+    );
+    let n_alerts = service.alerts().len();
+
+    // Nothing new: it ends again, and says nothing again.
+    service.catch_up();
+    assert_eq!(
+        service.alerts().len(),
+        n_alerts,
+        "a restart alerts no second time"
+    );
+
+    one().produce("four", 4, second);
+    service.catch_up();
+    let report = service.verify();
+    assert_eq!(report["stages"]["decode"]["expected"], all.len());
+    assert!(
+        service.alerts().len() > n_alerts,
+        "what came later was judged"
+    );
+}
+
+#[test]
+fn verify_tells_what_is_missing() {
+    one().produce("holes", 1, &lines("vampi.ndjson.xz", 500));
+    let service = Deployment::new(one(), "holes-service", &["holes"], &[]);
+    service.catch_up();
+    service.verify();
+    // A record that no service has read, and alerts nobody derived.
+    one().produce("holes", 1, &lines("vampi.ndjson.xz", 1));
+    one().produce("holes-service.alerts", 4, &[b"{}".to_vec()]);
+    let output = service
+        .command("verify")
+        .arg("--json")
+        .output()
+        .expect("starts");
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_eq!(report["stages"]["decode"]["missing"], 1, "{report}");
+    assert_eq!(report["stages"]["alerts"]["different"], 1, "{report}");
+}
+
+/// An alert with positions as line numbers from 0, be they of a file or of a partition.
+fn by_line(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => match (fields.get("line"), fields.get("offset")) {
+            (Some(line), _) => json!(line.as_i64().expect("a number") - 1),
+            (_, Some(offset)) => offset.clone(),
+            _ => fields
+                .iter()
+                .map(|(name, value)| (name.clone(), by_line(value)))
+                .collect(),
+        },
+        Value::Array(values) => values.iter().map(by_line).collect(),
+        other => other.clone(),
+    }
+}
+
+#[test]
+fn one_partition_through_one_lane_alerts_as_replay_does() {
+    let all = lines("vampi.ndjson.xz", 80_000);
+    one().produce("single", 1, &all);
+    let service = Deployment::new(one(), "single-service", &["single"], &["--partitions", "1"]);
+    service.catch_up();
+
+    let dir = tempfile::tempdir().expect("a folder");
+    let (log, alerts) = (dir.path().join("log"), dir.path().join("alerts"));
+    write_lines(&log, &all);
+    let mut replay = tollwatch();
+    replay
+        .arg("replay")
+        .arg(&log)
+        .args(["--lanes", "1", "--json"]);
+    replay
+        .arg("--state")
+        .arg(service.state.path())
+        .arg("--alerts")
+        .arg(&alerts);
+    succeed(&mut replay);
+
+    let sorted = |alerts: Vec<Value>| {
+        let mut texts: Vec<String> = alerts
+            .iter()
+            .map(|alert| by_line(alert).to_string())
+            .collect();
+        texts.sort();
+        texts
+    };
+    let (over_kafka, over_file) = (sorted(service.alerts()), sorted(read_alerts(&alerts)));
+    assert!(
+        over_file.len() >= 5,
+        "only {} alerts to compare",
+        over_file.len()
+    );
+    assert_eq!(over_kafka.len(), over_file.len());
+    for (kafka, file) in over_kafka.iter().zip(&over_file) {
+        assert_eq!(kafka, file);
+    }
+}
+
+#[test]
+fn a_poisoned_topic_loses_no_good_call_and_stops_nothing() {
+    for (format, source, name) in [
+        ("kong", "poison-kong", "poison-kong-service"),
+        ("envoy", "poison-envoy", "poison-envoy-service"),
+        ("nginx", "poison-nginx", "poison-nginx-service"),
+        ("combined", "poison-combined", "poison-combined-service"),
+    ] {
+        let (mut all, mut places) = poison::mixed(format);
+        // What a file can't hold: an empty record, and one with line ends in it.
+        for bad in [&b""[..], b"\n\n", b"a\nb"] {
+            places.insert(all.len() as i64);
+            all.push(bad.to_vec());
+        }
+        all.extend(poison::good(format, 50));
+        one().produce(source, 1, &all);
+        let service = Deployment::new(one(), name, &[source], &["--format", format]);
+        service.catch_up();
+        let report = service.verify();
+        assert_eq!(
+            report["stages"]["decode"]["expected"],
+            all.len(),
+            "{format}"
+        );
+        let letters = one().read(&service.topic("dead-letters"));
+        let mut told = BTreeSet::new();
+        for letter in &letters {
+            let header = |name: &str| {
+                let headers = letter.headers().expect("headers");
+                let found = headers.iter().find(|header| header.key == name);
+                let value = found.and_then(|header| header.value).expect(name);
+                String::from_utf8(value.to_vec()).expect("text")
+            };
+            let offset: i64 = header("__connect.errors.offset").parse().expect("a number");
+            assert_eq!(header("__connect.errors.topic"), source);
+            assert!(!header("tollwatch.reason").is_empty());
+            assert_eq!(letter.payload().unwrap_or_default(), all[offset as usize]);
+            told.insert(offset);
+        }
+        assert_eq!(told, places, "{format}");
+    }
+}
+
+#[test]
+fn a_killed_service_goes_on_as_if_nothing_had_happened() {
+    let all = lines("ledger.log.xz", 60_000);
+    one().produce("killed", 2, &all);
+    let service = Deployment::new(one(), "killed-service", &["killed"], &["--partitions", "2"]);
+    for (log, n) in [("events", 4), ("events", 30), ("judgements", 40)] {
+        let mut run = service.run_until(log, n);
+        run.kill().expect("a running process");
+        run.wait().expect("a child");
+    }
+    service.catch_up();
+    let report = service.verify();
+    assert_eq!(report["stages"]["decode"]["expected"], all.len());
+    let alerts = service.alerts();
+    assert_eq!(
+        uids(&alerts).len() as u64,
+        report["stages"]["alerts"]["expected"]
+            .as_u64()
+            .expect("a count"),
+        "an alert told twice has the id it had"
+    );
+}
+
+/// An address nobody listens on.
+fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").to_string()
+}
+
+fn get(address: &str, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+#[test]
+fn sigterm_ends_cleanly_and_metrics_tell_what_was_done() {
+    let all = lines("vampi.ndjson.xz", 20_000);
+    one().produce("terminated", 2, &all);
+    let address = free_address();
+    let options = ["--listen", address.as_str()];
+    let service = Deployment::new(one(), "terminated-service", &["terminated"], &[]);
+    let mut run = service.command("run");
+    // The last --listen counts.
+    let mut run = run.args(options).spawn().expect("starts");
+    let began = Instant::now();
+    let metrics = loop {
+        assert!(began.elapsed() < PATIENCE, "the events are not read");
+        let text = get(&address, "/metrics").unwrap_or_default();
+        if text.contains(&format!("tollwatch_events_total {}", all.len())) {
+            break text;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert!(get(&address, "/livez").expect("answers").contains("200 OK"));
+    assert!(
+        get(&address, "/readyz")
+            .expect("answers")
+            .contains("200 OK")
+    );
+    assert!(
+        metrics.contains("tollwatch_records_total{stage=\"profile\"}"),
+        "{metrics}"
+    );
+    // Users of the capture are named like this.
+    assert!(
+        !metrics.contains("name") && !metrics.contains("bookTitle"),
+        "{metrics}"
+    );
+
+    let terminated = Command::new("kill").arg(run.id().to_string()).status();
+    assert!(terminated.expect("kill is there").success());
+    assert_eq!(wait(&mut run).code(), Some(0));
+
+    // What was acknowledged was committed: nothing is written again.
+    service.catch_up();
+    let report = service.verify();
+    assert_eq!(report["stages"]["decode"]["rewritten"], 0, "{report}");
+}
+
+#[test]
+fn a_missing_topic_is_told_by_name() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let config = dir.path().join("tollwatch.toml");
+    std::fs::write(&config, "[topics]\ncreate = false\n").expect("writes");
+    one().produce("present", 1, &lines("vampi.ndjson.xz", 1));
+    let told = |service: &Deployment<'_>, config: Option<&Path>| {
+        let mut run = service.command("run");
+        run.arg("--exit-when-caught-up");
+        if let Some(config) = config {
+            run.arg("--config").arg(config);
+        }
+        let output = run.output().expect("starts");
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let absent = Deployment::new(one(), "absent-service", &["absent"], &[]);
+    let error = told(&absent, None);
+    assert!(error.contains("topic absent is missing"), "{error}");
+    let strict = Deployment::new(one(), "strict-service", &["present"], &[]);
+    let error = told(&strict, Some(&config));
+    assert!(
+        error.contains("topic strict-service.events is missing"),
+        "{error}"
+    );
+    assert!(
+        error.contains("topics.create"),
+        "the error says what to change: {error}"
+    );
+}
+
+#[test]
+fn check_tells_every_fault_and_a_sound_set_up_has_none() {
+    one().produce("checked", 1, &lines("vampi.ndjson.xz", 1));
+    let sound = Deployment::new(one(), "checked-service", &["checked"], &[]);
+    let output = succeed(&mut sound.command("check"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("no faults"));
+    let wrong = Deployment::new(
+        one(),
+        "wrong-service",
+        &["not-there"],
+        &["--partitions", "0", "--threads", "0"],
+    );
+    let output = wrong.command("check").output().expect("starts");
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    for fault in ["not-there", "topics.partitions", "threads"] {
+        assert!(told.contains(fault), "{fault} is told: {told}");
+    }
+}
+
+#[test]
+fn three_brokers_replicate_what_one_of_them_may_lose() {
+    let kafka = Kafka::start(3);
+    let all = lines("vampi.ndjson.xz", 30_000);
+    kafka.produce("replicated", 4, &all);
+    let service = Deployment::new(
+        &kafka,
+        "replicated-service",
+        &["replicated"],
+        &["--replication", "3", "--min-insync-replicas", "2"],
+    );
+    let mut run = service.run_until("events", 4);
+    let consumer = kafka
+        .cluster()
+        .consumer("tests", StartAt::Beginning)
+        .expect("a consumer");
+    let metadata = consumer.fetch_metadata(None, PATIENCE).expect("answers");
+    let find = |name: &str| metadata.topics().iter().find(|topic| topic.name() == name);
+    let events = find(&service.topic("events")).expect("made");
+    assert!(
+        events
+            .partitions()
+            .iter()
+            .all(|partition| partition.replicas().len() == 3)
+    );
+    let leader = events.partitions()[0].leader();
+    let pid = kafka.dir.path().join(format!("broker-{leader}.pid"));
+    let pid = std::fs::read_to_string(pid).expect("the broker runs");
+    let pid = pid.split_whitespace().next().expect("a number");
+    let killed = Command::new("kill")
+        .args(["-9", pid])
+        .status()
+        .expect("kill is there");
+    assert!(killed.success());
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(
+        run.try_wait().expect("a child").is_none(),
+        "one broker's end is not the service's"
+    );
+    let up = Command::new(root().join("tests/kafka/up"))
+        .args(["--brokers", "3", "--dir"])
+        .arg(kafka.dir.path())
+        .output()
+        .expect("the script runs");
+    assert!(
+        up.status.success(),
+        "{}",
+        String::from_utf8_lossy(&up.stderr)
+    );
+    let terminated = Command::new("kill").arg(run.id().to_string()).status();
+    assert!(terminated.expect("kill is there").success());
+    assert_eq!(wait(&mut run).code(), Some(0));
+    service.catch_up();
+    let report = service.verify();
+    assert_eq!(report["stages"]["decode"]["expected"], all.len());
+}
