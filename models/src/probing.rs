@@ -22,6 +22,9 @@ const PRIOR_IDENTITIES: f64 = 20.0;
 /// An identity says at most this of its peers, and a class is never rarer than the floor.
 const SHARE_MAX: f64 = 0.02;
 const SHARE_FLOOR: f64 = 1e-5;
+/// Learning a probe never slows below this share, and has slowed to a half at this evidence.
+const GATE_FLOOR: f64 = 0.2;
+const GATE_R: f64 = 50.0;
 /// Weight of this detector in the sum that must not pass one.
 pub const PROBE_WEIGHT: f64 = 0.2;
 const R_MAX: f64 = 1e30;
@@ -74,6 +77,13 @@ struct Identity {
     n_probes: u32,
     classes: u32,
     first_ms: i64,
+}
+
+impl Identity {
+    /// Evidence before its weight: the mean of R over the shares.
+    fn evidence(&self) -> f64 {
+        self.r.iter().sum::<f64>() / SHARES.len() as f64
+    }
 }
 
 /// Who was answered with success there: the first identity, and whether there was another.
@@ -135,6 +145,8 @@ impl ProbeDetector {
         let unit = class.filter(|&class| self.first_of(call, class));
         let m = unit.map_or(0.0, |class| self.mean_share(class));
         let identity = self.identities.entry(call.identity);
+        // Under evidence learning slows down, or a prober teaches that probing is usual for it.
+        let gate = (1.0 / (1.0 + identity.evidence() / GATE_R)).max(GATE_FLOOR) as f32;
         let mut probing = Probing {
             class,
             ..Probing::default()
@@ -156,11 +168,11 @@ impl ProbeDetector {
                 if identity.first_ms == 0 {
                     identity.first_ms = call.at_ms;
                 }
-                identity.counts[y] += 1.0;
+                identity.counts[y] += gate;
             }
         }
-        identity.n += 1.0;
-        probing.evidence = PROBE_WEIGHT * identity.r.iter().sum::<f64>() / SHARES.len() as f64;
+        identity.n += if unit.is_some() { gate } else { 1.0 };
+        probing.evidence = PROBE_WEIGHT * identity.evidence();
         probing.alarm = unit.is_some() && probing.evidence >= self.alarm_at;
         (probing.n_probes, probing.classes) = (identity.n_probes, identity.classes);
         probing.first_ms = identity.first_ms;
