@@ -25,7 +25,7 @@
 
 use std::borrow::Cow;
 
-use super::json::believe;
+use super::json::{STATUS_MAX, believe};
 use super::target::{self, Target};
 use super::{Capabilities, Fault};
 use crate::event::{Event, Text};
@@ -62,15 +62,7 @@ pub(super) fn decode(line: &str) -> Result<Event<'_>, Fault> {
         path,
         query,
     } = target::split(target);
-    let status = rest.word().ok_or_else(|| broken("status"))?;
-    let status = match status {
-        "-" => None,
-        digits => Some(
-            digits
-                .parse::<u16>()
-                .map_err(|_| Fault::wrong_type("status", "a number"))?,
-        ),
-    };
+    let status = status(rest.word().ok_or_else(|| broken("status"))?)?;
     let response_bytes = match rest.word() {
         None => None,
         Some("-") => Some(0),
@@ -91,7 +83,7 @@ pub(super) fn decode(line: &str) -> Result<Event<'_>, Fault> {
         host: host.or(caller.vhost.map(Cow::Borrowed)),
         path,
         query,
-        status: status.filter(|status| (100..=999).contains(status)),
+        status,
         response_bytes: response_bytes.filter(|bytes| 0 <= *bytes),
         latency_us: trailing.latency_us,
         client_ip: caller
@@ -110,6 +102,14 @@ fn broken(field: &'static str) -> Fault {
         RejectReason::Malformed,
         format!("no {field} where the combined log has it"),
     )
+}
+
+fn status(word: &str) -> Result<Option<u16>, Fault> {
+    match (word, word.parse()) {
+        ("-", _) | (_, Ok(..100)) => Ok(None),
+        (_, Ok(status @ ..=STATUS_MAX)) => Ok(Some(status)),
+        _ => Err(Fault::wrong_type("status", "a number of three digits")),
+    }
 }
 
 /// Cuts the line at its time: what is before it, the time, what is after it.
@@ -425,7 +425,11 @@ mod tests {
             ),
             (
                 COMBINED.replace(" 200 20", " OK 20"),
-                "wrong_type: status is not a number",
+                "wrong_type: status is not a number of three digits",
+            ),
+            (
+                COMBINED.replace(" 200 20", " 99999999999 20"),
+                "wrong_type: status is not a number of three digits",
             ),
             (
                 COMBINED.replace(" 200 20 ", " "),

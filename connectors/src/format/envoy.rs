@@ -127,7 +127,10 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
     Ok(Event {
         event_time_ms,
         gateway: if is_istio { "istio" } else { "envoy" },
-        method: record.method.required("method")?,
+        method: record
+            .method
+            .method("method")?
+            .ok_or_else(|| Fault::missing("method"))?,
         scheme: record.scheme.text("scheme")?.or(scheme),
         host: host.or(target_host),
         path,

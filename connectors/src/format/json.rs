@@ -16,6 +16,9 @@ use crate::event::Text;
 use crate::reject::RejectReason;
 use crate::time;
 
+/// Largest status: three digits is all that HTTP has room for.
+pub(super) const STATUS_MAX: u16 = 999;
+
 /// Nesting of a record. The parser recurses once per level, so this bounds its stack; gateways nest four or five levels.
 pub(super) const DEPTH_MAX: usize = 128;
 
@@ -180,12 +183,25 @@ impl<'a> Scalar<'a> {
         self.scaled(field, 1)
     }
 
-    /// The value as a response status; what is outside 100 to 999 means none.
+    /// The value as a response status; below 100, as 0 and -1, it means none, and above 999 it is none that HTTP has.
     pub(super) fn status(&self, field: &'static str) -> Result<Option<u16>, Fault> {
-        let status = self
-            .count(field)?
-            .and_then(|status| u16::try_from(status).ok());
-        Ok(status.filter(|status| (100..=999).contains(status)))
+        match self.count(field)? {
+            None | Some(..100) => Ok(None),
+            Some(status) => u16::try_from(status)
+                .ok()
+                .filter(|status| *status <= STATUS_MAX)
+                .map(Some)
+                .ok_or_else(|| Fault::wrong_type(field, "a number of three digits")),
+        }
+    }
+
+    /// The request's method. It is never a number, and `-` is one: nginx and Apache let it through to the service.
+    pub(super) fn method(self, field: &'static str) -> Result<Text<'a>, Fault> {
+        match self {
+            Scalar::Absent => Ok(None),
+            Scalar::Text(text) => Ok(Some(text).filter(|text| !text.is_empty())),
+            _ => Err(Fault::wrong_type(field, "text")),
+        }
     }
 
     /// The value as an address, without port and brackets.

@@ -168,7 +168,10 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
     Ok(Event {
         event_time_ms,
         gateway: "kong",
-        method: request.method.required("request.method")?,
+        method: request
+            .method
+            .method("request.method")?
+            .ok_or_else(|| Fault::missing("request.method"))?,
         scheme,
         host: asked.host.text("request.headers.host")?.or(host),
         path,

@@ -147,7 +147,7 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         record.msec.time("msec")
     }?;
     let logged = Logged {
-        method: or(record.method, http.method).text("method")?,
+        method: or(record.method, http.method).method("method")?,
         target: or(record.request_uri, http.target).text("request_uri")?,
         request: record.request,
         uri: record.uri,
@@ -217,7 +217,11 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
 }
 
 fn or<'a>(first: Scalar<'a>, second: Scalar<'a>) -> Scalar<'a> {
-    if first.is_blank() { second } else { first }
+    if first.is_blank() && !second.is_blank() {
+        second
+    } else {
+        first
+    }
 }
 
 /// What a line says of the request line, in up to five fields.
@@ -234,6 +238,7 @@ impl<'a> Logged<'a> {
     fn target(self) -> Result<(Cow<'a, str>, Target<'a>), Fault> {
         let (method, target) = match (self.method, self.target) {
             (Some(method), Some(target)) => (method, target),
+            // Beside no target, `-` may be nginx's word for a request it could not read: the line knows better.
             (method, target) => match (
                 self.request
                     .text("request")?
@@ -241,9 +246,10 @@ impl<'a> Logged<'a> {
                     .transpose()?,
                 method,
             ) {
-                (Some((line_method, line_target)), method) => {
-                    (method.unwrap_or(line_method), target.unwrap_or(line_target))
-                }
+                (Some((line_method, line_target)), method) => (
+                    method.filter(|method| method != "-").unwrap_or(line_method),
+                    target.unwrap_or(line_target),
+                ),
                 (None, None) => return Err(Fault::missing("method")),
                 (None, Some(method)) => {
                     let uri = target::split(self.uri.required("request_uri")?);

@@ -264,6 +264,18 @@ fn a_wrong_type_names_its_field() {
             "wrong_type: response.status is not a number",
         ),
         (
+            KONG.replace("\"status\":200", "\"status\":99999999999"),
+            "wrong_type: response.status is not a number of three digits",
+        ),
+        (
+            KONG.replace("\"status\":200", "\"status\":\"1000\""),
+            "wrong_type: response.status is not a number of three digits",
+        ),
+        (
+            KONG.replace("\"GET\"", "7"),
+            "wrong_type: request.method is not text",
+        ),
+        (
             KONG.replace("\"138\"", "\"many\""),
             "wrong_type: request.size is not a number",
         ),
@@ -278,6 +290,27 @@ fn a_wrong_type_names_its_field() {
     ];
     for (text, want) in rows {
         assert_eq!(print(Format::Kong, text), [want]);
+    }
+}
+
+#[test]
+fn a_status_that_is_none_is_no_reject() {
+    for status in ["0", "\"000\"", "\"-\"", "-1", "99", "null"] {
+        let text = KONG.replace("\"status\":200", &format!("\"status\":{status}"));
+        assert_has(Format::Kong, &text, &["method=GET"]);
+        assert_lacks(Format::Kong, &text, "status");
+    }
+}
+
+#[test]
+fn a_method_that_looks_blank_hides_no_call() {
+    for (format, text) in [
+        (Format::Kong, KONG.replace("\"GET\"", "\"-\"")),
+        (Format::Envoy, ENVOY.replace("\"GET\"", "\"-\"")),
+        (Format::Nginx, NGINX.replace("\"GET\"", "\"-\"")),
+        (Format::Combined, COMBINED.replace("\"GET ", "\"- ")),
+    ] {
+        assert_has(format, &text, &["method=-", "path=/a/7"]);
     }
 }
 
