@@ -20,10 +20,10 @@ use crate::time;
 pub(super) const STATUS_MAX: u16 = 999;
 
 /// Nesting of a record. The parser recurses once per level, so this bounds its stack; gateways nest four or five levels.
-pub(super) const DEPTH_MAX: usize = 128;
+const DEPTH_MAX: usize = 128;
 
 /// Refuses a text that nests deeper than [`DEPTH_MAX`].
-pub(super) fn check_depth(text: &str) -> Result<(), Fault> {
+fn check_depth(text: &str) -> Result<(), Fault> {
     // Fewer opening brackets than levels allowed: the usual case, and a loop that vectorises.
     let n_open: usize = text
         .as_bytes()
@@ -82,7 +82,7 @@ where
 }
 
 /// Describes a syntax error by its place only: the parser's own message quotes the payload.
-pub(super) fn syntax(error: &sonic_rs::Error) -> Fault {
+fn syntax(error: &sonic_rs::Error) -> Fault {
     let what = if error.is_eof() {
         "JSON ends early"
     } else {

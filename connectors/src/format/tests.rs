@@ -234,7 +234,7 @@ fn what_is_no_event_is_a_reject_with_a_reason() {
         (
             Format::Auto,
             deep_array.as_bytes(),
-            "malformed: JSON nested deeper than 128 levels",
+            "malformed: the array ends early, or its brackets do not match",
         ),
         (
             Format::Auto,
@@ -336,6 +336,75 @@ fn one_bad_element_of_an_array_is_rejected_alone() {
     );
 }
 
+/// What became of one record: rows of the events, and rows and reasons of the rejects.
+fn rows(format: Format, payload: &str) -> (Vec<i32>, Vec<(i32, RejectReason)>) {
+    let decoded = decode_bytes(format, &[payload.as_bytes()]);
+    let rejected = |reject: &Reject| (reject.position.row, reject.reason);
+    (
+        decoded.positions.iter().map(|place| place.row).collect(),
+        decoded.rejects.iter().map(rejected).collect(),
+    )
+}
+
+#[test]
+fn no_call_of_a_damaged_array_vanishes() {
+    let escaped = NGINX.replace("\"status\"", r#""user_agent":"a\x22],{ \c","status""#);
+    let hole = NGINX.replace("200", "");
+    let deep = format!("{{\"x\":{}0{}}}", "[".repeat(200), "]".repeat(200));
+    let malformed = RejectReason::Malformed;
+    let cases = [
+        (format!("[{NGINX},{escaped},{NGINX}]"), vec![0, 1, 2], None),
+        (format!("[{NGINX},{hole},{NGINX}]"), vec![0, 2], Some(1)),
+        (format!("[{NGINX},{deep},{NGINX}]"), vec![0, 2], Some(1)),
+        (format!("[{NGINX}] [{NGINX},{NGINX}]"), vec![0], Some(1)),
+        (format!("[{NGINX}]{NGINX}"), vec![0], Some(1)),
+        (format!("[] {NGINX}"), vec![], Some(0)),
+        (format!("[{NGINX},{}", &NGINX[..30]), vec![0], Some(1)),
+        (format!("[{NGINX},{NGINX}"), vec![0], Some(1)),
+    ];
+    for (text, events, reject) in cases {
+        let rejects = reject.map(|row| (row, malformed)).into_iter().collect();
+        assert_eq!(rows(Format::Nginx, &text), (events, rejects), "{text}");
+    }
+}
+
+#[test]
+fn pieces_of_a_line_are_rejected_as_partial() {
+    let cri = |tag: &str, text: &str| format!("2025-12-31T17:37:40.49Z stdout {tag} {text}");
+    let (head, tail) = NGINX.split_at(40);
+    let (text_head, text_tail) = COMBINED.split_at(COMBINED.len() - 5);
+    let lines = [
+        cri("P", head),
+        cri("P", "middle"),
+        cri("F", tail),
+        cri("F", NGINX),
+        cri("F", tail),
+        cri("P", NGINX),
+        cri("F", ""),
+        cri("P", text_head),
+        cri("F", text_tail),
+    ];
+    let payloads: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
+    let decoded = decode_bytes(Format::Auto, &payloads);
+    let got: Vec<_> = decoded.positions.iter().map(|at| at.offset).collect();
+    assert_eq!(got, [3, 5, 7], "a piece that is a call is one");
+    let rejected: Vec<_> = decoded
+        .rejects
+        .iter()
+        .map(|reject| (reject.position.offset, reject.reason.as_str()))
+        .collect();
+    let partial = "partial";
+    let want = [
+        (0, partial),
+        (1, partial),
+        (2, partial),
+        (4, "unknown_format"),
+        (6, partial),
+        (8, partial),
+    ];
+    assert_eq!(rejected, want);
+}
+
 #[test]
 fn an_array_of_rubbish_makes_a_bounded_number_of_rejects() {
     let text = format!("[{}0]", "0,".repeat(400_000));
@@ -381,6 +450,10 @@ fn a_client_cannot_hide_behind_a_bad_escape() {
     let line = NGINX.replace("\"status\"", r#""user_agent":"a\x22 \c","status""#);
     assert_has(Format::Auto, &line, &["path=/a/7", r#"user_agent=a" \c"#]);
     assert_has(Format::Auto, &format!("[{NGINX}]"), &["path=/a/7"]);
+    for bad in [r"\u12", r"\ud800", r"\udcff\u0041", "\u{1}"] {
+        let line = NGINX.replace("\"status\"", &format!(r#""user_agent":"{bad}","status""#));
+        assert_has(Format::Auto, &line, &["path=/a/7"]);
+    }
 }
 
 #[test]
