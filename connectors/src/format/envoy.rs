@@ -23,7 +23,7 @@
 //! | `tls_version` | - | - | `downstream_tls_version`, `tls_version` |
 //! | `request_id` | `request_id` | `x-request-id` | |
 //! | `trace_id` | - | - | `traceparent`, `trace_id`, `x-b3-traceid` |
-//! | headers | - | - | `content-type`, `response_content_type`, `referer`, `origin`, `x-http-method-override`, `x-forwarded-host`, `x-original-url`, `x-rewrite-url`, `access-control-allow-origin`, `access-control-allow-credentials`, `server`, `x-powered-by` |
+//! | headers | - | - | `content-type`, `response_content_type`, `referer`, `origin`, `x-http-method-override`, `x-http-method`, `x-method-override`, `x-forwarded-host`, `x-original-url` and `x-rewrite-url` (`rewritten_url`), `access-control-allow-origin`, `access-control-allow-credentials`, `server`, `x-powered-by` |
 //! | `request_body` | - | - | `request_body` |
 //!
 //! Every hyphenated key is also read with underscores. Set `jwt_sub` and the like only from what Envoy verified, e.g. claims that
@@ -33,7 +33,7 @@
 //! broke before a request logs `-` as method and path, which is no event; Istio logs a call twice, at the client's and at the server's
 //! sidecar, with one `request_id`: feed one of them (`upstream_cluster` begins with `outbound|` or `inbound|`).
 
-use super::json::{Raw, Scalar, authorization, object, read};
+use super::json::{Joined, Raw, Scalar, authorization, object, read};
 use super::target::{self, Target};
 use super::{Capabilities, Fault};
 use crate::event::Event;
@@ -85,8 +85,9 @@ object! {
         trace: Scalar<'a> = "traceparent" | "trace_id" | "x-b3-traceid" | "x_b3_traceid",
         referer: Scalar<'a> = "referer",
         origin: Scalar<'a> = "origin",
-        method_override: Scalar<'a> = "x-http-method-override" | "x_http_method_override" | "x-method-override",
-        forwarded_host: Scalar<'a> = "x-forwarded-host" | "x_forwarded_host" | "x-original-url" | "x_original_url" | "x-rewrite-url" | "x_rewrite_url",
+        method_override: Joined<'a> = "x-http-method-override" | "x_http_method_override" | "x-http-method" | "x_http_method" | "x-method-override" | "x_method_override",
+        forwarded_host: Joined<'a> = "x-forwarded-host" | "x_forwarded_host",
+        rewritten_url: Joined<'a> = "x-original-url" | "x_original_url" | "x-rewrite-url" | "x_rewrite_url",
         allow_origin: Scalar<'a> = "access-control-allow-origin" | "access_control_allow_origin",
         allow_credentials: Scalar<'a> = "access-control-allow-credentials" | "access_control_allow_credentials",
         server: Scalar<'a> = "server",
@@ -165,6 +166,7 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         origin: record.origin.text("origin")?,
         method_override: record.method_override.text("x-http-method-override")?,
         forwarded_host: record.forwarded_host.text("x-forwarded-host")?,
+        rewritten_url: record.rewritten_url.text("x-original-url")?,
         allow_origin: record.allow_origin.text("access-control-allow-origin")?,
         allow_credentials: record
             .allow_credentials

@@ -37,8 +37,9 @@
 //! | `response_content_type` | `sent_http_content_type`, `sent_content_type` | `http.ctype` |
 //! | `request_id`, `trace_id` | `request_id`; `http_traceparent`, `traceparent`, `trace_id` | `trace` is the request id |
 //! | `referer`, `origin` | `http_referer`, `referer`; `http_origin`, `origin` | `http.referer`; `http.origin` |
-//! | `method_override` | `http_x_http_method_override`, `http_x_method_override` | same |
-//! | `forwarded_host` | `http_x_forwarded_host`, `http_x_original_url`, `http_x_rewrite_url` | same |
+//! | `method_override` | `http_x_http_method_override`, `http_x_http_method`, `http_x_method_override`, all that are there | same |
+//! | `forwarded_host` | `http_x_forwarded_host` | same |
+//! | `rewritten_url` | `http_x_original_url`, `http_x_rewrite_url`, all that are there | same |
 //! | `allow_origin`, `allow_credentials` | `cors` (`origin` or `origin\|credentials`), `sent_http_access_control_allow_origin`, `…_credentials` | same |
 //! | `server`, `powered_by` | `sent_http_server`, `upstream_http_server`; `sent_http_x_powered_by`, `upstream_http_x_powered_by` | same |
 //! | `request_body` | `request_body`, `body` | same |
@@ -50,7 +51,7 @@
 
 use std::borrow::Cow;
 
-use super::json::{Raw, Scalar, authorization, expect_objects, object, read};
+use super::json::{Joined, Raw, Scalar, authorization, expect_objects, object, read};
 use super::target::{self, Target};
 use super::{Capabilities, Fault};
 use crate::event::{Event, Text};
@@ -106,8 +107,9 @@ object! {
         trace: Scalar<'a> = "http_traceparent" | "traceparent" | "trace_id",
         referer: Scalar<'a> = "http_referer" | "referer",
         origin: Scalar<'a> = "http_origin" | "origin",
-        method_override: Scalar<'a> = "http_x_http_method_override" | "http_x_method_override" | "method_override",
-        forwarded_host: Scalar<'a> = "http_x_forwarded_host" | "http_x_original_url" | "http_x_rewrite_url",
+        method_override: Joined<'a> = "http_x_http_method_override" | "http_x_http_method" | "http_x_method_override" | "method_override",
+        forwarded_host: Joined<'a> = "http_x_forwarded_host",
+        rewritten_url: Joined<'a> = "http_x_original_url" | "http_x_rewrite_url",
         cors: Scalar<'a> = "cors" | "sent_http_access_control_allow_origin",
         credentials: Scalar<'a> = "sent_http_access_control_allow_credentials",
         server: Scalar<'a> = "sent_http_server" | "upstream_http_server",
@@ -206,6 +208,7 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         origin: or(record.origin, http.origin).text("origin")?,
         method_override: record.method_override.text("http_x_http_method_override")?,
         forwarded_host: record.forwarded_host.text("http_x_forwarded_host")?,
+        rewritten_url: record.rewritten_url.text("http_x_original_url")?,
         allow_origin,
         allow_credentials: credentials.or(record
             .credentials

@@ -315,6 +315,55 @@ fn a_method_that_looks_blank_hides_no_call() {
 }
 
 #[test]
+fn no_header_hides_another_that_does_the_same() {
+    let kong = KONG.replace(
+        "{\"host\"",
+        r#"{"x-rewrite-url":"/b","x-forwarded-host":["a.example","a.example","169.254.169.254"],"x-original-url":"/a",
+            "x-method-override":["-","GET"],"x-http-method":"DELETE","host""#,
+    );
+    let flat = |prefix: &str, hyphen: &str| {
+        [
+            ("x-original-url", "/a"),
+            ("x-rewrite-url", "/b"),
+            ("x-forwarded-host", "a.example, 169.254.169.254"),
+            ("x-method-override", "GET"),
+            ("x-http-method", "DELETE"),
+        ]
+        .map(|(name, value)| format!("\"{prefix}{}\":\"{value}\",", name.replace('-', hyphen)))
+        .concat()
+    };
+    let with = |line: &str, fields: String| line.replacen('{', &format!("{{{fields}"), 1);
+    for (format, line, urls, methods) in [
+        (Format::Kong, kong, "/b, /a", "GET, DELETE"),
+        (
+            Format::Nginx,
+            with(NGINX, flat("http_", "_")),
+            "/a, /b",
+            "GET, DELETE",
+        ),
+        (
+            Format::Envoy,
+            with(ENVOY, flat("", "-")),
+            "/a, /b",
+            "GET, DELETE",
+        ),
+        (
+            Format::Envoy,
+            with(ENVOY, flat("", "_")),
+            "/a, /b",
+            "GET, DELETE",
+        ),
+    ] {
+        let want = [
+            format!("rewritten_url={urls}"),
+            format!("method_override={methods}"),
+            "forwarded_host=a.example, 169.254.169.254".to_owned(),
+        ];
+        assert_has(format, &line, &want.each_ref().map(String::as_str));
+    }
+}
+
+#[test]
 fn one_bad_element_of_an_array_is_rejected_alone() {
     let text = format!(" [{KONG}, {{}}, 5, {KONG}] ");
     let decoded = decode_bytes(Format::Auto, &[b"{}", text.as_bytes()]);
