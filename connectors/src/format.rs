@@ -256,11 +256,17 @@ impl Decoder {
             is_lossy,
             is_partial,
         };
-        if envelope::is_array(text) {
+        if self.is_array(text) {
             self.decode_array(text, place, batch);
         } else if let Err(reject) = self.push(text, place(0), batch) {
             batch.reject(reject);
         }
+    }
+
+    /// Says whether a text is a JSON array. A text line may begin like one, where its first field is the client's word.
+    fn is_array(&self, text: &str) -> bool {
+        let may_be_line = matches!(self.format, Format::Auto | Format::Combined);
+        envelope::is_array(text) && !(may_be_line && combined::decode(text).is_ok())
     }
 
     fn decode_array(

@@ -418,6 +418,20 @@ fn no_call_of_a_damaged_array_vanishes() {
 }
 
 #[test]
+fn a_first_field_that_looks_like_json_hides_no_text_line() {
+    // Apache with %{X-Forwarded-For}i in front: the client fills it.
+    for forged in ["[{", "{", "[\"a\"", "[]", "{\"msec\":", "[null]"] {
+        let line = COMBINED.replacen("10.0.0.9", forged, 1);
+        for format in [Format::Combined, Format::Auto] {
+            let payloads = [COMBINED.as_bytes(), line.as_bytes()];
+            let decoded = decode_bytes(format, &payloads);
+            assert_eq!(decoded.rejects, [], "{format}: {line}");
+            assert_eq!(decoded.positions.len(), 2, "{format}: {line}");
+        }
+    }
+}
+
+#[test]
 fn pieces_of_a_line_are_rejected_as_partial() {
     let cri = |tag: &str, text: &str| format!("2025-12-31T17:37:40.49Z stdout {tag} {text}");
     let (head, tail) = NGINX.split_at(40);
