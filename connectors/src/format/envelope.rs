@@ -1,7 +1,8 @@
 //! Envelopes: what shippers put around a gateway's line.
 //!
 //! A byte order mark, white space, a CRI prefix (`2025-12-31T17:37:40.49+01:00 stdout F `, which Kubernetes' container runtimes write;
-//! `P` instead of `F` marks a line they cut), or a JSON array of events (Kong http-log with `max_batch_size` above 1). And what some writers do to JSON: bad escapes.
+//! `P` instead of `F` marks a line they cut), or a JSON array of events (Kong http-log with `max_batch_size` above 1). And what some
+//! writers do to JSON: bad escapes. **Invariant**: every byte of a record but white space belongs to an element or makes a fault.
 
 use std::{iter, mem};
 

@@ -46,7 +46,8 @@
 //!
 //! Traps: `uri` is decoded and normalised (`/orders/%31%32` and `/a/../orders/12` become `/orders/12`), which hides probes: log
 //! `request_uri`. `escape=json` passes raw bytes, so a line may not be UTF-8. A request nginx could not parse has an empty method: no
-//! event. `x_forwarded_for` of the flat format is what the client says and is not read. Without `remote_addr` the nested format has
+//! event. `remote_user` is the name in any `Authorization: Basic`, so it is the client's word wherever `auth_basic` does not check it:
+//! leave it out there. `x_forwarded_for` of the flat format is what the client says and is not read. Without `remote_addr` the nested format has
 //! only `xff`, of which the last entry is the one the proxy in front added; without such a proxy it is the client's word.
 
 use std::borrow::Cow;
