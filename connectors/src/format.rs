@@ -25,7 +25,7 @@ use arrow::buffer::Buffer;
 
 use crate::event::{BODY_BYTES_MAX, DecodedBatch, Event, EventBatchBuilder, RowPosition};
 use crate::reject::{Reject, RejectReason};
-use envelope::{Opened, Piece};
+use envelope::Opened;
 
 /// Bytes of one record: brokers refuse larger ones by default (`message.max.bytes`). Longer ones are rejected as oversized.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
@@ -176,18 +176,12 @@ pub struct Decoder {
     format: Format,
     /// Format of the last record that `Auto` decoded: tried first, as a topic seldom mixes gateways.
     last: Option<Format>,
-    /// The last CRI line was a piece whose line goes on. It only names the reason of a reject, so a restart may forget it.
-    is_cut: bool,
 }
 
 impl Decoder {
     /// Makes a decoder; `Auto` decides per record.
     pub fn new(format: Format) -> Decoder {
-        Decoder {
-            format,
-            last: None,
-            is_cut: false,
-        }
+        Decoder { format, last: None }
     }
 
     /// Format of the last record decoded; `None` before the first with `Auto`.
@@ -241,16 +235,8 @@ impl Decoder {
         let lossy = str::from_utf8(payload)
             .map_or_else(|_| String::from_utf8_lossy(payload), Cow::Borrowed);
         let is_lossy = matches!(lossy, Cow::Owned(_));
-        let Opened { text, piece } = envelope::open(&lossy);
         // A piece may be a call all the same: a text line has all but the end of its user agent.
-        let is_partial = match piece {
-            Piece::Whole => false,
-            Piece::Cut => true,
-            Piece::Last => self.is_cut,
-        };
-        if piece != Piece::Whole {
-            self.is_cut = piece == Piece::Cut;
-        }
+        let Opened { text, is_partial } = envelope::open(&lossy);
         let place = |row| Place {
             position: RowPosition { offset, row },
             is_lossy,

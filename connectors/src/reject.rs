@@ -18,7 +18,7 @@ pub enum RejectReason {
     InvalidUtf8,
     /// The syntax of its format does not hold.
     Malformed,
-    /// A piece of a line that a container runtime cut.
+    /// A piece, but the last, of a line that a container runtime cut.
     Partial,
     /// A field that every event has is absent or blank.
     MissingField,

@@ -9,20 +9,26 @@ use crate::reject::RejectReason;
 /// Decodes a record of any format.
 pub(super) fn decode(text: &str, last: Option<Format>) -> Result<(Format, Event<'_>), Fault> {
     let is_json = text.starts_with('{');
-    // A text line may begin like JSON: its first field may be the client's word.
-    let sticky = last.filter(|format| is_json || *format == Format::Combined);
+    let sticky = last.filter(|format| is_json == (*format != Format::Combined));
     let first_try = sticky.map(|format| (format, decode_as(format, text)));
     if let Some((format, Ok(event))) = first_try {
         return Ok((format, event));
     }
-    match (signature(text, is_json), first_try) {
+    let found = match (signature(text, is_json), first_try) {
         (Some(format), Some((tried, Err(fault)))) if format == tried => Err(fault),
         (Some(format), _) => decode_as(format, text).map(|event| (format, event)),
         (None, _) => Err(Fault::new(
             RejectReason::UnknownFormat,
             "no known format has its keys",
         )),
-    }
+    };
+    // A text line may begin like JSON: its first field may be the client's word.
+    found.or_else(
+        |fault| match is_json.then(|| decode_as(Format::Combined, text)) {
+            Some(Ok(event)) => Ok((Format::Combined, event)),
+            _ => Err(fault),
+        },
+    )
 }
 
 /// Tells the format by cheap marks; no format shares the key that holds its time.

@@ -16,18 +16,9 @@ const CRI_PREFIX_BYTES_MAX: usize = 64;
 #[derive(Debug, PartialEq)]
 pub(super) struct Opened<'a> {
     pub(super) text: &'a str,
-    pub(super) piece: Piece,
-}
-
-/// Which part of a gateway's line a record holds: container runtimes cut lines, mostly at 16 KiB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Piece {
-    /// Without a CRI prefix: nobody cut it.
-    Whole,
-    /// Tagged `P`: the line goes on in the next record.
-    Cut,
-    /// Tagged `F`: a whole line, or the last piece of one.
-    Last,
+    /// The container runtime cut the line here, mostly at 16 KiB: it goes on in the next record (CRI tag `P`). The last piece is tagged
+    /// `F` as whole lines are; what came before it is not remembered, so that a record decodes to the same after a restart.
+    pub(super) is_partial: bool,
 }
 
 /// Removes mark, white space and prefix.
@@ -38,7 +29,7 @@ pub(super) fn open(text: &str) -> Opened<'_> {
         .trim_ascii_start();
     strip_cri(text).unwrap_or(Opened {
         text,
-        piece: Piece::Whole,
+        is_partial: false,
     })
 }
 
@@ -51,16 +42,13 @@ fn strip_cri(text: &str) -> Option<Opened<'_>> {
     }
     let mut parts = text.splitn(4, ' ');
     let (time, stream, tag) = (parts.next()?, parts.next()?, parts.next()?);
-    let piece = match tag {
-        "P" => Piece::Cut,
-        "F" => Piece::Last,
-        _ => return None,
-    };
-    let is_cri = matches!(stream, "stdout" | "stderr") && time.len() < CRI_PREFIX_BYTES_MAX;
+    let is_cri = matches!(stream, "stdout" | "stderr")
+        && matches!(tag, "F" | "P")
+        && time.len() < CRI_PREFIX_BYTES_MAX;
     is_cri.then(|| Opened {
         // The last piece of a line that ended at the limit is empty.
         text: parts.next().unwrap_or_default().trim_ascii(),
-        piece,
+        is_partial: tag == "P",
     })
 }
 
@@ -216,29 +204,32 @@ mod tests {
     #[test]
     fn envelopes_are_taken_off() {
         let rows = [
-            ("  {\"a\":1}\r\n", "{\"a\":1}", Piece::Whole),
-            ("\u{feff}{\"a\":1}", "{\"a\":1}", Piece::Whole),
+            ("  {\"a\":1}\r\n", "{\"a\":1}", false),
+            ("\u{feff}{\"a\":1}", "{\"a\":1}", false),
             (
                 "2025-12-31T17:37:40.493035218+01:00 stdout F {\"a\":1}\n",
                 "{\"a\":1}",
-                Piece::Last,
+                false,
             ),
-            (
-                "2025-12-31T17:37:40Z stderr P {\"a\":",
-                "{\"a\":",
-                Piece::Cut,
-            ),
-            ("2025-12-31T17:37:40Z stdout F \n", "", Piece::Last),
+            ("2025-12-31T17:37:40Z stderr P {\"a\":", "{\"a\":", true),
+            ("2025-12-31T17:37:40Z stdout F \n", "", false),
             (
                 "2025-12-31T17:37:40Z stdout X {}",
                 "2025-12-31T17:37:40Z stdout X {}",
-                Piece::Whole,
+                false,
             ),
-            ("10.0.0.1 - - [x]", "10.0.0.1 - - [x]", Piece::Whole),
-            (" \t\n", "", Piece::Whole),
+            ("10.0.0.1 - - [x]", "10.0.0.1 - - [x]", false),
+            (" \t\n", "", false),
         ];
-        for (text, want, piece) in rows {
-            assert_eq!(open(text), Opened { text: want, piece }, "{text:?}");
+        for (text, want, is_partial) in rows {
+            assert_eq!(
+                open(text),
+                Opened {
+                    text: want,
+                    is_partial
+                },
+                "{text:?}"
+            );
         }
     }
 

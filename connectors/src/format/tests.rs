@@ -423,49 +423,32 @@ fn a_first_field_that_looks_like_json_hides_no_text_line() {
     for forged in ["[{", "{", "[\"a\"", "[]", "{\"msec\":", "[null]"] {
         let line = COMBINED.replacen("10.0.0.9", forged, 1);
         for format in [Format::Combined, Format::Auto] {
-            let payloads = [COMBINED.as_bytes(), line.as_bytes()];
-            let decoded = decode_bytes(format, &payloads);
-            assert_eq!(decoded.rejects, [], "{format}: {line}");
-            assert_eq!(decoded.positions.len(), 2, "{format}: {line}");
+            assert_has(format, &line, &["path=/a/7", "gateway=combined"]);
         }
     }
 }
 
 #[test]
-fn pieces_of_a_line_are_rejected_as_partial() {
+fn a_line_that_goes_on_in_the_next_record_is_rejected_as_partial() {
     let cri = |tag: &str, text: &str| format!("2025-12-31T17:37:40.49Z stdout {tag} {text}");
     let (head, tail) = NGINX.split_at(40);
-    let (text_head, text_tail) = COMBINED.split_at(COMBINED.len() - 5);
-    let lines = [
-        cri("P", head),
-        cri("P", "middle"),
-        cri("F", tail),
-        cri("F", NGINX),
-        cri("F", tail),
-        cri("P", NGINX),
-        cri("F", ""),
-        cri("P", text_head),
-        cri("F", text_tail),
-    ];
-    let payloads: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
-    let decoded = decode_bytes(Format::Auto, &payloads);
-    let got: Vec<_> = decoded.positions.iter().map(|at| at.offset).collect();
-    assert_eq!(got, [3, 5, 7], "a piece that is a call is one");
-    let rejected: Vec<_> = decoded
-        .rejects
-        .iter()
-        .map(|reject| (reject.position.offset, reject.reason.as_str()))
-        .collect();
-    let partial = "partial";
-    let want = [
-        (0, partial),
-        (1, partial),
-        (2, partial),
-        (4, "unknown_format"),
-        (6, partial),
-        (8, partial),
-    ];
-    assert_eq!(rejected, want);
+    let text_head = &COMBINED[..COMBINED.len() - 5];
+    let partial = ["partial: JSON ends early at line 1 column 40"];
+    assert_eq!(print(Format::Nginx, cri("P", head)), partial);
+    for (text, reason) in [
+        (cri("P", head), "partial"),
+        (cri("P", "the middle"), "partial"),
+        (cri("P", "[{\"a\":"), "partial"),
+        // Nobody can tell the last piece from a line that is broken.
+        (cri("F", tail), "unknown_format"),
+        (cri("F", ""), "empty"),
+    ] {
+        let lines = print(Format::Auto, &text);
+        assert!(lines[0].starts_with(reason), "{text}: {lines:?}");
+    }
+    // A piece that is a call is one.
+    assert_has(Format::Auto, &cri("P", text_head), &["path=/a/7"]);
+    assert_has(Format::Auto, &cri("P", NGINX), &["path=/a/7"]);
 }
 
 #[test]
