@@ -274,18 +274,28 @@ impl Thread<'_> {
                     reason: reject.reason.as_str(),
                 };
                 metrics.rejects.get_or_create(&label).inc();
-                let at = records.binary_search_by_key(&reject.position.offset, |r| r.offset);
-                let headers = dead_letter::headers(topic, partition, reject);
-                let letter = Outgoing {
+            }
+            let payload_of = |offset| {
+                let at = records.binary_search_by_key(&offset, |record| record.offset);
+                at.map_or(&[][..], |at| records[at].payload)
+            };
+            let letters = dead_letter::letters(
+                topic,
+                partition,
+                &pushed.rejects,
+                payload_of,
+                dead_letter::LETTER_BYTES_MAX,
+            );
+            for letter in letters {
+                let outgoing = Outgoing {
                     topic: &self.dead_letter_topic,
                     partition: Some(0),
                     key: None,
-                    value: at.map_or(&[][..], |at| records[at].payload),
+                    value: letter.value,
                 };
-                self.writer.send(
-                    letter,
-                    headers.iter().map(|(k, v)| (k.as_str(), v.as_slice())),
-                )?;
+                let headers = letter.headers.iter();
+                self.writer
+                    .send(outgoing, headers.map(|(k, v)| (k.as_str(), v.as_slice())))?;
             }
             if let Some(first) = pushed.rejects.first() {
                 let (n_rejects, offset) = (pushed.rejects.len(), first.position.offset);
