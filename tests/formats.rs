@@ -1,10 +1,12 @@
 //! Decodes the captures and samples that are not part of the project, where they are at hand.
 
+use arrow::array::{ArrayRef, AsArray};
+use arrow::datatypes::Int64Type;
 use connectors::file::{self, Line, Lines};
 use connectors::format::{Decoder, Format, SourceRecord};
 use connectors::reject::RejectReason;
 
-use crate::support::shared;
+use crate::support::{lines, shared};
 
 /// What became of a file: events, distinct values of a few columns, rejects by reason.
 struct Outcome {
@@ -83,6 +85,38 @@ fn captures_decode_without_a_reject() {
             "{name}: {} identified",
             outcome.n_identified
         );
+    }
+}
+
+#[test]
+fn a_bundled_text_capture_keeps_durations_ids_and_callers() {
+    let lines = lines("ledger.log.xz", 20_000);
+    let records: Vec<_> = (0..)
+        .zip(&lines)
+        .map(|(offset, payload)| SourceRecord {
+            payload,
+            offset,
+            broker_time_ms: None,
+        })
+        .collect();
+    let decoded = Decoder::new(Format::Auto).decode(&records);
+    assert_eq!(decoded.rejects, []);
+    let column = |name: &str| {
+        let column = decoded.batch.column_by_name(name);
+        column.expect("a column of the schema")
+    };
+    let (latency, ids) = (column("latency_us"), column("request_id"));
+    let (users, addresses) = (column("principal"), column("client_ip"));
+    for (row, line) in lines.iter().enumerate() {
+        // address - user [time] "request" status bytes "referer" "agent" microseconds id
+        let line = str::from_utf8(line).expect("a capture is text");
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let text = |column: &ArrayRef| column.as_string_view().value(row).to_owned();
+        let latency_us = latency.as_primitive::<Int64Type>().value(row);
+        assert_eq!(latency_us.to_string(), words[words.len() - 2], "{line}");
+        assert_eq!(text(ids), words[words.len() - 1], "{line}");
+        assert_eq!(text(addresses), words[0], "{line}");
+        assert_eq!(text(users), words[2].trim_matches('-'), "{line}");
     }
 }
 

@@ -171,7 +171,7 @@ impl<'a> Deployment<'a> {
         let mut tollwatch = tollwatch();
         tollwatch
             .args([command, "--brokers", &self.kafka.bootstrap])
-            .args(["--group", self.name, "--listen", ""])
+            .args(["--group", self.name])
             .args(["--topic-prefix", &format!("{}.", self.name)])
             .args(["--alerts-topic", &self.topic("alerts")])
             .args(
@@ -182,6 +182,9 @@ impl<'a> Deployment<'a> {
             .arg("--state")
             .arg(self.state.path())
             .args(&self.options);
+        if !self.options.iter().any(|option| option == "--listen") {
+            tollwatch.args(["--listen", ""]);
+        }
         tollwatch
     }
 
@@ -383,11 +386,9 @@ fn a_poisoned_topic_loses_no_good_call_and_stops_nothing() {
         let service = Deployment::new(one(), name, &[source], &["--format", format]);
         service.catch_up();
         let report = service.verify();
-        assert_eq!(
-            report["stages"]["decode"]["expected"],
-            all.len(),
-            "{format}"
-        );
+        // An array in a Kong record is a batch: each of `[1,2,3]` is rejected by itself.
+        let n_rows = all.len() + if format == "kong" { 2 } else { 0 };
+        assert_eq!(report["stages"]["decode"]["expected"], n_rows, "{format}");
         let letters = one().read(&service.topic("dead-letters"));
         let mut told = BTreeSet::new();
         for letter in &letters {
@@ -451,10 +452,8 @@ fn sigterm_ends_cleanly_and_metrics_tell_what_was_done() {
     one().produce("terminated", 2, &all);
     let address = free_address();
     let options = ["--listen", address.as_str()];
-    let service = Deployment::new(one(), "terminated-service", &["terminated"], &[]);
-    let mut run = service.command("run");
-    // The last --listen counts.
-    let mut run = run.args(options).spawn().expect("starts");
+    let service = Deployment::new(one(), "terminated-service", &["terminated"], &options);
+    let mut run = service.command("run").spawn().expect("starts");
     let began = Instant::now();
     let metrics = loop {
         assert!(began.elapsed() < PATIENCE, "the events are not read");

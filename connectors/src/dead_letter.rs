@@ -1,6 +1,9 @@
-//! Dead letters: the headers that travel with a rejected record's untouched bytes.
+//! Dead letters: what is kept of a rejected record, its bytes and headers that say where it was and what is wrong.
 //!
-//! The names are Kafka Connect's (KIP-298), so tools that read its dead letter queues read ours; two of our own follow them.
+//! A record that is an array may make a letter per element: the first carries the bytes, the others say which one does, so a record
+//! is written once however many of its elements are bad. **Invariant**: letters are in the order of the rejects, one each.
+//!
+//! The headers' names are Kafka Connect's (KIP-298), so tools that read its dead letter queues read ours; those of our own follow them.
 //!
 //! | header | value |
 //! |---|---|
@@ -9,11 +12,75 @@
 //! | `__connect.errors.stage`, `.class.name` | `VALUE_CONVERTER`, `tollwatch.decode` |
 //! | `__connect.errors.exception.class.name`, `.exception.message` | `tollwatch.<reason>`, the detail |
 //! | `tollwatch.reason`, `tollwatch.row` | the label in our metrics, the index inside the record |
+//! | `tollwatch.bytes_in` | only without bytes: `tollwatch.row` of the letter, of the same offset, that has them |
+//! | `tollwatch.truncated` | only when cut: length of the record in bytes |
 
 use crate::reject::Reject;
 
-/// Makes the headers of one dead letter.
-pub fn headers(topic: &str, partition: i32, reject: &Reject) -> Vec<(String, Vec<u8>)> {
+/// Bytes of a record that its letter keeps. Brokers take messages of 1,048,588 bytes by default (`message.max.bytes`), headers
+/// included; a letter's headers are below 2 KiB. A longer record is cut, and says so in `tollwatch.truncated`.
+pub const LETTER_BYTES_MAX: usize = 1_000_000;
+
+/// Names and values of a letter's headers.
+pub type Headers = Vec<(String, Vec<u8>)>;
+
+/// One dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter<'a> {
+    /// Names and values, in this order.
+    pub headers: Headers,
+    /// The record, or its beginning; empty when another letter has it.
+    pub value: &'a [u8],
+}
+
+/// Makes the dead letters of a partition's rejects, one each and in their order.
+///
+/// * `rejects`: as [`crate::event::DecodedBatch::rejects`] has them: those of one record side by side.
+/// * `payload_of`: the bytes of the record at an offset; asked once per record.
+/// * `bytes_max`: bytes of a value, usually [`LETTER_BYTES_MAX`].
+pub fn letters<'a>(
+    topic: &str,
+    partition: i32,
+    rejects: &[Reject],
+    payload_of: impl Fn(i64) -> &'a [u8],
+    bytes_max: usize,
+) -> impl Iterator<Item = Letter<'a>> {
+    let of_one_record = |a: &Reject, b: &Reject| a.position.offset == b.position.offset;
+    rejects.chunk_by(of_one_record).flat_map(move |rejects| {
+        let first = rejects[0].position;
+        let payload = payload_of(first.offset);
+        rejects.iter().enumerate().map(move |(at, reject)| {
+            let headers = headers(topic, partition, reject);
+            match at {
+                0 => with_bytes(headers, payload, bytes_max),
+                _ => without_bytes(headers, first.row),
+            }
+        })
+    })
+}
+
+fn with_bytes(mut headers: Headers, payload: &[u8], bytes_max: usize) -> Letter<'_> {
+    if bytes_max < payload.len() {
+        let n_bytes = payload.len().to_string();
+        headers.push(("tollwatch.truncated".to_owned(), n_bytes.into_bytes()));
+    }
+    Letter {
+        headers,
+        value: &payload[..payload.len().min(bytes_max)],
+    }
+}
+
+fn without_bytes(mut headers: Headers, bytes_in: i32) -> Letter<'static> {
+    let row = bytes_in.to_string();
+    headers.push(("tollwatch.bytes_in".to_owned(), row.into_bytes()));
+    Letter {
+        headers,
+        value: &[],
+    }
+}
+
+/// Makes the headers that every dead letter has.
+pub fn headers(topic: &str, partition: i32, reject: &Reject) -> Headers {
     let reason = reject.reason.as_str();
     [
         ("__connect.errors.topic", printable(topic)),
@@ -56,6 +123,7 @@ fn printable(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::event::RowPosition;
+    use crate::format::{Decoder, Format, SourceRecord};
     use crate::reject::RejectReason;
 
     #[test]
@@ -85,6 +153,77 @@ mod tests {
         );
         assert_eq!(text("tollwatch.reason"), "wrong_type");
         assert_eq!(text("tollwatch.row"), "3");
+    }
+
+    #[test]
+    fn a_record_is_written_once_and_cut_at_its_limit() {
+        let reject = |offset, row| {
+            let position = RowPosition { offset, row };
+            Reject::new(position, RejectReason::Malformed, "x")
+        };
+        let payload_of = |offset| -> &[u8] {
+            match offset {
+                7 => b"[bad,bad,bad]",
+                8 => b"8 bytes.",
+                _ => b"9 bytes..",
+            }
+        };
+        let rejects = [
+            reject(7, 1),
+            reject(7, 2),
+            reject(7, 4),
+            reject(8, 0),
+            reject(9, 0),
+        ];
+        let got: Vec<_> = letters("t", 3, &rejects, payload_of, 8)
+            .map(|letter| {
+                let text = |name: &str| {
+                    let (_, value) = letter.headers.iter().find(|(n, _)| n == name)?;
+                    Some(String::from_utf8(value.clone()).unwrap())
+                };
+                (
+                    text("__connect.errors.offset").unwrap()
+                        + " "
+                        + &text("tollwatch.row").unwrap(),
+                    String::from_utf8(letter.value.to_vec()).unwrap(),
+                    text("tollwatch.bytes_in"),
+                    text("tollwatch.truncated"),
+                )
+            })
+            .collect();
+        let row = |place: &str, value: &str, bytes_in: Option<&str>, truncated: Option<&str>| {
+            (
+                place.to_owned(),
+                value.to_owned(),
+                bytes_in.map(str::to_owned),
+                truncated.map(str::to_owned),
+            )
+        };
+        let want = [
+            row("7 1", "[bad,bad", None, Some("13")),
+            row("7 2", "", Some("1"), None),
+            row("7 4", "", Some("1"), None),
+            row("8 0", "8 bytes.", None, None),
+            row("9 0", "9 bytes.", None, Some("9")),
+        ];
+        assert_eq!(got, want);
+        assert_eq!(letters("t", 3, &[], payload_of, 8).count(), 0);
+    }
+
+    #[test]
+    fn letters_of_a_hostile_array_stay_near_the_size_of_the_record() {
+        let payload = format!("[{}0]", "0,".repeat(400_000));
+        let rejects = Decoder::new(Format::Auto)
+            .decode(&[SourceRecord {
+                payload: payload.as_bytes(),
+                offset: 0,
+                broker_time_ms: None,
+            }])
+            .rejects;
+        let n_bytes: usize = letters("t", 0, &rejects, |_| payload.as_bytes(), LETTER_BYTES_MAX)
+            .map(|letter| letter.value.len())
+            .sum();
+        assert_eq!((rejects.len(), n_bytes), (101, payload.len()));
     }
 
     #[test]

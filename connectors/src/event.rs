@@ -89,10 +89,12 @@ pub struct Event<'a> {
     pub referer: Text<'a>,
     /// Origin header.
     pub origin: Text<'a>,
-    /// `X-HTTP-Method-Override` and its kin.
+    /// `X-HTTP-Method-Override` and its kin; several values are joined by `, `, so that none hides another.
     pub method_override: Text<'a>,
-    /// `X-Forwarded-Host`, `X-Original-URL` or `X-Rewrite-URL`.
+    /// `X-Forwarded-Host`; several values are joined.
     pub forwarded_host: Text<'a>,
+    /// `X-Original-URL` and `X-Rewrite-URL`: the URL some frameworks serve instead of the one asked for; several are joined.
+    pub rewritten_url: Text<'a>,
     /// `Access-Control-Allow-Origin` of the response.
     pub allow_origin: Text<'a>,
     /// `Access-Control-Allow-Credentials` of the response.
@@ -106,7 +108,7 @@ pub struct Event<'a> {
 }
 
 /// Text columns in the order of [`Event`]'s fields; [`Event::texts`] yields the values in the same order.
-pub(crate) const TEXT_COLUMNS: [&str; 34] = [
+pub(crate) const TEXT_COLUMNS: [&str; 35] = [
     "gateway",
     "method",
     "scheme",
@@ -136,6 +138,7 @@ pub(crate) const TEXT_COLUMNS: [&str; 34] = [
     "origin",
     "method_override",
     "forwarded_host",
+    "rewritten_url",
     "allow_origin",
     "allow_credentials",
     "server",
@@ -175,6 +178,7 @@ impl Event<'_> {
             self.origin.as_deref(),
             self.method_override.as_deref(),
             self.forwarded_host.as_deref(),
+            self.rewritten_url.as_deref(),
             self.allow_origin.as_deref(),
             self.allow_credentials.as_deref(),
             self.server.as_deref(),

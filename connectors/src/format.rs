@@ -25,6 +25,7 @@ use arrow::buffer::Buffer;
 
 use crate::event::{BODY_BYTES_MAX, DecodedBatch, Event, EventBatchBuilder, RowPosition};
 use crate::reject::{Reject, RejectReason};
+use envelope::{Opened, Piece};
 
 /// Bytes of one record: brokers refuse larger ones by default (`message.max.bytes`). Longer ones are rejected as oversized.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
@@ -169,12 +170,15 @@ impl Fault {
 struct Place {
     position: RowPosition,
     is_lossy: bool,
+    is_partial: bool,
 }
 
 impl Place {
     fn reject(&self, fault: &Fault) -> Reject {
-        // What fails after replacing bad bytes most likely fails because of them.
-        let reason = if self.is_lossy {
+        // What fails after replacing bad bytes most likely fails because of them, and a piece because it is one.
+        let reason = if self.is_partial {
+            RejectReason::Partial
+        } else if self.is_lossy {
             RejectReason::InvalidUtf8
         } else {
             fault.reason
@@ -189,12 +193,18 @@ pub struct Decoder {
     format: Format,
     /// Format of the last record that `Auto` decoded: tried first, as a topic seldom mixes gateways.
     last: Option<Format>,
+    /// The last CRI line was a piece whose line goes on. It only names the reason of a reject, so a restart may forget it.
+    is_cut: bool,
 }
 
 impl Decoder {
     /// Makes a decoder; `Auto` decides per record.
     pub fn new(format: Format) -> Decoder {
-        Decoder { format, last: None }
+        Decoder {
+            format,
+            last: None,
+            is_cut: false,
+        }
     }
 
     /// Format of the last record decoded; `None` before the first with `Auto`.
@@ -248,16 +258,32 @@ impl Decoder {
         let lossy = str::from_utf8(payload)
             .map_or_else(|_| String::from_utf8_lossy(payload), Cow::Borrowed);
         let is_lossy = matches!(lossy, Cow::Owned(_));
-        let text = envelope::open(&lossy);
+        let Opened { text, piece } = envelope::open(&lossy);
+        // A piece may be a call all the same: a text line has all but the end of its user agent.
+        let is_partial = match piece {
+            Piece::Whole => false,
+            Piece::Cut => true,
+            Piece::Last => self.is_cut,
+        };
+        if piece != Piece::Whole {
+            self.is_cut = piece == Piece::Cut;
+        }
         let place = |row| Place {
             position: RowPosition { offset, row },
             is_lossy,
+            is_partial,
         };
-        if envelope::is_array(text) {
+        if self.is_array(text) {
             self.decode_array(text, place, batch);
         } else if let Err(reject) = self.push(text, place(0), batch) {
             batch.reject(reject);
         }
+    }
+
+    /// Says whether a text is a JSON array. A text line may begin like one, where its first field is the client's word.
+    fn is_array(&self, text: &str) -> bool {
+        let may_be_line = matches!(self.format, Format::Auto | Format::Combined);
+        envelope::is_array(text) && !(may_be_line && combined::decode(text).is_ok())
     }
 
     fn decode_array(
@@ -269,7 +295,7 @@ impl Decoder {
         let (mut n_rejects, mut row_last) = (0_usize, 0);
         for (row, element) in (0..).zip(envelope::elements(text)) {
             let pushed = match element {
-                Ok(element) => self.push(&element, place(row), batch),
+                Ok(element) => self.push(element, place(row), batch),
                 Err(fault) => Err(place(row).reject(&fault)),
             };
             let Err(reject) = pushed else { continue };

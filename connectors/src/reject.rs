@@ -18,6 +18,8 @@ pub enum RejectReason {
     InvalidUtf8,
     /// The syntax of its format does not hold.
     Malformed,
+    /// A piece of a line that a container runtime cut.
+    Partial,
     /// A field that every event has is absent or blank.
     MissingField,
     /// A field holds another type than its format says.
@@ -30,11 +32,12 @@ pub enum RejectReason {
 
 impl RejectReason {
     /// Every reason, for metrics that publish zeros.
-    pub const ALL: [RejectReason; 8] = [
+    pub const ALL: [RejectReason; 9] = [
         RejectReason::Empty,
         RejectReason::Oversized,
         RejectReason::InvalidUtf8,
         RejectReason::Malformed,
+        RejectReason::Partial,
         RejectReason::MissingField,
         RejectReason::WrongType,
         RejectReason::AbsurdTime,
@@ -48,6 +51,7 @@ impl RejectReason {
             RejectReason::Oversized => "oversized",
             RejectReason::InvalidUtf8 => "invalid_utf8",
             RejectReason::Malformed => "malformed",
+            RejectReason::Partial => "partial",
             RejectReason::MissingField => "missing_field",
             RejectReason::WrongType => "wrong_type",
             RejectReason::AbsurdTime => "absurd_time",

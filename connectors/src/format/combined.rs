@@ -11,21 +11,24 @@
 //! | `scheme`, `host` | of an absolute target; else `host` is the vhost in front, without port |
 //! | `status` | three digits; `-` and 000 are none |
 //! | `response_bytes` | `%b` or `$body_bytes_sent`, `-` is 0 (body; Apache's `%O` counts headers too) |
-//! | `client_ip` | address (a name with Apache's `HostnameLookups`) |
-//! | `principal` | user, may hold spaces |
+//! | `client_ip` | address (a name with Apache's `HostnameLookups`); of a list of forwarders the last |
+//! | `principal` | user; may hold spaces, if ident is `-` and no word of it is |
 //! | `referer`, `user_agent` | quoted, absent in the common log |
-//! | `latency_us` | first trailing field: digits are microseconds (Apache `%D`), a decimal fraction is seconds (`$request_time`) |
-//! | `request_id` | trailing field after it: letters and digits, at least 8 (Apache `%{UNIQUE_ID}e`, `$request_id`) |
+//! | `latency_us` | trailing: the first decimal fraction, seconds (`$request_time`), or number with `ms` (Traefik); else the only integer, microseconds (Apache `%D`), if no more than an id follows |
+//! | `request_id` | trailing: the first of letters and digits, at least 8 (Apache `%{UNIQUE_ID}e`, `$request_id`) |
 //!
 //! Escapes inside quotes: `\xHH` (both), `\"`, `\\`, `\n`, `\t` … (Apache). Bytes that are not UTF-8 afterwards are replaced.
 //!
 //! Traps: a request line that is not HTTP (`\x16\x03\x01`: TLS to a plain port) is rejected, not an event; error-log lines have no
 //! time of this form; a quoted trailing field is `X-Forwarded-For` in nginx's packaged `main` format: the client's word, not read;
-//! the user is the client's word too when the status is 401.
+//! the user is the client's word too when the status is 401, and in nginx wherever `auth_basic` is off. A list of forwarders in front
+//! (Apache's `%{X-Forwarded-For}i`) is what the client says, words that look like a host and an address included, but for what proxies
+//! add at its end: log `%a` or `%h` first instead (`mod_remoteip`).
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
-use super::json::believe;
+use super::json::{STATUS_MAX, believe};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::{Event, Text};
@@ -65,15 +68,7 @@ pub(super) fn decode(line: &str) -> Result<Event<'_>, Fault> {
         path,
         query,
     } = target::split(target);
-    let status = rest.word().ok_or_else(|| broken("status"))?;
-    let status = match status {
-        "-" => None,
-        digits => Some(
-            digits
-                .parse::<u16>()
-                .map_err(|_| Fault::wrong_type("status", "a number"))?,
-        ),
-    };
+    let status = status(rest.word().ok_or_else(|| broken("status"))?)?;
     let response_bytes = match rest.word() {
         None => None,
         Some("-") => Some(0),
@@ -94,7 +89,7 @@ pub(super) fn decode(line: &str) -> Result<Event<'_>, Fault> {
         host: host.or(caller.vhost.map(Cow::Borrowed)),
         path,
         query,
-        status: status.filter(|status| (100..=999).contains(status)),
+        status,
         response_bytes: response_bytes.filter(|bytes| 0 <= *bytes),
         latency_us: trailing.latency_us,
         client_ip: caller
@@ -113,6 +108,14 @@ fn broken(field: &'static str) -> Fault {
         RejectReason::Malformed,
         format!("no {field} where the combined log has it"),
     )
+}
+
+fn status(word: &str) -> Result<Option<u16>, Fault> {
+    match (word, word.parse()) {
+        ("-", _) | (_, Ok(..100)) => Ok(None),
+        (_, Ok(status @ ..=STATUS_MAX)) => Ok(Some(status)),
+        _ => Err(Fault::wrong_type("status", "a number of three digits")),
+    }
 }
 
 /// Cuts the line at its time: what is before it, the time, what is after it.
@@ -141,28 +144,63 @@ struct Caller<'a> {
     user: Option<&'a str>,
 }
 
+/// Takes the words before the time apart.
+///
+/// The user is an identity, so it counts only where the words fit: a first field that the client fills (`%{X-Forwarded-For}i`) would
+/// else make one of what is left over.
 fn caller(prefix: &str) -> Caller<'_> {
-    let known = |text: &'_ str| !matches!(text, "" | "-");
-    let is_ip = |text: &str| text.parse::<std::net::IpAddr>().is_ok();
-    let prefix = prefix.trim_ascii();
-    let (first, after_first) = prefix.split_once(' ').unwrap_or((prefix, ""));
-    let (second, after_second) = after_first.split_once(' ').unwrap_or((after_first, ""));
-    let has_vhost = !is_ip(first) && is_ip(second);
-    let (vhost, address, rest) = if has_vhost {
-        (Some(first), second, after_second)
-    } else {
-        (None, first, after_first)
-    };
-    // Then ident and user; one word alone is the user.
-    let user = rest
-        .split_once(' ')
-        .map_or(rest, |(_, user)| user)
-        .trim_ascii();
+    let (vhost, rest) = vhost(prefix.trim_ascii());
+    let (address, rest) = last_forwarder(rest);
     Caller {
-        vhost: vhost.map(|name| name.rsplit_once(':').map_or(name, |(name, _)| name)),
-        address: Some(address).filter(|text| known(text)),
-        user: Some(user).filter(|text| known(text)),
+        vhost,
+        address: Some(address).filter(|text| !matches!(*text, "" | "-")),
+        user: user(rest),
     }
+}
+
+fn next_word(text: &str) -> (&str, &str) {
+    text.split_once(' ').unwrap_or((text, ""))
+}
+
+/// Takes off the host that was called: a word before an address, or a name with a port before three more words.
+fn vhost(prefix: &str) -> (Option<&str>, &str) {
+    let is_ip = |text: &str| {
+        target::address(text.into()).is_some_and(|text| text.parse::<IpAddr>().is_ok())
+    };
+    let (first, rest) = next_word(prefix);
+    let (second, after_second) = next_word(rest);
+    let (third, after_third) = next_word(after_second);
+    let (name, port) = first.rsplit_once(':').unwrap_or((first, ""));
+    // A client's name with a port stands before `- user`.
+    let is_name_and_port = port.parse::<u16>().is_ok()
+        && !is_ip(first)
+        && !after_third.is_empty()
+        && (second != "-" || third == "-");
+    let is_plain = first.parse::<IpAddr>().is_err() && !first.contains([',', '"']);
+    let is_before_address = is_ip(second.split(',').next().unwrap_or(second));
+    if is_plain && (is_before_address || is_name_and_port) {
+        (Some(name), rest)
+    } else {
+        (None, prefix)
+    }
+}
+
+/// Takes off the address; of a list of forwarders the last, which the proxy in front added.
+fn last_forwarder(prefix: &str) -> (&str, &str) {
+    let (mut word, mut rest) = next_word(prefix);
+    while word.ends_with(',') && !rest.is_empty() {
+        (word, rest) = next_word(rest);
+    }
+    let last = word.rsplit(',').next().unwrap_or(word);
+    (last.trim_matches('"'), rest)
+}
+
+/// The user of `ident user`; one whose name holds blanks only after the ident `-`, and if no word of it is another `-`.
+fn user(words: &str) -> Option<&str> {
+    let (ident, user) = words.split_once(' ')?;
+    let user = user.trim_ascii();
+    let fits = !user.contains(' ') || (ident == "-" && user.split(' ').all(|word| word != "-"));
+    Some(user).filter(|user| fits && !matches!(*user, "" | "-" | "\"\""))
 }
 
 /// The fields after the time, one after the other.
@@ -262,46 +300,58 @@ struct Trailing<'a> {
     request_id: Option<&'a str>,
 }
 
+/// Reads the fields after the user agent, in which nothing but their form tells what they are.
+///
+/// A duration with its unit counts wherever it is. An integer alone is one (`%D`) only if an id or nothing follows: before a
+/// duration it is the request's length, before quotes a counter, beside another integer `%I %O`.
 fn trailing(mut fields: Fields<'_>) -> Trailing<'_> {
-    const ID_BYTES: std::ops::RangeInclusive<usize> = 8..=64;
-    let mut trailing = Trailing::default();
+    let (mut with_unit, mut integer) = (None, None);
+    let (mut n_integers, mut is_last, mut request_id) = (0, true, None);
     while !fields.rest.trim_ascii_start().is_empty() {
         let Some(word) = fields.word() else {
+            is_last &= n_integers == 0;
             if fields.quoted().is_none() {
                 break;
             }
             continue;
         };
-        let is_id =
-            |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'@' | b'+' | b'/');
-        if trailing.latency_us.is_none()
-            && trailing.request_id.is_none()
-            && latency_us(word).is_some()
-        {
-            trailing.latency_us = latency_us(word);
-        } else if trailing.request_id.is_none()
-            && ID_BYTES.contains(&word.len())
-            && word.bytes().all(is_id)
-        {
-            trailing.request_id = Some(word);
+        if let Ok(number) = word.parse::<i64>() {
+            n_integers += 1;
+            integer = integer.or(Some(number).filter(|number| 0 <= *number));
+        } else if let Some(latency_us) = latency_us(word) {
+            with_unit = with_unit.or(Some(latency_us));
+        } else if is_id(word) {
+            request_id = request_id.or(Some(word));
+        } else if word != "-" {
+            is_last &= n_integers == 0;
         }
     }
-    trailing
+    Trailing {
+        latency_us: with_unit.or(integer.filter(|_| n_integers == 1 && is_last)),
+        request_id,
+    }
 }
 
-/// Digits are microseconds, a decimal fraction is seconds.
+fn is_id(word: &str) -> bool {
+    const ID_BYTES: std::ops::RangeInclusive<usize> = 8..=64;
+    let is_part =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'@' | b'+' | b'/');
+    ID_BYTES.contains(&word.len()) && word.bytes().all(is_part)
+}
+
+/// A duration that tells its unit: a decimal fraction is seconds, `ms` follows milliseconds.
 fn latency_us(word: &str) -> Option<i64> {
-    if !word.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+    const LATENCY_US_MAX: f64 = 1e12;
+    let (number, unit_us) = match word.strip_suffix("ms") {
+        Some(number) => (number, 1e3),
+        None if word.contains('.') => (word, 1e6),
+        None => return None,
+    };
+    if !number.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
         return None;
     }
-    match word.parse::<i64>() {
-        Ok(latency_us) => Some(latency_us),
-        Err(_) => word
-            .parse::<f64>()
-            .ok()
-            .filter(|s| *s < 1e6)
-            .map(|seconds| (seconds * 1e6).round() as i64),
-    }
+    let latency_us = number.parse::<f64>().ok()? * unit_us;
+    (latency_us < LATENCY_US_MAX).then_some(latency_us.round() as i64)
 }
 
 #[cfg(test)]
@@ -345,6 +395,24 @@ mod tests {
                 r#" 200 1 "r" "u" 0.004 c4d4357a590edf52"#,
                 "request_id=c4d4357a590edf52",
             ),
+            (r#" 200 1 "r" "u" 0.25"#, "latency_us=250000"),
+            (r#" 200 1 "r" "u" 5647"#, "latency_us=5647"),
+            (r#" 200 1 "r" "u" 5647 -"#, "latency_us=5647"),
+            (r#" 200 1 "r" "u" "6.6.6.6" 5647"#, "latency_us=5647"),
+            // ingress-nginx: length of the request, its seconds, the upstream, its length, seconds and status, the id.
+            (
+                r#" 200 1 "r" "u" 89 0.001 [ns-svc-80] [] 10.0.0.1:80 12 0.002 200 c4d4357a590edf52"#,
+                "latency_us=1000",
+            ),
+            (
+                r#" 200 1 "r" "u" 89 0.001 [ns-svc-80] [] 10.0.0.1:80 12 0.002 200 c4d4357a590edf52"#,
+                "request_id=c4d4357a590edf52",
+            ),
+            // Traefik: a counter, the router, the server, the time.
+            (
+                r#" 200 1 "r" "u" 500 "api@docker" "http://10.0.0.1:80" 7ms"#,
+                "latency_us=7000",
+            ),
             (r#" 404 1 "a\"b\\c" "u""#, r#"referer=a"b\c"#),
             (
                 r#" 404 1 "-" "a\x22b\x5Cc\xC3\xA9\x3""#,
@@ -355,6 +423,16 @@ mod tests {
         ];
         for (tail, want) in rows {
             assert_has(Combined, &format!("{head}{tail}"), &[want]);
+        }
+        for tail in [
+            // Apache's combinedio: bytes in, bytes out.
+            r#" 200 1 "r" "u" 512 1024"#,
+            r#" 200 1 "r" "u" 512 1024 c4d4357a590edf52"#,
+            r#" 200 1 "r" "u" 500 "api@docker" "http://10.0.0.1:80""#,
+            r#" 200 1 "r" "u" 512 TLSv1.3"#,
+            r#" 200 1 "r" "u" 10.0.0.1 5..1 ms .ms"#,
+        ] {
+            assert_lacks(Combined, &format!("{head}{tail}"), "latency_us");
         }
         assert_lacks(Combined, &format!("{head} 000 1"), "status");
         assert_lacks(Combined, &format!("{head} - 1"), "status");
@@ -384,6 +462,65 @@ mod tests {
                 (None, Some("client.example"), Some("bob")),
             ),
             ("", (None, None, None)),
+            // A list of forwarders in front: its last entry is what the proxy in front added.
+            (
+                "6.6.6.6, 7.7.7.7, 8.8.8.8 - -",
+                (None, Some("8.8.8.8"), None),
+            ),
+            (
+                "6.6.6.6,7.7.7.7,8.8.8.8 - bob",
+                (None, Some("8.8.8.8"), Some("bob")),
+            ),
+            (
+                "\"6.6.6.6, 8.8.8.8:80\" - bob van dyk",
+                (None, Some("8.8.8.8:80"), Some("bob van dyk")),
+            ),
+            ("x - admin, 8.8.8.8 - -", (None, Some("x"), None)),
+            (
+                "6.6.6.6, unknown - bob",
+                (None, Some("unknown"), Some("bob")),
+            ),
+            (
+                "6.6.6.6, 8.8.8.8 - dyk, bob",
+                (None, Some("8.8.8.8"), Some("dyk, bob")),
+            ),
+            (
+                "a.example:443 6.6.6.6, 8.8.8.8 - -",
+                (Some("a.example"), Some("8.8.8.8"), None),
+            ),
+            // A name and port in front is the host that was called, whatever the client's address is.
+            (
+                "a.example:443 client.example - -",
+                (Some("a.example"), Some("client.example"), None),
+            ),
+            (
+                "a.example:443 client.example - bob",
+                (Some("a.example"), Some("client.example"), Some("bob")),
+            ),
+            ("a.example:443 - - -", (Some("a.example"), None, None)),
+            (
+                "a.example:443 2a02::36 - -",
+                (Some("a.example"), Some("2a02::36"), None),
+            ),
+            (
+                "client.example:4711 - bob",
+                (None, Some("client.example:4711"), Some("bob")),
+            ),
+            (
+                "10.0.0.1:4711 - bob",
+                (None, Some("10.0.0.1:4711"), Some("bob")),
+            ),
+            // A first field that the client fills makes no user.
+            ("6.6.6.6 x admin - -", (None, Some("6.6.6.6"), None)),
+            ("6.6.6.6 - admin - -", (None, Some("6.6.6.6"), None)),
+            ("6.6.6.6 - admin - bob", (None, Some("6.6.6.6"), None)),
+            ("6.6.6.6 7.7.7.7 - -", (None, Some("6.6.6.6"), None)),
+            ("a b admin - -", (None, Some("a"), None)),
+            ("10.0.0.1 - [10.0.0.1] - -", (None, Some("10.0.0.1"), None)),
+            ("10.0.0.1 admin", (None, Some("10.0.0.1"), None)),
+            ("10.0.0.1 - \"\"", (None, Some("10.0.0.1"), None)),
+            ("- - -", (None, None, None)),
+            ("- - bob", (None, None, Some("bob"))),
         ];
         for (prefix, want) in rows {
             let got = caller(prefix);
@@ -428,7 +565,11 @@ mod tests {
             ),
             (
                 COMBINED.replace(" 200 20", " OK 20"),
-                "wrong_type: status is not a number",
+                "wrong_type: status is not a number of three digits",
+            ),
+            (
+                COMBINED.replace(" 200 20", " 99999999999 20"),
+                "wrong_type: status is not a number of three digits",
             ),
             (
                 COMBINED.replace(" 200 20 ", " "),

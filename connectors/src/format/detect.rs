@@ -9,7 +9,8 @@ use crate::reject::RejectReason;
 /// Decodes a record of any format.
 pub(super) fn decode(text: &str, last: Option<Format>) -> Result<(Format, Event<'_>), Fault> {
     let is_json = text.starts_with('{');
-    let sticky = last.filter(|format| is_json == (*format != Format::Combined));
+    // A text line may begin like JSON: its first field may be the client's word.
+    let sticky = last.filter(|format| is_json || *format == Format::Combined);
     let first_try = sticky.map(|format| (format, decode_as(format, text)));
     if let Some((format, Ok(event))) = first_try {
         return Ok((format, event));

@@ -1,27 +1,48 @@
 //! Envelopes: what shippers put around a gateway's line.
 //!
-//! A byte order mark, white space, a CRI prefix (`2025-12-31T17:37:40.49+01:00 stdout F `, which Kubernetes' container runtimes write),
-//! or a JSON array of events (Kong http-log with `max_batch_size` above 1). And what some writers do to JSON: bad escapes.
+//! A byte order mark, white space, a CRI prefix (`2025-12-31T17:37:40.49+01:00 stdout F `, which Kubernetes' container runtimes write;
+//! `P` instead of `F` marks a line they cut), or a JSON array of events (Kong http-log with `max_batch_size` above 1). And what some
+//! writers do to JSON: bad escapes. **Invariant**: every byte of a record but white space belongs to an element or makes a fault.
 
-use std::borrow::Cow;
+use std::{iter, mem};
 
-use sonic_rs::LazyValue;
-
-use super::{Fault, combined, json};
+use super::{Fault, combined};
+use crate::reject::RejectReason;
 
 /// Bytes within which a CRI prefix ends: a time of up to 35, a stream, a tag.
 const CRI_PREFIX_BYTES_MAX: usize = 64;
 
+/// A record without its envelope.
+#[derive(Debug, PartialEq)]
+pub(super) struct Opened<'a> {
+    pub(super) text: &'a str,
+    pub(super) piece: Piece,
+}
+
+/// Which part of a gateway's line a record holds: container runtimes cut lines, mostly at 16 KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// Without a CRI prefix: nobody cut it.
+    Whole,
+    /// Tagged `P`: the line goes on in the next record.
+    Cut,
+    /// Tagged `F`: a whole line, or the last piece of one.
+    Last,
+}
+
 /// Removes mark, white space and prefix.
-pub(super) fn open(text: &str) -> &str {
+pub(super) fn open(text: &str) -> Opened<'_> {
     let text = text
         .trim_ascii()
         .trim_start_matches('\u{feff}')
         .trim_ascii_start();
-    strip_cri(text).unwrap_or(text)
+    strip_cri(text).unwrap_or(Opened {
+        text,
+        piece: Piece::Whole,
+    })
 }
 
-fn strip_cri(text: &str) -> Option<&str> {
+fn strip_cri(text: &str) -> Option<Opened<'_>> {
     let [y1, y2, y3, y4, b'-', ..] = text.as_bytes() else {
         return None;
     };
@@ -29,11 +50,18 @@ fn strip_cri(text: &str) -> Option<&str> {
         return None;
     }
     let mut parts = text.splitn(4, ' ');
-    let (time, stream, tag, rest) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let is_cri = matches!(stream, "stdout" | "stderr")
-        && matches!(tag, "F" | "P")
-        && time.len() < CRI_PREFIX_BYTES_MAX;
-    is_cri.then(|| rest.trim_ascii())
+    let (time, stream, tag) = (parts.next()?, parts.next()?, parts.next()?);
+    let piece = match tag {
+        "P" => Piece::Cut,
+        "F" => Piece::Last,
+        _ => return None,
+    };
+    let is_cri = matches!(stream, "stdout" | "stderr") && time.len() < CRI_PREFIX_BYTES_MAX;
+    is_cri.then(|| Opened {
+        // The last piece of a line that ended at the limit is empty.
+        text: parts.next().unwrap_or_default().trim_ascii(),
+        piece,
+    })
 }
 
 /// Says whether a record is a JSON array rather than a line that begins with a bracketed time.
@@ -47,27 +75,71 @@ pub(super) fn is_array(text: &str) -> bool {
     ) || (text.ends_with(']') && !inner.contains("] "))
 }
 
-/// Yields an array's elements as text; an element that is broken JSON ends the array, as nobody knows where the next begins.
-pub(super) fn elements<'a>(text: &'a str) -> impl Iterator<Item = Result<Cow<'a, str>, Fault>> {
-    let too_deep = json::check_depth(text).err();
-    let elements = too_deep.is_none().then(|| sonic_rs::to_array_iter(text));
-    let raw = |element: Result<LazyValue<'a>, sonic_rs::Error>| match element {
-        Ok(element) => Ok(element.as_raw_cow()),
-        Err(error) => Err(json::syntax(&error)),
-    };
-    too_deep
-        .into_iter()
-        .map(Err)
-        .chain(elements.into_iter().flatten().map(raw))
+/// Yields an array's elements as text, in order, then a fault if the array does not end where the record does.
+///
+/// Elements are cut at commas outside strings and brackets, and not looked into: one with a bad escape or a missing value is mended or
+/// rejected by its decoder, and its neighbours stay events. Only when a quote or a bracket is missing nobody knows where the next
+/// begins: that ends the array.
+pub(super) fn elements(text: &str) -> impl Iterator<Item = Result<&str, Fault>> {
+    let fault = |detail| Some(Err(Fault::new(RejectReason::Malformed, detail)));
+    let mut rest = text.strip_prefix('[');
+    let (mut after, mut is_first) = ("", true);
+    iter::from_fn(move || {
+        if let Some(from) = rest.take() {
+            let Some(end) = element_end(from.as_bytes()) else {
+                return fault("the array ends early, or its brackets do not match");
+            };
+            match from[end..].strip_prefix(',') {
+                Some(next) => rest = Some(next),
+                None => after = from[end + 1..].trim_ascii(),
+            }
+            let element = from[..end].trim_ascii();
+            let is_array_empty = mem::take(&mut is_first) && rest.is_none() && element.is_empty();
+            if !is_array_empty {
+                return Some(Ok(element));
+            }
+        }
+        match mem::take(&mut after) {
+            "" => None,
+            _ => fault("there is more after the array"),
+        }
+    })
+}
+
+/// Where the comma or bracket is that ends an element; `None` if there is none.
+fn element_end(bytes: &[u8]) -> Option<usize> {
+    let (mut at, mut depth) = (0, 0_usize);
+    loop {
+        match bytes.get(at)? {
+            b'"' => at = string_end(bytes, at + 1)?,
+            b'{' | b'[' => depth += 1,
+            b',' | b']' if depth == 0 => return Some(at),
+            b'}' | b']' => depth = depth.checked_sub(1)?,
+            _ => (),
+        }
+        at += 1;
+    }
+}
+
+/// Where the quote is that ends a string.
+fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        if bytes[at] == b'"' {
+            return Some(at);
+        }
+        at += 2;
+    }
 }
 
 /// Mends escapes that JSON does not have; `None` if there are none.
 ///
 /// nginx without `escape=json` writes `\x22` for a quote, HAProxy `\c`: without this, a quote in a client's header would make the
-/// record unreadable, and the call unseen. `\xHH` becomes its byte, any other bad escape an escaped backslash.
+/// record unreadable, and the call unseen. `\xHH` becomes its byte, half a surrogate pair (bytes that were no UTF-8, as Python writes
+/// them) U+FFFD, a control character in a string its escape, any other bad escape an escaped backslash.
 pub(super) fn repair(text: &str) -> Option<String> {
     let mut mended = Vec::with_capacity(text.len() + 16);
-    let mut is_mended = false;
+    let (mut is_mended, mut in_string) = (false, false);
     let mut rest = text.as_bytes();
     loop {
         rest = match *rest {
@@ -77,16 +149,27 @@ pub(super) fn repair(text: &str) -> Option<String> {
             {
                 is_mended = true;
                 match combined::hex(high) << 4 | combined::hex(low) {
-                    byte @ (0..0x20 | b'"' | b'\\') => {
-                        mended.extend_from_slice(format!("\\u00{byte:02x}").as_bytes())
-                    }
+                    byte @ (0..0x20 | b'"' | b'\\') => push_escaped(&mut mended, byte),
                     byte => mended.push(byte),
                 }
                 rest
             }
+            [b'\\', b'u', ..] if code_unit(rest).is_some() => {
+                let n_bytes = match (code_unit(rest), code_unit(&rest[6..])) {
+                    (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => 12,
+                    (Some(0xd800..0xe000), _) => 0,
+                    _ => 6,
+                };
+                mended.extend_from_slice(&rest[..n_bytes]);
+                if n_bytes == 0 {
+                    is_mended = true;
+                    mended.extend_from_slice("\u{fffd}".as_bytes());
+                }
+                &rest[n_bytes.max(6)..]
+            }
             [
                 b'\\',
-                escape @ (b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' | b'u'),
+                escape @ (b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't'),
                 ref rest @ ..,
             ] => {
                 mended.extend_from_slice(&[b'\\', escape]);
@@ -97,13 +180,33 @@ pub(super) fn repair(text: &str) -> Option<String> {
                 mended.extend_from_slice(b"\\\\");
                 rest
             }
+            [byte @ ..0x20, ref rest @ ..] if in_string => {
+                is_mended = true;
+                push_escaped(&mut mended, byte);
+                rest
+            }
             [byte, ref rest @ ..] => {
+                in_string ^= byte == b'"';
                 mended.push(byte);
                 rest
             }
         };
     }
     is_mended.then(|| String::from_utf8_lossy(&mended).into_owned())
+}
+
+fn push_escaped(text: &mut Vec<u8>, byte: u8) {
+    text.extend_from_slice(format!("\\u{byte:04x}").as_bytes());
+}
+
+/// The UTF-16 code unit that a text begins with as `\uHHHH`.
+fn code_unit(bytes: &[u8]) -> Option<u16> {
+    let digits = bytes.strip_prefix(b"\\u")?.get(..4)?;
+    digits.iter().try_fold(0, |unit, digit| {
+        digit
+            .is_ascii_hexdigit()
+            .then(|| unit << 4 | u16::from(combined::hex(*digit)))
+    })
 }
 
 #[cfg(test)]
@@ -113,22 +216,29 @@ mod tests {
     #[test]
     fn envelopes_are_taken_off() {
         let rows = [
-            ("  {\"a\":1}\r\n", "{\"a\":1}"),
-            ("\u{feff}{\"a\":1}", "{\"a\":1}"),
+            ("  {\"a\":1}\r\n", "{\"a\":1}", Piece::Whole),
+            ("\u{feff}{\"a\":1}", "{\"a\":1}", Piece::Whole),
             (
                 "2025-12-31T17:37:40.493035218+01:00 stdout F {\"a\":1}\n",
                 "{\"a\":1}",
+                Piece::Last,
             ),
-            ("2025-12-31T17:37:40Z stderr P {\"a\":", "{\"a\":"),
+            (
+                "2025-12-31T17:37:40Z stderr P {\"a\":",
+                "{\"a\":",
+                Piece::Cut,
+            ),
+            ("2025-12-31T17:37:40Z stdout F \n", "", Piece::Last),
             (
                 "2025-12-31T17:37:40Z stdout X {}",
                 "2025-12-31T17:37:40Z stdout X {}",
+                Piece::Whole,
             ),
-            ("10.0.0.1 - - [x]", "10.0.0.1 - - [x]"),
-            (" \t\n", ""),
+            ("10.0.0.1 - - [x]", "10.0.0.1 - - [x]", Piece::Whole),
+            (" \t\n", "", Piece::Whole),
         ];
-        for (text, want) in rows {
-            assert_eq!(open(text), want, "{text:?}");
+        for (text, want, piece) in rows {
+            assert_eq!(open(text), Opened { text: want, piece }, "{text:?}");
         }
     }
 
@@ -158,6 +268,21 @@ mod tests {
             (r#"{"a":"\\x22"}"#, None),
             (r#"{"a":"\c"}"#, Some(r#"{"a":"\\c"}"#)),
             (r#"{"a":"\n\u00e9\""}"#, None),
+            (r#"{"a":"\ud83d\ude00"}"#, None),
+            (
+                r#"{"a":"\ud83dx\uDe00"}"#,
+                Some("{\"a\":\"\u{fffd}x\u{fffd}\"}"),
+            ),
+            (
+                r#"{"a":"\ud83d\u0041"}"#,
+                Some("{\"a\":\"\u{fffd}\\u0041\"}"),
+            ),
+            (r#"{"a":"\u12"}"#, Some(r#"{"a":"\\u12"}"#)),
+            (
+                "{\t\"a\":\"\t\\\"\u{1}\"\n}",
+                Some("{\t\"a\":\"\\u0009\\\"\\u0001\"\n}"),
+            ),
+            ("{\t\"a\":\"\"\n}", None),
         ];
         for (text, want) in rows {
             assert_eq!(repair(text).as_deref(), want, "{text}");
@@ -165,14 +290,45 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_element_ends_its_array() {
-        let n_ok = |text| elements(text).filter(Result::is_ok).count();
-        let n_bad = |text| elements(text).filter(Result::is_err).count();
-        assert_eq!((n_ok("[{},{}]"), n_bad("[{},{}]")), (2, 0));
-        assert_eq!(
-            (n_ok("[{},{\"a\":}, {}]"), n_bad("[{},{\"a\":}, {}]")),
-            (1, 1)
-        );
-        assert_eq!((n_ok("[{},"), n_bad("[{},")), (1, 1));
+    fn arrays_are_cut_into_elements_and_what_is_left_is_a_fault() {
+        const EARLY: &str = "the array ends early, or its brackets do not match";
+        const MORE: &str = "there is more after the array";
+        let rows: [(&str, &[&str], Option<&str>); 16] = [
+            ("[]", &[], None),
+            ("[ ]", &[], None),
+            (
+                "[1, {\"a\":[2,3]} ,\"x\"]",
+                &["1", "{\"a\":[2,3]}", "\"x\""],
+                None,
+            ),
+            ("[\"]\", \",\\\"]\"]", &["\"]\"", "\",\\\"]\""], None),
+            (
+                "[\"\\x22\",\"\\\\\",1]",
+                &["\"\\x22\"", "\"\\\\\"", "1"],
+                None,
+            ),
+            ("[{},{\"a\":}, {}]", &["{}", "{\"a\":}", "{}"], None),
+            ("[{},]", &["{}", ""], None),
+            ("[,]", &["", ""], None),
+            ("[{}] [{},{}]", &["{}"], Some(MORE)),
+            ("[]]", &[], Some(MORE)),
+            ("[{},", &["{}"], Some(EARLY)),
+            ("[{},{\"a", &["{}"], Some(EARLY)),
+            ("[{},{\"a\\", &["{}"], Some(EARLY)),
+            ("[{},}]", &["{}"], Some(EARLY)),
+            ("[", &[], Some(EARLY)),
+            ("[[[", &[], Some(EARLY)),
+        ];
+        for (text, want, fault) in rows {
+            let (mut got, mut faults) = (Vec::new(), Vec::new());
+            for element in elements(text) {
+                match element {
+                    Ok(element) => got.push(element),
+                    Err(fault) => faults.push(fault.detail.into_owned()),
+                }
+            }
+            assert_eq!(got, want, "{text}");
+            assert_eq!(faults, Vec::from_iter(fault), "{text}");
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | `event_time_ms` | `start_time`, the request's **start** | same | |
 //! | `method` | `method` | same | `:method` |
-//! | `path`, `query` | `path` | `x-envoy-origin-path` | `x-envoy-original-path` (first: before any rewrite), `:path` |
+//! | `path`, `query` | `path` | `x-envoy-origin-path` | `:path` (first), `x-envoy-original-path` |
 //! | `scheme` | - | - | `scheme`, `:scheme`, `x-forwarded-proto` |
 //! | `host` | `authority` | `:authority` | `host` |
 //! | `status` | `response_code`; 0: the client left | same | `status` |
@@ -23,17 +23,20 @@
 //! | `tls_version` | - | - | `downstream_tls_version`, `tls_version` |
 //! | `request_id` | `request_id` | `x-request-id` | |
 //! | `trace_id` | - | - | `traceparent`, `trace_id`, `x-b3-traceid` |
-//! | headers | - | - | `content-type`, `response_content_type`, `referer`, `origin`, `x-http-method-override`, `x-forwarded-host`, `x-original-url`, `x-rewrite-url`, `access-control-allow-origin`, `access-control-allow-credentials`, `server`, `x-powered-by` |
+//! | headers | - | - | `content-type`, `response_content_type`, `referer`, `origin`, `x-http-method-override`, `x-http-method`, `x-method-override`, `x-forwarded-host`, `x-original-url` and `x-rewrite-url` (`rewritten_url`), `access-control-allow-origin`, `access-control-allow-credentials`, `server`, `x-powered-by` |
 //! | `request_body` | - | - | `request_body` |
 //!
 //! Every hyphenated key is also read with underscores. Set `jwt_sub` and the like only from what Envoy verified, e.g. claims that
 //! `jwt_authn` forwards: a plain `%REQ(x-jwt-sub)%` is what the client says, unless a filter removes it.
 //!
-//! Traps: `x-forwarded-for` is not read, as `downstream_remote_address` already holds what Envoy trusts of it; a connection that
+//! Traps: both defaults log `%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%`, and Envoy removes no such header that a client sends
+//! (`cleanInternalHeaders`), so where no route rewrites the path **a client can choose the path logged**: log `":path": "%REQ(:PATH)%"`
+//! beside it, which is read first, or remove the header before routing (`early_header_mutation_extensions`);
+//! `x-forwarded-for` is not read, as `downstream_remote_address` already holds what Envoy trusts of it; a connection that
 //! broke before a request logs `-` as method and path, which is no event; Istio logs a call twice, at the client's and at the server's
 //! sidecar, with one `request_id`: feed one of them (`upstream_cluster` begins with `outbound|` or `inbound|`).
 
-use super::json::{Raw, Scalar, authorization, object, read};
+use super::json::{Joined, Raw, Scalar, authorization, object, read};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::Event;
@@ -58,7 +61,8 @@ object! {
         start_time: Scalar<'a> = "start_time",
         method: Scalar<'a> = "method" | ":method",
         original_path: Scalar<'a> = "x-envoy-original-path" | "x_envoy_original_path" | "x-envoy-origin-path" | "x_envoy_origin_path",
-        path: Scalar<'a> = "path" | ":path",
+        path: Scalar<'a> = "path",
+        pseudo_path: Scalar<'a> = ":path",
         scheme: Scalar<'a> = "scheme" | ":scheme" | "x-forwarded-proto" | "x_forwarded_proto",
         authority: Scalar<'a> = "authority",
         pseudo_authority: Scalar<'a> = ":authority" | "host",
@@ -88,8 +92,9 @@ object! {
         trace: Scalar<'a> = "traceparent" | "trace_id" | "x-b3-traceid" | "x_b3_traceid",
         referer: Scalar<'a> = "referer",
         origin: Scalar<'a> = "origin",
-        method_override: Scalar<'a> = "x-http-method-override" | "x_http_method_override" | "x-method-override",
-        forwarded_host: Scalar<'a> = "x-forwarded-host" | "x_forwarded_host" | "x-original-url" | "x_original_url" | "x-rewrite-url" | "x_rewrite_url",
+        method_override: Joined<'a> = "x-http-method-override" | "x_http_method_override" | "x-http-method" | "x_http_method" | "x-method-override" | "x_method_override",
+        forwarded_host: Joined<'a> = "x-forwarded-host" | "x_forwarded_host",
+        rewritten_url: Joined<'a> = "x-original-url" | "x_original_url" | "x-rewrite-url" | "x_rewrite_url",
         allow_origin: Scalar<'a> = "access-control-allow-origin" | "access_control_allow_origin",
         allow_credentials: Scalar<'a> = "access-control-allow-credentials" | "access_control_allow_credentials",
         server: Scalar<'a> = "server",
@@ -114,11 +119,10 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
     } else {
         record.pseudo_authority.text(":authority")?
     };
-    let path = if record.original_path.is_blank() {
-        record.path
-    } else {
-        record.original_path
-    };
+    let path = [record.pseudo_path, record.original_path]
+        .into_iter()
+        .find(|path| !path.is_blank())
+        .unwrap_or(record.path);
     let Target {
         scheme,
         host: target_host,
@@ -130,7 +134,10 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
     Ok(Event {
         event_time_ms,
         gateway: if is_istio { "istio" } else { "envoy" },
-        method: record.method.required("method")?,
+        method: record
+            .method
+            .method("method")?
+            .ok_or_else(|| Fault::missing("method"))?,
         scheme: record.scheme.text("scheme")?.or(scheme),
         host: host.or(target_host),
         path,
@@ -165,6 +172,7 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         origin: record.origin.text("origin")?,
         method_override: record.method_override.text("x-http-method-override")?,
         forwarded_host: record.forwarded_host.text("x-forwarded-host")?,
+        rewritten_url: record.rewritten_url.text("x-original-url")?,
         allow_origin: record.allow_origin.text("access-control-allow-origin")?,
         allow_credentials: record
             .allow_credentials
@@ -265,6 +273,10 @@ mod tests {
                 "trace_id=0af7651916cd43dd8448eb211c80319c",
             ),
             (r#""x-envoy-original-path":"/before""#, "path=/before"),
+            (
+                r#""x-envoy-original-path":"/forged",":path":"/asked""#,
+                "path=/asked",
+            ),
             (r#""response_code":"404","x":1"#, "status=404"),
         ];
         for (extra, want) in rows {

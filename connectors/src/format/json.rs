@@ -16,11 +16,14 @@ use crate::event::Text;
 use crate::reject::RejectReason;
 use crate::time;
 
+/// Largest status: three digits is all that HTTP has room for.
+pub(super) const STATUS_MAX: u16 = 999;
+
 /// Nesting of a record. The parser recurses once per level, so this bounds its stack; gateways nest four or five levels.
-pub(super) const DEPTH_MAX: usize = 128;
+const DEPTH_MAX: usize = 128;
 
 /// Refuses a text that nests deeper than [`DEPTH_MAX`].
-pub(super) fn check_depth(text: &str) -> Result<(), Fault> {
+fn check_depth(text: &str) -> Result<(), Fault> {
     // Fewer opening brackets than levels allowed: the usual case, and a loop that vectorises.
     let n_open: usize = text
         .as_bytes()
@@ -79,7 +82,7 @@ where
 }
 
 /// Describes a syntax error by its place only: the parser's own message quotes the payload.
-pub(super) fn syntax(error: &sonic_rs::Error) -> Fault {
+fn syntax(error: &sonic_rs::Error) -> Fault {
     let what = if error.is_eof() {
         "JSON ends early"
     } else {
@@ -132,6 +135,21 @@ impl<'a> Scalar<'a> {
         }
     }
 
+    /// Both texts, if they differ; else the one that is not blank.
+    fn join(self, other: Scalar<'a>) -> Scalar<'a> {
+        match (self, other) {
+            (first, second) if second.is_blank() || first == second => first,
+            (first, second) if first.is_blank() => second,
+            (Scalar::Text(first), Scalar::Text(second)) => {
+                let mut both = first.into_owned();
+                both.push_str(", ");
+                both.push_str(&second);
+                Scalar::Text(both.into())
+            }
+            (first, _) => first,
+        }
+    }
+
     /// The value as text; a number is written out.
     pub(super) fn text(self, field: &'static str) -> Result<Text<'a>, Fault> {
         match self {
@@ -180,12 +198,25 @@ impl<'a> Scalar<'a> {
         self.scaled(field, 1)
     }
 
-    /// The value as a response status; what is outside 100 to 999 means none.
+    /// The value as a response status; below 100, as 0 and -1, it means none, and above 999 it is none that HTTP has.
     pub(super) fn status(&self, field: &'static str) -> Result<Option<u16>, Fault> {
-        let status = self
-            .count(field)?
-            .and_then(|status| u16::try_from(status).ok());
-        Ok(status.filter(|status| (100..=999).contains(status)))
+        match self.count(field)? {
+            None | Some(..100) => Ok(None),
+            Some(status) => u16::try_from(status)
+                .ok()
+                .filter(|status| *status <= STATUS_MAX)
+                .map(Some)
+                .ok_or_else(|| Fault::wrong_type(field, "a number of three digits")),
+        }
+    }
+
+    /// The request's method. It is never a number, and `-` is one: nginx and Apache let it through to the service.
+    pub(super) fn method(self, field: &'static str) -> Result<Text<'a>, Fault> {
+        match self {
+            Scalar::Absent => Ok(None),
+            Scalar::Text(text) => Ok(Some(text).filter(|text| !text.is_empty())),
+            _ => Err(Fault::wrong_type(field, "text")),
+        }
     }
 
     /// The value as an address, without port and brackets.
@@ -222,10 +253,15 @@ pub(super) fn believe(time_ms: i64, field: &'static str) -> Result<i64, Fault> {
         .ok_or_else(absurd)
 }
 
-/// Reads a scalar; with `LIST`, an array stands for its first element (headers sent twice).
-struct ScalarVisitor<const LIST: bool>;
+/// What an array stands for where a scalar is read: headers sent twice come as one.
+const REFUSED: u8 = 0;
+const FIRST: u8 = 1;
+const JOINED: u8 = 2;
 
-impl<'de, const LIST: bool> Visitor<'de> for ScalarVisitor<LIST> {
+/// Reads a scalar.
+struct ScalarVisitor<const ARRAY: u8>;
+
+impl<'de, const ARRAY: u8> Visitor<'de> for ScalarVisitor<ARRAY> {
     type Value = Scalar<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -262,13 +298,18 @@ impl<'de, const LIST: bool> Visitor<'de> for ScalarVisitor<LIST> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Scalar<'de>, A::Error> {
-        let first = if LIST {
-            seq.next_element::<Scalar<'de>>()?
-        } else {
-            Some(Scalar::Compound)
-        };
+        let mut value = Scalar::Absent;
+        match ARRAY {
+            FIRST => value = seq.next_element()?.unwrap_or_default(),
+            JOINED => {
+                while let Some(next) = seq.next_element()? {
+                    value = value.join(next);
+                }
+            }
+            _ => value = Scalar::Compound,
+        }
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(first.unwrap_or_default())
+        Ok(value)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar<'de>, A::Error> {
@@ -280,7 +321,7 @@ impl<'de, const LIST: bool> Visitor<'de> for ScalarVisitor<LIST> {
 impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
     #[inline]
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Scalar<'a>, D::Error> {
-        deserializer.deserialize_any(ScalarVisitor::<false>)
+        deserializer.deserialize_any(ScalarVisitor::<REFUSED>)
     }
 }
 
@@ -310,8 +351,35 @@ impl<'de: 'a, 'a> Deserialize<'de> for Header<'a> {
     #[inline]
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Header<'a>, D::Error> {
         deserializer
-            .deserialize_any(ScalarVisitor::<true>)
+            .deserialize_any(ScalarVisitor::<FIRST>)
             .map(Header)
+    }
+}
+
+/// A header that a client may send twice, or under several names, to hide one value behind another: all of them, joined by `, `.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) struct Joined<'a>(Scalar<'a>);
+
+impl<'a> Slot<'a> for Joined<'a> {
+    fn fill<A: MapAccess<'a>>(&mut self, map: &mut A) -> Result<(), A::Error> {
+        let value: Joined<'a> = map.next_value()?;
+        self.0 = std::mem::take(&mut self.0).join(value.0);
+        Ok(())
+    }
+}
+
+impl<'a> Joined<'a> {
+    /// The values as text.
+    pub(super) fn text(self, field: &'static str) -> Result<Text<'a>, Fault> {
+        self.0.text(field)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Joined<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Joined<'a>, D::Error> {
+        deserializer
+            .deserialize_any(ScalarVisitor::<JOINED>)
+            .map(Joined)
     }
 }
 

@@ -22,16 +22,18 @@
 //! | `tls_version` | `request.tls.version` |
 //! | `request_id` | `request.id`, else `request.headers.x-request-id`, `.kong-request-id` |
 //! | `trace_id` | `trace_id.w3c`, `.b3`, …, else `request.headers.traceparent`, `.x-b3-traceid` |
-//! | `method_override` | `request.headers.x-http-method-override`, `.x-http-method`, `.x-method-override` |
-//! | `forwarded_host` | `request.headers.x-forwarded-host`, `.x-original-url`, `.x-rewrite-url` |
+//! | `method_override` | `request.headers.x-http-method-override`, `.x-http-method`, `.x-method-override`, all that are there |
+//! | `forwarded_host` | `request.headers.x-forwarded-host`, all values |
+//! | `rewritten_url` | `request.headers.x-original-url`, `.x-rewrite-url`, all that are there |
 //! | `response_content_type`, `server`, `powered_by`, `allow_*` | `response.headers.*` |
 //! | `request_body` | `request.body` (custom field) |
 //!
 //! Traps: a record may be an **array** of these; a header sent twice is an array; an empty Lua table is `[]`; a client may send
 //! `x-consumer-username` itself on a route without authentication, so it counts only beside an `authenticated_entity`;
-//! latencies and sizes of aborted requests are -1.
+//! latencies and sizes of aborted requests are -1; Kong logs at most 100 request headers (`lua_max_req_headers`), so a client that
+//! sends more keeps the rest out of the log: the plugins' `consumer` is what it cannot hide.
 
-use super::json::{Header, Raw, Scalar, authorization, expect_objects, object, read};
+use super::json::{Header, Joined, Raw, Scalar, authorization, expect_objects, object, read};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::{Event, Text};
@@ -96,8 +98,9 @@ object! {
         trace: Header<'a> = "traceparent" | "x-b3-traceid",
         session: Header<'a> = "mcp-session-id",
         cookie: Header<'a> = "cookie",
-        method_override: Header<'a> = "x-http-method-override" | "x-http-method" | "x-method-override",
-        forwarded_host: Header<'a> = "x-forwarded-host" | "x-original-url" | "x-rewrite-url",
+        method_override: Joined<'a> = "x-http-method-override" | "x-http-method" | "x-method-override",
+        forwarded_host: Joined<'a> = "x-forwarded-host",
+        rewritten_url: Joined<'a> = "x-original-url" | "x-rewrite-url",
     }
 }
 
@@ -171,7 +174,10 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
     Ok(Event {
         event_time_ms,
         gateway: "kong",
-        method: request.method.required("request.method")?,
+        method: request
+            .method
+            .method("request.method")?
+            .ok_or_else(|| Fault::missing("request.method"))?,
         scheme,
         host: asked.host.text("request.headers.host")?.or(host),
         path,
@@ -228,6 +234,7 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         forwarded_host: asked
             .forwarded_host
             .text("request.headers.x-forwarded-host")?,
+        rewritten_url: asked.rewritten_url.text("request.headers.x-original-url")?,
         allow_origin: answered
             .allow_origin
             .text("response.headers.access-control-allow-origin")?,
@@ -334,7 +341,7 @@ mod tests {
             "referer=https://r.example/",
             "origin=https://o.example",
             "method_override=DELETE",
-            "forwarded_host=/admin",
+            "rewritten_url=/admin",
             "allow_origin=*",
             "allow_credentials=true",
             "server=gunicorn/19.9.0",

@@ -37,20 +37,22 @@
 //! | `response_content_type` | `sent_http_content_type`, `sent_content_type` | `http.ctype` |
 //! | `request_id`, `trace_id` | `request_id`; `http_traceparent`, `traceparent`, `trace_id` | `trace` is the request id |
 //! | `referer`, `origin` | `http_referer`, `referer`; `http_origin`, `origin` | `http.referer`; `http.origin` |
-//! | `method_override` | `http_x_http_method_override`, `http_x_method_override` | same |
-//! | `forwarded_host` | `http_x_forwarded_host`, `http_x_original_url`, `http_x_rewrite_url` | same |
+//! | `method_override` | `http_x_http_method_override`, `http_x_http_method`, `http_x_method_override`, all that are there | same |
+//! | `forwarded_host` | `http_x_forwarded_host` | same |
+//! | `rewritten_url` | `http_x_original_url`, `http_x_rewrite_url`, all that are there | same |
 //! | `allow_origin`, `allow_credentials` | `cors` (`origin` or `origin\|credentials`), `sent_http_access_control_allow_origin`, `…_credentials` | same |
 //! | `server`, `powered_by` | `sent_http_server`, `upstream_http_server`; `sent_http_x_powered_by`, `upstream_http_x_powered_by` | same |
 //! | `request_body` | `request_body`, `body` | same |
 //!
 //! Traps: `uri` is decoded and normalised (`/orders/%31%32` and `/a/../orders/12` become `/orders/12`), which hides probes: log
 //! `request_uri`. `escape=json` passes raw bytes, so a line may not be UTF-8. A request nginx could not parse has an empty method: no
-//! event. `x_forwarded_for` of the flat format is what the client says and is not read. Without `remote_addr` the nested format has
+//! event. `remote_user` is the name in any `Authorization: Basic`, so it is the client's word wherever `auth_basic` does not check it:
+//! leave it out there. `x_forwarded_for` of the flat format is what the client says and is not read. Without `remote_addr` the nested format has
 //! only `xff`, of which the last entry is the one the proxy in front added; without such a proxy it is the client's word.
 
 use std::borrow::Cow;
 
-use super::json::{Raw, Scalar, authorization, expect_objects, object, read};
+use super::json::{Joined, Raw, Scalar, authorization, expect_objects, object, read};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::{Event, Text};
@@ -109,8 +111,9 @@ object! {
         trace: Scalar<'a> = "http_traceparent" | "traceparent" | "trace_id",
         referer: Scalar<'a> = "http_referer" | "referer",
         origin: Scalar<'a> = "http_origin" | "origin",
-        method_override: Scalar<'a> = "http_x_http_method_override" | "http_x_method_override" | "method_override",
-        forwarded_host: Scalar<'a> = "http_x_forwarded_host" | "http_x_original_url" | "http_x_rewrite_url",
+        method_override: Joined<'a> = "http_x_http_method_override" | "http_x_http_method" | "http_x_method_override" | "method_override",
+        forwarded_host: Joined<'a> = "http_x_forwarded_host",
+        rewritten_url: Joined<'a> = "http_x_original_url" | "http_x_rewrite_url",
         cors: Scalar<'a> = "cors" | "sent_http_access_control_allow_origin",
         credentials: Scalar<'a> = "sent_http_access_control_allow_credentials",
         server: Scalar<'a> = "sent_http_server" | "upstream_http_server",
@@ -150,7 +153,7 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         record.msec.time("msec")
     }?;
     let logged = Logged {
-        method: or(record.method, http.method).text("method")?,
+        method: or(record.method, http.method).method("method")?,
         target: or(record.request_uri, http.target).text("request_uri")?,
         request: record.request,
         uri: record.uri,
@@ -209,6 +212,7 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         origin: or(record.origin, http.origin).text("origin")?,
         method_override: record.method_override.text("http_x_http_method_override")?,
         forwarded_host: record.forwarded_host.text("http_x_forwarded_host")?,
+        rewritten_url: record.rewritten_url.text("http_x_original_url")?,
         allow_origin,
         allow_credentials: credentials.or(record
             .credentials
@@ -220,7 +224,11 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
 }
 
 fn or<'a>(first: Scalar<'a>, second: Scalar<'a>) -> Scalar<'a> {
-    if first.is_blank() { second } else { first }
+    if first.is_blank() && !second.is_blank() {
+        second
+    } else {
+        first
+    }
 }
 
 /// What a line says of the request line, in up to five fields.
@@ -237,6 +245,7 @@ impl<'a> Logged<'a> {
     fn target(self) -> Result<(Cow<'a, str>, Target<'a>), Fault> {
         let (method, target) = match (self.method, self.target) {
             (Some(method), Some(target)) => (method, target),
+            // Beside no target, `-` may be nginx's word for a request it could not read: the line knows better.
             (method, target) => match (
                 self.request
                     .text("request")?
@@ -244,9 +253,10 @@ impl<'a> Logged<'a> {
                     .transpose()?,
                 method,
             ) {
-                (Some((line_method, line_target)), method) => {
-                    (method.unwrap_or(line_method), target.unwrap_or(line_target))
-                }
+                (Some((line_method, line_target)), method) => (
+                    method.filter(|method| method != "-").unwrap_or(line_method),
+                    target.unwrap_or(line_target),
+                ),
                 (None, None) => return Err(Fault::missing("method")),
                 (None, Some(method)) => {
                     let uri = target::split(self.uri.required("request_uri")?);

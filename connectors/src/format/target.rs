@@ -24,12 +24,12 @@ pub(super) fn cut<'a>(text: &Cow<'a, str>, part: Range<usize>) -> Cow<'a, str> {
     }
 }
 
-/// Takes a target apart: `/path?query`, `http://host/path?query` or `*`; the path stays as it is.
+/// Takes a target apart: `/path?query`, `any://host/path?query` or `*`; the path stays as it is.
 pub(super) fn split<'a>(target: Cow<'a, str>) -> Target<'a> {
     let some = |part: Range<usize>| (!part.is_empty()).then(|| cut(&target, part));
     let (scheme, host, path_start) = match absolute(&target) {
         Some((scheme_end, host_end)) => (
-            some(0..scheme_end),
+            known_scheme(&target[..scheme_end]).map(Cow::Borrowed),
             some(scheme_end + 3..host_end),
             host_end,
         ),
@@ -52,59 +52,73 @@ pub(super) fn split<'a>(target: Cow<'a, str>) -> Target<'a> {
 }
 
 /// Ends of the scheme and of the host in an absolute target.
+///
+/// Any scheme of RFC 3986, section 3.1, in any case: nginx serves `x://host/path` as it does `/path`, and a target not known here would
+/// hide the call.
 fn absolute(target: &str) -> Option<(usize, usize)> {
-    if target.starts_with('/') {
+    if !target.starts_with(|c: char| c.is_ascii_alphabetic()) {
         return None;
     }
-    let scheme_end = ["http", "https", "HTTP", "HTTPS", "ws", "wss"]
-        .into_iter()
-        .find_map(|scheme| {
-            target
-                .strip_prefix(scheme)?
-                .starts_with("://")
-                .then_some(scheme.len())
-        })?;
-    let host_start = scheme_end + 3;
-    let host_end = target[host_start..]
+    let is_scheme = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
+    let scheme_end = target.bytes().position(|b| !is_scheme(&b))?;
+    let after_scheme = target[scheme_end..].strip_prefix("://")?;
+    let host_end = after_scheme
         .find(['/', '?', '#'])
-        .map_or(target.len(), |at| host_start + at);
+        .map_or(target.len(), |at| scheme_end + 3 + at);
     Some((scheme_end, host_end))
+}
+
+/// The scheme, when it is one that a gateway serves; another one is what the client made up.
+fn known_scheme(scheme: &str) -> Option<&'static str> {
+    ["http", "https", "ws", "wss"]
+        .into_iter()
+        .find(|known| scheme.eq_ignore_ascii_case(known))
 }
 
 /// Takes a request line apart: method and target.
 ///
-/// Anything but letters, digits, `-` and `_` in a method, or a target that is no path, URL or `*`, is not HTTP: TLS to a plain port, a
-/// worm. Methods that do not exist (`CONNECT2`) are events: probes use them.
+/// A method that is no token of RFC 9110, section 5.6.2, or a target that is no path, URL or `*`, is not HTTP: TLS to a plain port, a
+/// worm. Methods that do not exist (`CONNECT2`), however long, are events: servers pass them on and probes use them. White space may
+/// be doubled, trail, or be a tab, and the protocol in any case: some server takes each of these.
 pub(super) fn request_line<'a>(line: Cow<'a, str>) -> Result<(Cow<'a, str>, Cow<'a, str>), Fault> {
-    const METHOD_BYTES_MAX: usize = 32;
     let garbage = || Fault::new(RejectReason::Malformed, "the request line is not HTTP");
-    if matches!(line.trim_ascii(), "" | "-") {
+    let text = line.trim_ascii();
+    if matches!(text, "" | "-") {
         return Err(Fault::missing("request line"));
     }
-    let method_end = memchr::memchr(b' ', line.as_bytes()).ok_or_else(garbage)?;
-    let method = &line.as_bytes()[..method_end];
-    let is_method = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-    if !(1..=METHOD_BYTES_MAX).contains(&method.len()) || !method.iter().all(is_method) {
+    let is_blank = |c: char| c.is_ascii_whitespace();
+    let (method, rest) = text.split_once(is_blank).ok_or_else(garbage)?;
+    if !method.bytes().all(is_token) {
         return Err(garbage());
     }
     // A target may hold spaces; the protocol ends the line, except in HTTP/0.9.
-    let target_end = match line.rfind(' ') {
-        Some(at) if method_end < at && line[at + 1..].starts_with("HTTP/") => at,
-        _ => line.len(),
-    };
-    let target = line[method_end + 1..target_end].trim_ascii();
+    let target = match rest.rsplit_once(is_blank) {
+        Some((target, protocol)) if is_protocol(protocol) => target,
+        _ => rest,
+    }
+    .trim_ascii();
     let is_target = target.starts_with('/')
         || target == "*"
         || absolute(target).is_some()
-        || method == b"CONNECT";
-    if !is_target || target.is_empty() {
+        || method == "CONNECT";
+    if !is_target || target.is_empty() || is_protocol(target) {
         return Err(garbage());
     }
-    let start = target.as_ptr().addr() - line.as_ptr().addr();
-    Ok((
-        cut(&line, 0..method_end),
-        cut(&line, start..start + target.len()),
-    ))
+    let part = |part: &str| {
+        let start = part.as_ptr().addr() - line.as_ptr().addr();
+        cut(&line, start..start + part.len())
+    };
+    Ok((part(method), part(target)))
+}
+
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn is_protocol(word: &str) -> bool {
+    word.as_bytes()
+        .get(..5)
+        .is_some_and(|head| head.eq_ignore_ascii_case(b"HTTP/"))
 }
 
 /// Removes port and brackets of an address; a Unix socket is no address.
@@ -177,6 +191,11 @@ mod tests {
                 (Some("https"), Some("h"), "/", Some("x=1")),
             ),
             ("/r?u=http://x/y", (None, None, "/r", Some("u=http://x/y"))),
+            ("hTTp://h/a?b", (Some("http"), Some("h"), "/a", Some("b"))),
+            ("x://h/a", (None, Some("h"), "/a", None)),
+            ("a+b-c.1://h:1?q", (None, Some("h:1"), "/", Some("q"))),
+            ("1x://h/a", (None, None, "1x://h/a", None)),
+            ("x:/a", (None, None, "x:/a", None)),
             ("*", (None, None, "*", None)),
             ("?a", (None, None, "/", Some("a"))),
         ];
@@ -205,7 +224,20 @@ mod tests {
             ),
             ("CONNECT h:443 HTTP/1.1", Some(("CONNECT", "h:443"))),
             ("CONNECT2 /a HTTP/1.1", Some(("CONNECT2", "/a"))),
+            ("GET x://h/a/5 HTTP/1.1", Some(("GET", "x://h/a/5"))),
+            ("GET hTTp://h/a/5 HTTP/1.1", Some(("GET", "hTTp://h/a/5"))),
+            ("GET   /a HTTP/1.1  ", Some(("GET", "/a"))),
+            ("GET\t/a\thttp/1.1", Some(("GET", "/a"))),
+            ("- /a HTTP/1.1", Some(("-", "/a"))),
+            ("G!T /a HTTP/1.1", Some(("G!T", "/a"))),
+            (
+                "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA /a HTTP/1.1",
+                Some(("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "/a")),
+            ),
             ("GET  HTTP/1.1", None),
+            ("GET 1://h/ HTTP/1.1", None),
+            ("GET x:/a HTTP/1.1", None),
+            ("G(T /a HTTP/1.1", None),
             ("GET", None),
             ("-", None),
             ("", None),

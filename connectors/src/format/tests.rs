@@ -234,7 +234,7 @@ fn what_is_no_event_is_a_reject_with_a_reason() {
         (
             Format::Auto,
             deep_array.as_bytes(),
-            "malformed: JSON nested deeper than 128 levels",
+            "malformed: the array ends early, or its brackets do not match",
         ),
         (
             Format::Auto,
@@ -264,6 +264,18 @@ fn a_wrong_type_names_its_field() {
             "wrong_type: response.status is not a number",
         ),
         (
+            KONG.replace("\"status\":200", "\"status\":99999999999"),
+            "wrong_type: response.status is not a number of three digits",
+        ),
+        (
+            KONG.replace("\"status\":200", "\"status\":\"1000\""),
+            "wrong_type: response.status is not a number of three digits",
+        ),
+        (
+            KONG.replace("\"GET\"", "7"),
+            "wrong_type: request.method is not text",
+        ),
+        (
             KONG.replace("\"138\"", "\"many\""),
             "wrong_type: request.size is not a number",
         ),
@@ -278,6 +290,76 @@ fn a_wrong_type_names_its_field() {
     ];
     for (text, want) in rows {
         assert_eq!(print(Format::Kong, text), [want]);
+    }
+}
+
+#[test]
+fn a_status_that_is_none_is_no_reject() {
+    for status in ["0", "\"000\"", "\"-\"", "-1", "99", "null"] {
+        let text = KONG.replace("\"status\":200", &format!("\"status\":{status}"));
+        assert_has(Format::Kong, &text, &["method=GET"]);
+        assert_lacks(Format::Kong, &text, "status");
+    }
+}
+
+#[test]
+fn a_method_that_looks_blank_hides_no_call() {
+    for (format, text) in [
+        (Format::Kong, KONG.replace("\"GET\"", "\"-\"")),
+        (Format::Envoy, ENVOY.replace("\"GET\"", "\"-\"")),
+        (Format::Nginx, NGINX.replace("\"GET\"", "\"-\"")),
+        (Format::Combined, COMBINED.replace("\"GET ", "\"- ")),
+    ] {
+        assert_has(format, &text, &["method=-", "path=/a/7"]);
+    }
+}
+
+#[test]
+fn no_header_hides_another_that_does_the_same() {
+    let kong = KONG.replace(
+        "{\"host\"",
+        r#"{"x-rewrite-url":"/b","x-forwarded-host":["a.example","a.example","169.254.169.254"],"x-original-url":"/a",
+            "x-method-override":["-","GET"],"x-http-method":"DELETE","host""#,
+    );
+    let flat = |prefix: &str, hyphen: &str| {
+        [
+            ("x-original-url", "/a"),
+            ("x-rewrite-url", "/b"),
+            ("x-forwarded-host", "a.example, 169.254.169.254"),
+            ("x-method-override", "GET"),
+            ("x-http-method", "DELETE"),
+        ]
+        .map(|(name, value)| format!("\"{prefix}{}\":\"{value}\",", name.replace('-', hyphen)))
+        .concat()
+    };
+    let with = |line: &str, fields: String| line.replacen('{', &format!("{{{fields}"), 1);
+    for (format, line, urls, methods) in [
+        (Format::Kong, kong, "/b, /a", "GET, DELETE"),
+        (
+            Format::Nginx,
+            with(NGINX, flat("http_", "_")),
+            "/a, /b",
+            "GET, DELETE",
+        ),
+        (
+            Format::Envoy,
+            with(ENVOY, flat("", "-")),
+            "/a, /b",
+            "GET, DELETE",
+        ),
+        (
+            Format::Envoy,
+            with(ENVOY, flat("", "_")),
+            "/a, /b",
+            "GET, DELETE",
+        ),
+    ] {
+        let want = [
+            format!("rewritten_url={urls}"),
+            format!("method_override={methods}"),
+            "forwarded_host=a.example, 169.254.169.254".to_owned(),
+        ];
+        assert_has(format, &line, &want.each_ref().map(String::as_str));
     }
 }
 
@@ -301,6 +383,89 @@ fn one_bad_element_of_an_array_is_rejected_alone() {
             (place(2), unknown)
         ]
     );
+}
+
+/// What became of one record: rows of the events, and rows and reasons of the rejects.
+fn rows(format: Format, payload: &str) -> (Vec<i32>, Vec<(i32, RejectReason)>) {
+    let decoded = decode_bytes(format, &[payload.as_bytes()]);
+    let rejected = |reject: &Reject| (reject.position.row, reject.reason);
+    (
+        decoded.positions.iter().map(|place| place.row).collect(),
+        decoded.rejects.iter().map(rejected).collect(),
+    )
+}
+
+#[test]
+fn no_call_of_a_damaged_array_vanishes() {
+    let escaped = NGINX.replace("\"status\"", r#""user_agent":"a\x22],{ \c","status""#);
+    let hole = NGINX.replace("200", "");
+    let deep = format!("{{\"x\":{}0{}}}", "[".repeat(200), "]".repeat(200));
+    let malformed = RejectReason::Malformed;
+    let cases = [
+        (format!("[{NGINX},{escaped},{NGINX}]"), vec![0, 1, 2], None),
+        (format!("[{NGINX},{hole},{NGINX}]"), vec![0, 2], Some(1)),
+        (format!("[{NGINX},{deep},{NGINX}]"), vec![0, 2], Some(1)),
+        (format!("[{NGINX}] [{NGINX},{NGINX}]"), vec![0], Some(1)),
+        (format!("[{NGINX}]{NGINX}"), vec![0], Some(1)),
+        (format!("[] {NGINX}"), vec![], Some(0)),
+        (format!("[{NGINX},{}", &NGINX[..30]), vec![0], Some(1)),
+        (format!("[{NGINX},{NGINX}"), vec![0], Some(1)),
+    ];
+    for (text, events, reject) in cases {
+        let rejects = reject.map(|row| (row, malformed)).into_iter().collect();
+        assert_eq!(rows(Format::Nginx, &text), (events, rejects), "{text}");
+    }
+}
+
+#[test]
+fn a_first_field_that_looks_like_json_hides_no_text_line() {
+    // Apache with %{X-Forwarded-For}i in front: the client fills it.
+    for forged in ["[{", "{", "[\"a\"", "[]", "{\"msec\":", "[null]"] {
+        let line = COMBINED.replacen("10.0.0.9", forged, 1);
+        for format in [Format::Combined, Format::Auto] {
+            let payloads = [COMBINED.as_bytes(), line.as_bytes()];
+            let decoded = decode_bytes(format, &payloads);
+            assert_eq!(decoded.rejects, [], "{format}: {line}");
+            assert_eq!(decoded.positions.len(), 2, "{format}: {line}");
+        }
+    }
+}
+
+#[test]
+fn pieces_of_a_line_are_rejected_as_partial() {
+    let cri = |tag: &str, text: &str| format!("2025-12-31T17:37:40.49Z stdout {tag} {text}");
+    let (head, tail) = NGINX.split_at(40);
+    let (text_head, text_tail) = COMBINED.split_at(COMBINED.len() - 5);
+    let lines = [
+        cri("P", head),
+        cri("P", "middle"),
+        cri("F", tail),
+        cri("F", NGINX),
+        cri("F", tail),
+        cri("P", NGINX),
+        cri("F", ""),
+        cri("P", text_head),
+        cri("F", text_tail),
+    ];
+    let payloads: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
+    let decoded = decode_bytes(Format::Auto, &payloads);
+    let got: Vec<_> = decoded.positions.iter().map(|at| at.offset).collect();
+    assert_eq!(got, [3, 5, 7], "a piece that is a call is one");
+    let rejected: Vec<_> = decoded
+        .rejects
+        .iter()
+        .map(|reject| (reject.position.offset, reject.reason.as_str()))
+        .collect();
+    let partial = "partial";
+    let want = [
+        (0, partial),
+        (1, partial),
+        (2, partial),
+        (4, "unknown_format"),
+        (6, partial),
+        (8, partial),
+    ];
+    assert_eq!(rejected, want);
 }
 
 #[test]
@@ -348,6 +513,10 @@ fn a_client_cannot_hide_behind_a_bad_escape() {
     let line = NGINX.replace("\"status\"", r#""user_agent":"a\x22 \c","status""#);
     assert_has(Format::Auto, &line, &["path=/a/7", r#"user_agent=a" \c"#]);
     assert_has(Format::Auto, &format!("[{NGINX}]"), &["path=/a/7"]);
+    for bad in [r"\u12", r"\ud800", r"\udcff\u0041", "\u{1}"] {
+        let line = NGINX.replace("\"status\"", &format!(r#""user_agent":"{bad}","status""#));
+        assert_has(Format::Auto, &line, &["path=/a/7"]);
+    }
 }
 
 #[test]
