@@ -2,7 +2,7 @@
 schema: rule/v1
 id: fccfb7db-5c3b-4b92-9a68-1a8dc2d27350
 name: bola_foreign_write
-version: 1
+version: 2
 title: One identity changes objects that are not its own
 status: stable
 severity: critical
@@ -12,6 +12,7 @@ description: >
   more evidence than many foreign reads: almost nobody changes what belongs to somebody else.
 author: tollwatch
 date: 2026-01-15
+modified: 2026-11-24
 tags: [owasp.api1-2023, cwe.639, attack.t1565.001, attack.impact]
 references: [https://owasp.org/API-Security/editions/2023/en/0xa1-broken-object-level-authorization/]
 falsepositives:
@@ -36,6 +37,11 @@ tests:
   - name: writing its own while under evidence is no foreign write
     rows: {generate: {n: 6, every: 1s, identity: "'mallory'", identity_quality: "'A'", category: "'own'", write: true, alarm: true}}
     expect: {alerts: 0}
+  - name: refused writes and writes to nobody's objects changed nothing of others
+    rows:
+      - {identity: "'mallory'", identity_quality: "'A'", category: "'denied'", write: true, alarm: true}
+      - {identity: "'mallory'", identity_quality: "'A'", category: "'virgin'", write: true, alarm: true}
+    expect: {alerts: 0}
   - name: two callers are two cases
     rows: {generate: {n: 6, every: 1s, identity: "'caller ' || (i % 2)", identity_quality: "'B'", category: "'foreign_met'", write: true, alarm: true}}
     expect: {alerts: 2}
@@ -46,5 +52,5 @@ SELECT identity, identity_quality, endpoint, method, collection, category, objec
 FROM touches
 WHERE alarm
   AND write
-  AND category <> 'own'
+  AND category IN ('foreign_new', 'foreign_met')
   AND identity_quality <> 'D'

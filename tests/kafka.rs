@@ -9,8 +9,10 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use connectors::kafka::{Cluster, Outgoing, StartAt, Topic};
+use rdkafka::ClientConfig;
 use rdkafka::consumer::Consumer;
 use rdkafka::message::{Headers, Message, OwnedMessage};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
@@ -171,7 +173,7 @@ impl<'a> Deployment<'a> {
         let mut tollwatch = tollwatch();
         tollwatch
             .args([command, "--brokers", &self.kafka.bootstrap])
-            .args(["--group", self.name, "--listen", ""])
+            .args(["--group", self.name])
             .args(["--topic-prefix", &format!("{}.", self.name)])
             .args(["--alerts-topic", &self.topic("alerts")])
             .args(
@@ -182,6 +184,9 @@ impl<'a> Deployment<'a> {
             .arg("--state")
             .arg(self.state.path())
             .args(&self.options);
+        if !self.options.iter().any(|option| option == "--listen") {
+            tollwatch.args(["--listen", ""]);
+        }
         tollwatch
     }
 
@@ -383,28 +388,86 @@ fn a_poisoned_topic_loses_no_good_call_and_stops_nothing() {
         let service = Deployment::new(one(), name, &[source], &["--format", format]);
         service.catch_up();
         let report = service.verify();
-        assert_eq!(
-            report["stages"]["decode"]["expected"],
-            all.len(),
-            "{format}"
-        );
         let letters = one().read(&service.topic("dead-letters"));
+        // An array is a batch of records: each of `[1,2,3]` is rejected by itself.
+        let n_rows = all.len() - places.len() + letters.len();
+        assert_eq!(report["stages"]["decode"]["expected"], n_rows, "{format}");
         let mut told = BTreeSet::new();
         for letter in &letters {
-            let header = |name: &str| {
+            let found = |name: &str| {
                 let headers = letter.headers().expect("headers");
                 let found = headers.iter().find(|header| header.key == name);
-                let value = found.and_then(|header| header.value).expect(name);
-                String::from_utf8(value.to_vec()).expect("text")
+                let value = found.and_then(|header| header.value)?;
+                Some(String::from_utf8(value.to_vec()).expect("text"))
             };
+            let header = |name: &str| found(name).expect(name);
             let offset: i64 = header("__connect.errors.offset").parse().expect("a number");
             assert_eq!(header("__connect.errors.topic"), source);
             assert!(!header("tollwatch.reason").is_empty());
-            assert_eq!(letter.payload().unwrap_or_default(), all[offset as usize]);
+            let (record, kept) = (&all[offset as usize], letter.payload().unwrap_or_default());
+            match (found("tollwatch.bytes_in"), found("tollwatch.truncated")) {
+                // Another letter of the same record has its bytes.
+                (Some(_), _) => assert!(kept.is_empty() && told.contains(&offset)),
+                (None, Some(n)) => {
+                    assert_eq!(n, record.len().to_string());
+                    assert!(1_000_000 <= kept.len() && record.starts_with(kept));
+                }
+                (None, None) => assert_eq!(kept, record),
+            }
             told.insert(offset);
         }
         assert_eq!(told, places, "{format}");
     }
+}
+
+#[test]
+fn long_requests_of_one_caller_stop_nothing() {
+    let call = |i: usize| {
+        let (path, agent) = (format!("/a/{i}/{}", "p".repeat(20_000)), "u".repeat(20_000));
+        let ms = 1_767_571_200_000_i64 + i as i64;
+        json!({
+            "started_at": ms, "client_ip": "192.0.2.1", "consumer": {"username": "long"},
+            "request": {"method": "GET", "uri": path, "url": format!("https://api.example{path}"), "size": "138",
+                "headers": {"host": "api.example", "user-agent": agent, "origin": agent}},
+            "response": {"status": 200, "size": 827, "headers": {}}, "latencies": {"request": 5},
+        })
+        .to_string()
+        .into_bytes()
+    };
+    // All of one caller, so in one partition of the log: far more than a broker takes in one record.
+    let all: Vec<Vec<u8>> = (0..600).map(call).collect();
+    one().produce("long", 1, &all);
+    let service = Deployment::new(one(), "long-service", &["long"], &[]);
+    service.catch_up();
+    let report = service.verify();
+    assert_eq!(report["stages"]["decode"]["expected"], all.len());
+}
+
+#[test]
+fn a_source_that_ends_in_a_transactions_marker_is_caught_up_with() {
+    let all = lines("vampi.ndjson.xz", 200);
+    one().produce("transactional", 1, &[]);
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &one().bootstrap)
+        .set("transactional.id", "tests")
+        .create()
+        .expect("a producer");
+    producer.init_transactions(PATIENCE).expect("answers");
+    producer.begin_transaction().expect("begins");
+    for line in &all {
+        let record = BaseRecord::<(), [u8]>::to("transactional").payload(line);
+        producer.send(record).expect("queued");
+    }
+    producer.commit_transaction(PATIENCE).expect("commits");
+    assert_eq!(
+        one().n_records("transactional"),
+        all.len() as i64 + 1,
+        "the marker has an offset"
+    );
+    let service = Deployment::new(one(), "marker-service", &["transactional"], &[]);
+    service.catch_up();
+    let report = service.verify();
+    assert_eq!(report["stages"]["decode"]["expected"], all.len());
 }
 
 #[test]
@@ -451,10 +514,8 @@ fn sigterm_ends_cleanly_and_metrics_tell_what_was_done() {
     one().produce("terminated", 2, &all);
     let address = free_address();
     let options = ["--listen", address.as_str()];
-    let service = Deployment::new(one(), "terminated-service", &["terminated"], &[]);
-    let mut run = service.command("run");
-    // The last --listen counts.
-    let mut run = run.args(options).spawn().expect("starts");
+    let service = Deployment::new(one(), "terminated-service", &["terminated"], &options);
+    let mut run = service.command("run").spawn().expect("starts");
     let began = Instant::now();
     let metrics = loop {
         assert!(began.elapsed() < PATIENCE, "the events are not read");
@@ -465,11 +526,13 @@ fn sigterm_ends_cleanly_and_metrics_tell_what_was_done() {
         std::thread::sleep(Duration::from_millis(50));
     };
     assert!(get(&address, "/livez").expect("answers").contains("200 OK"));
-    assert!(
-        get(&address, "/readyz")
-            .expect("answers")
-            .contains("200 OK")
-    );
+    while !get(&address, "/readyz")
+        .expect("answers")
+        .contains("200 OK")
+    {
+        assert!(began.elapsed() < PATIENCE, "the stages don't get ready");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     assert!(
         metrics.contains("tollwatch_records_total{stage=\"profile\"}"),
         "{metrics}"

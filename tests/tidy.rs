@@ -82,6 +82,31 @@ fn arrows_between_crates_point_one_way() {
     );
 }
 
+/// Packages with the features a build of these targets gives them.
+fn features(arguments: &[&str]) -> BTreeSet<String> {
+    let listed = succeed(
+        Command::new(env!("CARGO"))
+            .args(["tree", "--offline", "--locked", "--prefix", "none"])
+            .args(["--format", "{p} {f}"])
+            .args(arguments)
+            .current_dir(root()),
+    );
+    let listed = String::from_utf8(listed.stdout).expect("names are text");
+    let line = |line: &str| line.trim_end_matches(" (*)").to_owned();
+    listed.lines().map(line).collect()
+}
+
+#[test]
+fn program_and_tests_share_one_build_of_their_dependencies() {
+    let program = features(&["-p", "engine", "-e", "normal,build"]);
+    let tests = features(&["--workspace", "-e", "normal,build,dev"]);
+    let apart: Vec<_> = program.difference(&tests).collect();
+    assert!(
+        apart.is_empty(),
+        "the tests build these once more, and DataFusion with them; see engine/Cargo.toml: {apart:#?}"
+    );
+}
+
 #[test]
 fn nothing_tells_of_a_machine() {
     // Put together here, so that this file is no finding.
@@ -154,7 +179,9 @@ fn every_option_is_documented() {
     assert!(fields.len() >= 25, "{fields:?}");
     for field in fields {
         assert!(
-            documented.contains(&format!("`{field}`")),
+            ["`", "[`", "`["]
+                .iter()
+                .any(|open| documented.contains(&format!("{open}{field}"))),
             "docs/configuration.md lacks {field}"
         );
     }

@@ -85,23 +85,40 @@ impl fmt::Display for Format {
     }
 }
 
-/// What a format can say about a call at all; what it says by default is in the decoder's doc.
+/// Whether a format's records hold something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// There is no place for it.
+    Never,
+    /// Where the gateway is configured to log it.
+    Configured,
+    /// As the gateway logs by default, where the call has it.
+    Always,
+}
+
+/// What a format can say about a call; from which fields is in the decoder's doc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
-    /// Who called.
-    pub identity: bool,
+    /// Who called, and whether the gateway knew it.
+    pub identity: Presence,
+    /// `http` or `https`.
+    pub scheme: Presence,
+    /// The host called.
+    pub host: Presence,
     /// The path as on the wire, hence object ids.
-    pub raw_path: bool,
+    pub raw_path: Presence,
     /// The route's template.
-    pub template: bool,
+    pub template: Presence,
     /// The response's size.
-    pub response_bytes: bool,
+    pub response_bytes: Presence,
+    /// The TLS version of the client's connection.
+    pub tls_version: Presence,
     /// Request headers beyond user agent and referer.
-    pub request_headers: bool,
+    pub request_headers: Presence,
     /// Response headers.
-    pub response_headers: bool,
+    pub response_headers: Presence,
     /// The request's body.
-    pub body: bool,
+    pub body: Presence,
 }
 
 /// The formats: name, what they can say, and what they are.

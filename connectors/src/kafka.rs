@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::{ClientContext, DefaultClientContext};
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
@@ -110,6 +110,7 @@ impl Cluster {
         config
             .create_with_context(Assignments {
                 start_at,
+                complaints: Complaints::default(),
                 changes: Mutex::default(),
             })
             .map_err(Error::Client)
@@ -267,10 +268,35 @@ pub enum StartAt {
     Beginning,
 }
 
+/// How often one client says what is wrong with its brokers; librdkafka tries again several times a second.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// Says what librdkafka reports beside its results, the same complaint not too often.
+#[derive(Debug, Default)]
+struct Complaints {
+    last: Mutex<Option<(Option<RDKafkaErrorCode>, Instant)>>,
+}
+
+impl Complaints {
+    fn tell(&self, error: &KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
+        if code == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|(said, at)| said == code && at.elapsed() < TELL_EVERY) {
+            return;
+        }
+        *last = Some((code, Instant::now()));
+        tracing::warn!(%error, reason, "Kafka client, trying again");
+    }
+}
+
 /// Collects changes of assignment; the reader takes them after each poll.
 #[derive(Debug)]
 pub struct Assignments {
     start_at: StartAt,
+    complaints: Complaints,
     changes: Mutex<Vec<Assignment>>,
 }
 
@@ -289,8 +315,12 @@ impl Assignments {
 }
 
 impl ClientContext for Assignments {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
-        tell(&error, reason);
+        self.complaints.tell(&error, reason);
     }
 }
 
@@ -349,20 +379,22 @@ impl ConsumerContext for Assignments {
 pub struct Deliveries {
     n_failed: AtomicU64,
     first_failure: Mutex<Option<(String, String)>>,
+    complaints: Complaints,
 }
 
 impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
-        tell(&error, reason);
+        self.complaints.tell(&error, reason);
     }
 }
 
-/// Logs what librdkafka reports beside its results; that a partition's end is reached is no fault.
-fn tell(error: &KafkaError, reason: &str) {
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::PartitionEOF) => (),
-        _ => tracing::warn!(%error, reason, "Kafka client"),
-    }
+/// librdkafka's own log: what matters of it comes as an error too, so it is for who looks closely.
+fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    tracing::debug!(?level, facility, message, "librdkafka");
 }
 
 impl ProducerContext for Deliveries {

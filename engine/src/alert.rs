@@ -1,28 +1,20 @@
-//! Alerts: findings after deduplication, as OCSF 1.8.0 Detection Findings (class 2004).
+//! Alerts: findings that are news ([`Cases`] decides), as OCSF 1.8.0 Detection Findings (class 2004).
 //!
-//! One case a rule and key, or, where a rule is keyed by identity, one case an identity and tactic
-//! (its `owasp.` tag), for as long as the rule's `suppress.for` says (a day of event time when it
-//! says nothing). A case is created once and updated on tenfold growth, on a new endpoint or when
-//! another rule joins it; all else is counted. Ids are a hash of the case, so the same log gives the
-//! same bytes. `cases_max` cases are kept, the least recently used forgotten: a forgotten case is
-//! created again.
+//! In come findings with the batch they were made on; out goes one line of JSON each. Ids are those of the case, so the same
+//! log gives the same bytes. Every sentence of `reasons` is true of the row or window that triggered the alert.
 
 use std::net::IpAddr;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Float64Type;
 use datafusion::scalar::ScalarValue;
-use models::generations::Generations;
+use models::identity::is_unprintable;
 use serde_json::{Map, Value, json};
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::config::ModelConfig;
-use crate::rule::{Evidence, Finding, Rule, Status, evidence_at};
+use crate::rule::header::plain;
+use crate::rule::{Admitted, Cases, Evidence, Finding, RuleCounters, Status, evidence_at};
 
-/// How long a case stays open when its rule says nothing, in milliseconds of event time.
-const CASE_MS: i64 = 86_400_000;
-/// Endpoints of one case that are told; further ones are no news.
-const ENDPOINTS_MAX: usize = 8;
 /// Longest text of a caller's choosing in an alert, in characters.
 const TEXT_MAX: usize = 512;
 
@@ -51,19 +43,10 @@ pub struct Alert {
     pub read_at_ms: i64,
 }
 
-#[derive(Debug, Default)]
-struct Case {
-    started_ms: Option<i64>,
-    n_findings: u64,
-    n_told: u64,
-    rules: Vec<u64>,
-    endpoints: Vec<u64>,
-}
-
 /// Turns findings into alerts, for one lane.
 #[derive(Debug)]
 pub struct Alerter {
-    cases: Generations<u64, Case>,
+    cases: Cases,
     false_alerts_per_million_events: f64,
 }
 
@@ -71,7 +54,7 @@ impl Alerter {
     /// An alerter without cases.
     pub fn new(config: &ModelConfig) -> Self {
         Self {
-            cases: Generations::new(config.cases_max),
+            cases: Cases::new(config.cases_max),
             false_alerts_per_million_events: config.false_alerts_per_million_events,
         }
     }
@@ -99,115 +82,35 @@ impl Alerter {
                 .map(|row| evidence_at(batch, row))
                 .or(finding.evidence.last().cloned());
             let Some(trigger) = trigger else { continue };
-            let (key, about) = case_key(finding, &trigger);
-            let Some((activity_id, case)) = self.admit(key, finding, &trigger) else {
+            let Some(case) = self.cases.admit(finding, &trigger) else {
                 continue;
             };
-            let mut evidence = row.map(&mut samples).unwrap_or_default();
+            // What a model kept for a caller says nothing of an endpoint, and a window shows its own way to the threshold.
+            let identity = finding.value("identity");
+            let kept = row.filter(|_| identity.is_some() && finding.window.is_none());
+            let mut evidence = kept.map(&mut samples).unwrap_or_default();
             if evidence.is_empty() {
                 evidence.clone_from(&finding.evidence);
             }
             if evidence.last() != Some(&trigger) {
                 evidence.push(trigger.clone());
             }
-            let uid = format!(
-                "{:032x}",
-                xxh3_128(format!("{key:016x}:{}", case.0).as_bytes())
-            );
-            let numbers = row.map(|row| Numbers::of(batch, row)).unwrap_or_default();
+            let mut numbers = row.map(|row| Numbers::of(batch, row)).unwrap_or_default();
+            if identity.is_none() {
+                numbers.reasons.clear();
+                numbers.first_ms = None;
+            }
             let promise = self.false_alerts_per_million_events;
-            let told = Told {
-                uid,
-                activity_id,
-                n_findings: case.1,
-                promise,
-            };
-            alerts.push(alert(finding, &trigger, &evidence, about, &told, &numbers));
+            let alert = alert(finding, &trigger, &evidence, case, promise, numbers);
+            alerts.push(alert);
         }
     }
 
-    /// Decides whether a finding is told; the case's start and count come back.
-    fn admit(
-        &mut self,
-        key: u64,
-        finding: &Finding,
-        trigger: &Evidence,
-    ) -> Option<(u8, (i64, u64))> {
-        let window_ms = finding
-            .rule
-            .header
-            .suppress
-            .as_ref()
-            .map_or(CASE_MS, |s| s.span.ms);
-        let case = self.cases.entry(key);
-        let open = case
-            .started_ms
-            .is_some_and(|start| finding.time_ms - start < window_ms);
-        if !open {
-            *case = Case {
-                started_ms: Some(finding.time_ms),
-                ..Case::default()
-            };
-        }
-        case.n_findings += 1;
-        let joins = note(
-            &mut case.rules,
-            xxh3_64(finding.rule.header.name.as_bytes()),
-        );
-        let spreads = note(&mut case.endpoints, xxh3_64(trigger.endpoint.as_bytes()));
-        let grows = case.n_findings >= case.n_told * 10;
-        if open && !joins && !spreads && !grows {
-            return None;
-        }
-        if open && !updates(&finding.rule) {
-            return None;
-        }
-        case.n_told = case.n_findings;
-        let start = case.started_ms.unwrap_or(finding.time_ms);
-        Some((if open { 2 } else { 1 }, (start, case.n_findings)))
+    /// Adds what the cases counted to the counters of the rules.
+    pub fn counted(&self, mut counters: Vec<RuleCounters>) -> Vec<RuleCounters> {
+        self.cases.count(&mut counters);
+        counters
     }
-}
-
-fn updates(rule: &Rule) -> bool {
-    rule.header
-        .suppress
-        .as_ref()
-        .is_none_or(|suppress| suppress.update)
-}
-
-/// Adds a value to a short list; true when it is new and there is room.
-fn note(list: &mut Vec<u64>, value: u64) -> bool {
-    let new = !list.contains(&value) && list.len() < ENDPOINTS_MAX;
-    if new {
-        list.push(value);
-    }
-    new
-}
-
-/// What a case is about: its hash, and the key of the alert's record.
-fn case_key(finding: &Finding, trigger: &Evidence) -> (u64, String) {
-    let header = &finding.rule.header;
-    let by: Vec<&str> = match &header.suppress {
-        Some(suppress) => suppress.by.iter().map(String::as_str).collect(),
-        None if finding.value("identity").is_some() => vec!["identity"],
-        None => vec!["endpoint"],
-    };
-    let value = |column: &str| match finding.value(column) {
-        Some(value) => value.to_string(),
-        None if column == "identity" => trigger.identity.clone(),
-        None => trigger.endpoint.clone(),
-    };
-    let about = by
-        .iter()
-        .map(|column| value(column))
-        .collect::<Vec<_>>()
-        .join(" ");
-    let tactic = header.tags.iter().find(|tag| tag.starts_with("owasp."));
-    let scope = match tactic {
-        Some(tactic) if by == ["identity"] => tactic,
-        _ => &header.name,
-    };
-    (xxh3_64(format!("{scope}\0{about}").as_bytes()), about)
 }
 
 /// The models' numbers of the triggering row, where its table has them.
@@ -215,6 +118,8 @@ fn case_key(finding: &Finding, trigger: &Evidence) -> (u64, String) {
 struct Numbers {
     values: Map<String, Value>,
     reasons: Vec<String>,
+    /// Of evidence and probing: name, value, and whether it reached the alarm on this row.
+    evidence: Option<(&'static str, f64, bool)>,
     first_ms: Option<i64>,
 }
 
@@ -231,6 +136,12 @@ impl Numbers {
         let text = |column: &str| {
             let array = batch.column_by_name(column)?.as_string_opt::<i32>()?;
             array.is_valid(row).then(|| array.value(row).to_owned())
+        };
+        let flag = |column: &str| {
+            let array = batch
+                .column_by_name(column)
+                .and_then(|c| c.as_boolean_opt());
+            array.is_some_and(|array| array.is_valid(row) && array.value(row))
         };
         let mut numbers = Numbers::default();
         const KEPT: [&str; 18] = [
@@ -284,29 +195,79 @@ impl Numbers {
                 100.0 * get("p_own"), (-get("surprise_nats")).exp(), get("p_peer")
             ));
         }
+        if let Some(evidence) = number("evidence") {
+            numbers.evidence = Some(("evidence", evidence, flag("alarm")));
+        }
         if let Some(classes) = text("probe_classes") {
             numbers
                 .reasons
                 .push(format!("{} distinct probes: {classes}", get("probe_count")));
+            let alarm = flag("probe_alarm");
+            numbers.evidence = Some(("probe evidence", get("probe_evidence"), alarm));
+            if alarm {
+                numbers.first_ms = number("probe_first_time").map(|ms| ms as i64);
+            }
         }
         numbers
     }
 }
 
-struct Told {
-    uid: String,
-    activity_id: u8,
-    n_findings: u64,
-    promise: f64,
+/// What held, in the finding's own numbers.
+fn held(finding: &Finding) -> String {
+    let when = match finding.window {
+        Some((start_ms, end_ms)) => format!("in {} s", (end_ms - start_ms) / 1_000),
+        None => "on one call".to_owned(),
+    };
+    // Told in fields of their own.
+    let own = ["identity", "endpoint", "window_start", "window_end"];
+    let columns: Vec<String> = finding
+        .values
+        .iter()
+        .filter(|(name, value)| !own.contains(&name.as_str()) && !value.is_null())
+        .map(|(name, value)| format!("{name} {}", plain(value)))
+        .collect();
+    match columns.is_empty() {
+        true => format!("the rule's condition held {when}"),
+        false => format!("the rule's condition held {when}: {}", columns.join(", ")),
+    }
+}
+
+fn reasons(finding: &Finding, numbers: &Numbers, promise: f64) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if finding.window.is_some() || numbers.reasons.is_empty() {
+        reasons.push(held(finding));
+    }
+    if numbers.reasons.is_empty() {
+        return reasons;
+    }
+    reasons.extend(numbers.reasons.iter().cloned());
+    if let Some((name, evidence, alarm)) = numbers.evidence {
+        let alarm_at = 1e6 / promise;
+        reasons.push(match alarm {
+            true => format!("{name} {evidence:.3e} reached {alarm_at:.3e}: {promise} false alerts promised per million events"),
+            false => format!("{name} is {evidence:.3e} of the {alarm_at:.3e} at which it alarms"),
+        });
+    }
+    reasons
+}
+
+/// When what the finding tells began.
+fn first_ms(finding: &Finding, evidence: &[Evidence], numbers: &Numbers) -> i64 {
+    let sampled = evidence.first().map(|sample| sample.time_ms);
+    let begun = match finding.window {
+        Some((start_ms, _)) => sampled.or(Some(start_ms)),
+        None => numbers.first_ms.or(sampled),
+    };
+    begun.unwrap_or(finding.time_ms).min(finding.time_ms)
 }
 
 fn alert(
     finding: &Finding,
     trigger: &Evidence,
     evidence: &[Evidence],
-    about: String,
-    told: &Told,
-    numbers: &Numbers,
+    case: Admitted,
+    promise: f64,
+    numbers: Numbers,
 ) -> Alert {
     let header = &finding.rule.header;
     let title = clean(&finding.rule.title(&finding.values));
@@ -315,21 +276,9 @@ fn alert(
         .map(|value| clean(&value.to_string()));
     let endpoint = finding.value("endpoint").map(ToString::to_string);
     let endpoint = endpoint.unwrap_or_else(|| trigger.endpoint.clone());
-    let first_ms = numbers
-        .first_ms
-        .or(finding.window.map(|window| window.0))
-        .or(evidence.first().map(|sample| sample.time_ms))
-        .unwrap_or(finding.time_ms)
-        .min(finding.time_ms);
+    let first_ms = first_ms(finding, evidence, &numbers);
+    let activity_id: u8 = if case.is_new { 1 } else { 2 };
     let severity_id = header.severity as u8 + 1;
-    let mut reasons = numbers.reasons.clone();
-    if let Some(evidence) = numbers.values.get("evidence").and_then(Value::as_f64) {
-        let alarm = 1e6 / told.promise;
-        reasons.push(format!(
-            "evidence {evidence:.3e} reached {alarm:.3e}: {} false alerts promised per million events",
-            told.promise
-        ));
-    }
     let columns: Map<String, Value> = finding
         .values
         .iter()
@@ -339,9 +288,9 @@ fn alert(
         "position": position(trigger),
         "rule_hash": format!("{:016x}", finding.rule.hash),
         "rule_version": header.version,
-        "n_findings": told.n_findings,
+        "n_findings": case.n_findings,
         "detection_latency_ms": finding.time_ms - first_ms,
-        "reasons": reasons,
+        "reasons": reasons(finding, &numbers, promise),
         "columns": columns,
         "models": numbers.values,
         "tags": header.tags,
@@ -351,13 +300,13 @@ fn alert(
         tollwatch["window"] = json!({ "start": start_ms, "end": end_ms });
     }
     let mut ocsf = json!({
-        "activity_id": told.activity_id,
-        "activity_name": if told.activity_id == 1 { "Create" } else { "Update" },
+        "activity_id": activity_id,
+        "activity_name": if case.is_new { "Create" } else { "Update" },
         "category_uid": 2,
         "category_name": "Findings",
         "class_uid": 2004,
         "class_name": "Detection Finding",
-        "type_uid": 200_400 + i64::from(told.activity_id),
+        "type_uid": 200_400 + i64::from(activity_id),
         "time": finding.time_ms,
         "severity_id": severity_id,
         "status_id": 1,
@@ -365,11 +314,11 @@ fn alert(
         "message": title,
         "metadata": {
             "version": "1.8.0",
-            "uid": format!("{}-{}", told.uid, told.n_findings),
+            "uid": format!("{}-{}", case.uid, case.n_findings),
             "product": { "name": "tollwatch", "vendor_name": "tollwatch", "version": env!("CARGO_PKG_VERSION") },
         },
         "finding_info": {
-            "uid": told.uid,
+            "uid": case.uid,
             "title": title,
             "desc": header.description,
             "analytic": {
@@ -394,9 +343,9 @@ fn alert(
     }
     Alert {
         about_identity: identity.is_some(),
-        key: identity.unwrap_or(about),
+        key: identity.unwrap_or_else(|| clean(&case.about)),
         rule: header.name.clone(),
-        activity_id: told.activity_id,
+        activity_id,
         json: ocsf.to_string(),
         title,
         severity_id,
@@ -423,13 +372,25 @@ fn position(sample: &Evidence) -> Value {
 /// Marks the `source_topic` of rows read from a file.
 pub const FILE_PREFIX: &str = "file:";
 
+/// The methods OCSF knows; any other a caller sends is told as data alone.
+const METHODS: [&str; 9] = [
+    "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE",
+];
+
 fn sample(sample: &Evidence) -> Value {
     let mut value = json!({
         "api": { "operation": clean(&sample.endpoint) },
         "url": { "path": clean(&sample.path) },
-        "http_request": { "http_method": clean(&sample.method) },
-        "data": { "time": sample.time_ms, "position": position(sample) },
+        "http_request": {},
+        "data": {
+            "time": sample.time_ms,
+            "position": position(sample),
+            "method": clean(&sample.method),
+        },
     });
+    if METHODS.contains(&sample.method.as_str()) {
+        value["http_request"]["http_method"] = json!(sample.method);
+    }
     if let Some(status) = sample.status {
         value["http_response"] = json!({ "code": status });
     }
@@ -449,11 +410,11 @@ fn sample(sample: &Evidence) -> Value {
     value
 }
 
-/// Text of a caller's choosing without control characters, and not too long.
+/// Text of a caller's choosing without what hides or reorders it on a terminal, and not too long.
 fn clean(text: &str) -> String {
     text.chars()
         .take(TEXT_MAX)
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if is_unprintable(c) { ' ' } else { c })
         .collect()
 }
 
@@ -469,5 +430,137 @@ fn json_of(value: &ScalarValue) -> Value {
         ScalarValue::Float64(Some(n)) => json!(n),
         ScalarValue::TimestampMillisecond(Some(ms), _) => json!(ms),
         other => json!(clean(&other.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::rule::Rule;
+    use crate::schema::{self, TouchModel, TouchModelBuilder, TouchRow, TouchRowsBuilder};
+
+    fn rule(header: &str) -> Arc<Rule> {
+        let text = format!(
+            "/*---\nschema: rule/v1\nid: 6f1c2f0e-2f62-4c0c-9f0c-2a6e3b1d9f10\nname: r\nversion: 1\ntitle: t\nstatus: stable\nseverity: low\ndescription: >\n  folded\n{header}\n---*/\nSELECT 1"
+        );
+        Arc::new(Rule::parse(Path::new("r.sql"), &text).unwrap())
+    }
+
+    fn touches(touch: TouchRow<'_>, model: TouchModel<'_>) -> RecordBatch {
+        let (mut touches, mut models) = (TouchRowsBuilder::default(), TouchModelBuilder::default());
+        touches.push(&touch);
+        models.push(&model);
+        let columns = [touches.finish(), models.finish()].concat();
+        RecordBatch::try_new(schema::touches_table(), columns).unwrap()
+    }
+
+    fn finding(values: &[(&str, &str)]) -> Finding {
+        let value = |(name, text): &(&str, &str)| ((*name).to_owned(), ScalarValue::from(*text));
+        Finding {
+            rule: rule("tags: [owasp.api1-2023]"),
+            row: 0,
+            order: 0,
+            time_ms: 10_000,
+            window: None,
+            grown: false,
+            values: values.iter().map(value).collect(),
+            evidence: Vec::new(),
+        }
+    }
+
+    fn raised(finding: &Finding, batch: &RecordBatch) -> Value {
+        let (mut alerter, mut alerts) = (Alerter::new(&ModelConfig::default()), Vec::new());
+        alerter.raise(
+            std::slice::from_ref(finding),
+            batch,
+            |_| Vec::new(),
+            &mut alerts,
+        );
+        serde_json::from_str(&alerts[0].json).unwrap()
+    }
+
+    fn reasons(alert: &Value) -> String {
+        alert["unmapped"]["tollwatch"]["reasons"].to_string()
+    }
+
+    #[test]
+    fn only_an_alarm_is_said_to_have_reached_the_threshold() {
+        for (alarm, said, unsaid) in [
+            (true, "reached", "at which"),
+            (false, "at which", "reached"),
+        ] {
+            let model = TouchModel {
+                evidence: 12.0,
+                alarm,
+                ..TouchModel::default()
+            };
+            let batch = touches(TouchRow::default(), model);
+            let told = reasons(&raised(&finding(&[("identity", "mallory")]), &batch));
+            assert!(told.contains(said) && !told.contains(unsaid), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_method_ocsf_does_not_know_is_data() {
+        for (method, known) in [("GET", true), ("get", false), ("PROPFIND", false)] {
+            let touch = TouchRow {
+                method,
+                ..TouchRow::default()
+            };
+            let batch = touches(touch, TouchModel::default());
+            let alert = raised(&finding(&[("identity", "mallory")]), &batch);
+            let sample = &alert["evidences"][0];
+            assert_eq!(sample["data"]["method"], method);
+            let http = sample["http_request"].get("http_method");
+            assert_eq!(http.is_some(), known, "{method}");
+        }
+    }
+
+    #[test]
+    fn nothing_hidden_or_reordered_reaches_an_alert() {
+        let touch = TouchRow {
+            path: "/a\u{202e}b\u{200b}c\u{2066}d\u{7}",
+            method: "G\u{202e}ET",
+            ..TouchRow::default()
+        };
+        let batch = touches(touch, TouchModel::default());
+        let alert = raised(&finding(&[("identity", "m\u{202e}allory")]), &batch).to_string();
+        let alert: Value = serde_json::from_str(&alert).unwrap();
+        let path = alert["evidences"][0]["url"]["path"].as_str().unwrap();
+        assert_eq!(path, "/a b c d ");
+        assert_eq!(alert["finding_info"]["desc"], "folded");
+        assert!(!alert.to_string().contains(is_unprintable));
+    }
+
+    #[test]
+    fn a_window_began_with_its_first_sample_and_says_what_held() {
+        let mut found = finding(&[("identity", "mallory"), ("objects", "151")]);
+        let sample = |time_ms| Evidence {
+            time_ms,
+            ..Evidence::default()
+        };
+        (found.row, found.window) = (usize::MAX, Some((0, 300_000)));
+        found.evidence = vec![sample(4_000), sample(10_000)];
+        let alert = raised(&found, &RecordBatch::new_empty(schema::touches_table()));
+        assert_eq!(alert["finding_info"]["first_seen_time"], 4_000);
+        assert_eq!(
+            alert["unmapped"]["tollwatch"]["detection_latency_ms"],
+            6_000
+        );
+        assert!(reasons(&alert).contains("held in 300 s: objects 151"));
+    }
+
+    #[test]
+    fn a_finding_about_an_endpoint_has_a_reason() {
+        let batch = touches(TouchRow::default(), TouchModel::default());
+        let alert = raised(&finding(&[("host", "api.x")]), &batch);
+        assert_eq!(
+            reasons(&alert),
+            r#"["the rule's condition held on one call: host api.x"]"#
+        );
+        assert!(alert.get("actor").is_none());
     }
 }

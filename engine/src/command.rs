@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
+use comfy_table::{LineStyle, TableStyle};
 use models::identity::Resolver;
 use models::secret::HashKey;
 
@@ -25,9 +26,10 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Log level or filter: error, warn, info, debug, or `tollwatch=debug,rdkafka=info`
-    #[arg(long, global = true, env = "TOLLWATCH_LOG", default_value = "info")]
-    pub log: String,
+    /// Log level or filter: error, warn, info, debug, or `engine=debug,connectors=info`; `run` says info when absent, the
+    /// others warn
+    #[arg(long, global = true, env = "TOLLWATCH_LOG")]
+    pub log: Option<String>,
     /// Writes logs as JSON lines
     #[arg(long, global = true, env = "TOLLWATCH_LOG_JSON")]
     pub log_json: bool,
@@ -53,12 +55,24 @@ pub enum Command {
     /// Measures detection on a labelled file: recall, exposure, false alerts
     Eval(eval::EvalArgs),
     /// Checks configuration, rules, topics and permissions; tells every fault at once
+    #[command(after_help = check::EXAMPLES)]
     Check(Box<run::RunArgs>),
     /// Derives each stage's output again from its input log and compares
     Verify(verify::VerifyArgs),
     /// Lists, checks and tests rules
     #[command(subcommand)]
     Rules(rules::RulesCommand),
+}
+
+impl Cli {
+    /// The log's filter: that of a service that runs unattended, or of a command somebody looks at.
+    pub fn log_filter(&self) -> &str {
+        match (&self.log, &self.command) {
+            (Some(filter), _) => filter,
+            (None, Command::Run(_)) => "info",
+            (None, _) => "warn",
+        }
+    }
 }
 
 /// What went wrong, for `main` to print with its chain.
@@ -111,7 +125,8 @@ impl EngineArgs {
 /// An empty table in the manner of every report.
 pub fn plain_table() -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    let line = LineStyle::none().fill('─').junction('─');
+    table.load_style(TableStyle::new().header_separator(line));
     table
 }
 

@@ -50,7 +50,8 @@ impl ModelConfig {
         (self.warm_up_hours * 3_600_000.0) as i64
     }
 
-    fn faults(&self) -> Vec<String> {
+    /// Every fault of these options; none when they are sound.
+    pub fn faults(&self) -> Vec<String> {
         let f = self.false_alerts_per_million_events;
         let mut faults = Vec::new();
         if !(f > 0.0 && f <= 1000.0) {
@@ -225,6 +226,24 @@ impl Config {
                 topics.partitions
             ));
         }
+        if topics.retention_hours < 1 {
+            faults.push(
+                "topics.retention_hours is 0; it must be at least 1, or logs vanish unread"
+                    .to_owned(),
+            );
+        }
+        if topics.min_insync_replicas < 1 {
+            faults.push(format!(
+                "topics.min_insync_replicas is {}; it must be at least 1",
+                topics.min_insync_replicas
+            ));
+        }
+        if self.idle_ms < 100 {
+            faults.push(format!(
+                "idle_ms is {}; it must be at least 100",
+                self.idle_ms
+            ));
+        }
         if topics.replication < 1 || topics.min_insync_replicas > topics.replication {
             faults.push(format!(
                 "topics.replication is {} and topics.min_insync_replicas {}; replication must be at least 1 and not below min_insync_replicas",
@@ -269,9 +288,9 @@ mod tests {
 
     #[test]
     fn every_fault_is_told_at_once() {
-        let text = "threads = 0\n[models]\nfalse_alerts_per_million_events = 0.0\npairs_max = 1\n";
+        let text = "threads = 0\nidle_ms = 1\n[topics]\nretention_hours = 0\nmin_insync_replicas = 0\n[models]\nfalse_alerts_per_million_events = 0.0\npairs_max = 1\n";
         let faults = Config::parse(text).expect("parses").faults();
-        assert_eq!(faults.len(), 5, "{faults:#?}");
+        assert_eq!(faults.len(), 8, "{faults:#?}");
     }
 
     #[test]

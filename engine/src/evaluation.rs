@@ -147,13 +147,13 @@ impl Evaluation {
                 .line(alert.line)
                 .and_then(|label| label.episode.as_deref())
             {
+                _ if !alert.about_identity => evaluation.n_posture += 1,
                 Some(episode) => {
                     let entry = first.entry(episode).or_insert((alert.line, &alert.rule));
                     if alert.line < entry.0 {
                         *entry = (alert.line, &alert.rule);
                     }
                 }
-                None if !alert.about_identity => evaluation.n_posture += 1,
                 None if alert.created => {
                     evaluation
                         .false_alerts
@@ -239,6 +239,7 @@ mod tests {
             told(1, true, true),
             told(1, false, true),
             told(1, true, false),
+            told(4, true, false),
         ];
         let evaluation = Evaluation::of(&labels, &alerts);
         assert_eq!((evaluation.n_found(), evaluation.episodes.len()), (1, 2));
@@ -253,6 +254,9 @@ mod tests {
             1,
             "an update is no second false alert"
         );
-        assert_eq!(evaluation.n_posture, 1);
+        assert_eq!(
+            evaluation.n_posture, 2,
+            "an endpoint's finding on an attacker's call finds no attacker"
+        );
     }
 }

@@ -13,6 +13,7 @@ use arrow::array::RecordBatch;
 
 use crate::alert::Alert;
 use crate::log::{self, Header, Log, LogRecord, RowAt};
+use crate::schema;
 use crate::stage::{Stage, StageError};
 
 /// Rows a lane gathers for one partition of the next log before it writes a record.
@@ -53,6 +54,8 @@ pub struct Lane {
     read_at_ms: i64,
     n_dropped: u64,
     muted: bool,
+    /// The last heartbeat.
+    told: Option<Header>,
 }
 
 impl Lane {
@@ -67,6 +70,7 @@ impl Lane {
             read_at_ms: 0,
             n_dropped: 0,
             muted: false,
+            told: None,
         }
     }
 
@@ -100,10 +104,20 @@ impl Lane {
         let input = self.inputs.entry(key.clone()).or_insert(fresh);
         let batch = unseen(self.stage.input(), &record.batch, input.highest);
         self.n_dropped += (record.batch.num_rows() - batch.num_rows()) as u64;
-        let input_ms = input.watermark_ms;
+        let before_ms = input.watermark_ms;
         input.idle = header.idle;
-        input.watermark_ms = input_ms.max(header.watermark_ms);
-        let others_ms = self.watermark_without(&key);
+        input.watermark_ms = before_ms.max(header.watermark_ms);
+        // A heartbeat has no rows that its own event time could make late.
+        let input_ms = match batch.num_rows() {
+            0 => input.watermark_ms,
+            _ => before_ms,
+        };
+        let mut others_ms = self.watermark_without(&key);
+        if self.stage.input() != Log::Events {
+            // Rows of every source are mixed here: one that is ahead must not make the next one late,
+            // so event time is what the writer said it is, not what the rows say.
+            others_ms = others_ms.min(input_ms);
+        }
         if batch.num_rows() > 0 {
             let last = log::row_at(self.stage.input(), &batch, batch.num_rows() - 1);
             if let (Some(last), Some(input)) = (last, self.inputs.get_mut(&key)) {
@@ -159,6 +173,27 @@ impl Lane {
             idle: !self.inputs.is_empty() && self.inputs.values().all(|input| input.idle),
             read_at_ms: self.read_at_ms,
         }
+    }
+
+    /// Tells every one of `partitions` of the next log how far event time is here, when that is news.
+    ///
+    /// Until a lane has told so, nobody downstream waits for it; so it tells even before its first row.
+    pub fn heartbeat(&mut self, log: Log, partitions: usize, out: &mut Outbox) {
+        let header = Header {
+            read_at_ms: 0,
+            ..self.header()
+        };
+        if self.muted || self.inputs.is_empty() || self.told.as_ref() == Some(&header) {
+            return;
+        }
+        self.flush(out);
+        let record = LogRecord {
+            header: header.clone(),
+            batch: RecordBatch::new_empty(schema::of_log(log)),
+        };
+        out.records
+            .extend((0..partitions).map(|at| (at, record.clone())));
+        self.told = Some(header);
     }
 
     /// Ends a bounded input: every window closes.

@@ -35,6 +35,15 @@ impl Log {
     /// The logs in the order of the data.
     pub const ALL: [Log; 3] = [Log::Events, Log::Touches, Log::Judgements];
 
+    /// The log that the stage which reads this one writes; none when it writes alerts alone.
+    pub fn next(self) -> Option<Log> {
+        match self {
+            Log::Events => Some(Log::Touches),
+            Log::Touches => Some(Log::Judgements),
+            Log::Judgements => None,
+        }
+    }
+
     /// Name of the log, without the deployment's prefix.
     pub fn name(self) -> &'static str {
         match self {
@@ -153,6 +162,39 @@ pub fn encode(batch: &RecordBatch) -> Result<Vec<u8>, LogError> {
     let mut value = Vec::with_capacity(encoded.ipc_message.len() + encoded.arrow_data.len() + 16);
     arrow::ipc::writer::write_message(&mut value, encoded, &options)?;
     Ok(value)
+}
+
+/// Longest value of a record, in bytes before compression: what a broker takes without settings of its own. Of one row, text is
+/// bounded by [`schema::column::TEXT_BYTES_MAX`], so a single row is never longer.
+pub const VALUE_BYTES_MAX: usize = 1_000_000;
+
+/// Encodes a record as values a broker takes: one, or halves of halves of its rows.
+///
+/// Only the last part tells how far event time is: until it is read, rows are still to come.
+///
+/// # Errors
+/// Arrow refuses the batch.
+pub fn encode_parts(record: &LogRecord) -> Result<Vec<(LogRecord, Vec<u8>)>, LogError> {
+    let value = encode(&record.batch)?;
+    let n = record.batch.num_rows();
+    if value.len() <= VALUE_BYTES_MAX || n < 2 {
+        return Ok(vec![(record.clone(), value)]);
+    }
+    let first = LogRecord {
+        header: Header {
+            watermark_ms: i64::MIN,
+            idle: false,
+            ..record.header.clone()
+        },
+        batch: record.batch.slice(0, n / 2),
+    };
+    let second = LogRecord {
+        header: record.header.clone(),
+        batch: record.batch.slice(n / 2, n - n / 2),
+    };
+    let mut parts = encode_parts(&first)?;
+    parts.extend(encode_parts(&second)?);
+    Ok(parts)
 }
 
 /// Decodes one encapsulated IPC message of `log`.
@@ -320,6 +362,36 @@ mod tests {
     }
 
     #[test]
+    fn a_record_of_long_rows_is_cut_into_values_a_broker_takes() {
+        let long = "p".repeat(1 << 20);
+        let mut rows = TouchRowsBuilder::default();
+        for in_row in 0..500 {
+            let row = TouchRow {
+                in_row,
+                path: &long,
+                user_agent: Some(&long),
+                ..Default::default()
+            };
+            rows.push(&row);
+        }
+        let batch =
+            RecordBatch::try_new(schema::touches(), rows.finish()).expect("the table's columns");
+        let whole = LogRecord { batch, ..record() };
+        let parts = encode_parts(&whole).expect("encodes");
+        assert!(parts.len() > 8, "{} parts", parts.len());
+        let mut n = 0;
+        for (part, value) in &parts {
+            assert!(value.len() <= VALUE_BYTES_MAX, "{} bytes", value.len());
+            let back = decode(Log::Touches, value).expect("reads");
+            assert_eq!(back, whole.batch.slice(n, back.num_rows()));
+            n += back.num_rows();
+            let last = n == 500;
+            assert_eq!(part.header.watermark_ms == whole.header.watermark_ms, last);
+        }
+        assert_eq!(n, 500);
+    }
+
+    #[test]
     fn damaged_and_foreign_records_are_errors_and_never_panics() {
         let record = record();
         let value = encode(&record.batch).expect("encodes");
@@ -331,17 +403,5 @@ mod tests {
             read(Log::Touches, &value, std::iter::empty()).is_err(),
             "no headers"
         );
-    }
-
-    #[test]
-    fn a_key_stays_in_its_shard_when_partitions_double() {
-        for key in 0..1000u64 {
-            let hash = xxh3_64(&key.to_le_bytes());
-            assert_eq!(
-                partition_of(hash, 8) % 4,
-                partition_of(hash, 4),
-                "key {key}"
-            );
-        }
     }
 }

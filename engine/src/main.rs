@@ -7,7 +7,7 @@ use engine::command::{Cli, run};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    engine::telemetry::log(&cli.log, cli.log_json);
+    engine::telemetry::log(cli.log_filter(), cli.log_json);
     match run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

@@ -70,10 +70,20 @@ impl Pipeline {
         })
     }
 
-    /// Opens a source: a file's name or a topic's. The records of the next rounds are its.
-    pub fn open(&mut self, source: Arc<str>) {
+    /// Opens a source: a file's name or a topic's. The records of the next rounds are its; the one
+    /// that was open has ended, and its event time holds nobody back any more.
+    ///
+    /// # Errors
+    /// As [`Pipeline::round`].
+    pub fn open(&mut self, source: Arc<str>) -> Result<Vec<Alert>, StageError> {
+        let (mut ended, mut alerts) = (Outbox::default(), Vec::new());
+        if let Some(decoder) = self.decoders.first_mut() {
+            decoder.heartbeat(true, &mut ended)?;
+        }
+        self.pass_on(ended.records, &mut alerts)?;
         let decode = |_| Decode::new(source.clone(), 0, self.config.clone());
         self.decoders = (0..self.config.partitions).map(decode).collect();
+        Ok(alerts)
     }
 
     /// The format found in the open source, when it is detected.
@@ -87,10 +97,20 @@ impl Pipeline {
     /// A stage met rows that are not its input's, which would be a fault of this program.
     pub fn round(&mut self, records: &[SourceRecord<'_>]) -> Result<Round, StageError> {
         let (mut round, events) = self.decode(records)?;
-        let touches = self.profile.feed(events, &mut round.alerts)?;
-        let judgements = self.own.feed(touches, &mut round.alerts)?;
-        self.judge.feed(judgements, &mut round.alerts)?;
+        self.pass_on(events, &mut round.alerts)?;
         Ok(round)
+    }
+
+    /// Takes records of the events log all the way.
+    fn pass_on(
+        &mut self,
+        events: Vec<(usize, LogRecord)>,
+        alerts: &mut Vec<Alert>,
+    ) -> Result<(), StageError> {
+        let touches = self.profile.feed(events, alerts)?;
+        let judgements = self.own.feed(touches, alerts)?;
+        self.judge.feed(judgements, alerts)?;
+        Ok(())
     }
 
     /// Ends the source: windows close.
@@ -144,6 +164,8 @@ impl Pipeline {
 struct Lanes {
     lanes: Vec<Lane>,
     next: Vec<i64>,
+    /// The log they write; none after the last stage.
+    output: Option<Log>,
 }
 
 impl Lanes {
@@ -159,6 +181,7 @@ impl Lanes {
         Ok(Lanes {
             lanes,
             next: vec![0; n],
+            output: log.next(),
         })
     }
 
@@ -171,6 +194,7 @@ impl Lanes {
         records
             .into_iter()
             .for_each(|(at, record)| by_lane[at].push(record));
+        let (n, output) = (self.lanes.len(), self.output);
         let work = self.lanes.iter_mut().zip(&mut self.next).zip(by_lane);
         let outs = in_parallel(work, |((lane, next), records)| {
             let mut out = Outbox::default();
@@ -179,6 +203,9 @@ impl Lanes {
                 *next += 1;
             }
             lane.flush(&mut out);
+            if let Some(log) = output {
+                lane.heartbeat(log, n, &mut out);
+            }
             Ok::<_, StageError>(out)
         });
         let mut next = Vec::new();

@@ -2,7 +2,7 @@
 //!
 //! In come batches of a table (`events`, `touches`), out come [`Finding`]s. The way of a rule: file → [`header`] → [`plan`]
 //! (DataFusion parses, resolves, coerces and optimises) → [`compile`] (the plan becomes our push operators, or is refused
-//! in words its author can act on) → [`runner`] (once per lane and table) → [`suppress`].
+//! in words its author can act on) → [`runner`] (once per lane and table) → [`case`].
 //!
 //! **Invariant:** results do not depend on where the log was cut into batches. Expressions are evaluated batch by batch,
 //! state is folded row by row in log order, and the watermark is that of the row.
@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub mod aggregate;
+pub mod case;
 pub mod check;
 pub mod compile;
 pub mod finding;
@@ -23,18 +24,17 @@ mod monotone;
 pub mod plan;
 pub mod runner;
 mod step;
-pub mod suppress;
 pub mod window;
 
 #[cfg(test)]
 mod laws;
 
+pub use case::{Admitted, Cases};
 pub use check::{TestOutcome, run_tests};
 pub use finding::{Evidence, Finding, evidence_at};
 pub use header::{Emit, Header, Severity, Span, Status};
 pub use plan::Catalog;
 pub use runner::{RuleCounters, RuleRunner};
-pub use suppress::{Decision, Suppressor};
 
 /// The rules that ship with the program, by file name.
 const SHIPPED: [(&str, &str); 11] = [
@@ -137,6 +137,14 @@ impl RuleSet {
         let mut paths: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
         paths.retain(|p| p.extension().is_some_and(|e| e == "sql"));
         paths.sort();
+        if paths.is_empty() {
+            // An empty folder is a mount that failed or a mistyped name, never a wish to detect nothing.
+            return Err(vec![RuleFault {
+                file: dir.to_owned(),
+                line: 1,
+                message: format!("no rules in {}: a rule is a .sql file", dir.display()),
+            }]);
+        }
         let (mut rules, mut faults) = (Vec::new(), Vec::new());
         for path in paths {
             match std::fs::read_to_string(&path)

@@ -219,6 +219,8 @@ table! {
         probe_classes: Text,
         /// Distinct probes of the run.
         probe_count: Count,
+        /// First probe of the run; the call's own time without one.
+        probe_first_time: Time,
     }
 }
 

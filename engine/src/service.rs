@@ -20,6 +20,7 @@ use crate::rule::RuleSet;
 use crate::stage::StageError;
 use crate::telemetry::Metrics;
 use models::identity::Resolver;
+use rdkafka::error::KafkaError;
 
 mod decoding;
 mod judging;
@@ -32,8 +33,13 @@ pub use sink::Sink;
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
 /// Longest time rows are gathered under load; when there is nothing more to read they go at once.
 const LINGER: Duration = Duration::from_millis(50);
-/// Messages taken before the writes of a thread are looked after.
+/// Messages taken before the writes of a thread are looked after, and bytes of them: 2000 of the longest would be 2 GB.
 const MESSAGES_MAX: usize = 2000;
+const MESSAGES_BYTES_MAX: usize = 16 << 20;
+/// How often event time is told to logs that had no rows.
+const BEAT_EVERY: Duration = Duration::from_millis(500);
+/// How often a read that fails again and again is told.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 /// How often lag and state are measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
 
@@ -371,5 +377,20 @@ impl Every {
             self.last = Instant::now();
         }
         due
+    }
+}
+
+/// Says that a read failed and is tried again, not too often.
+#[derive(Default)]
+struct Complaint {
+    last: Option<Instant>,
+}
+
+impl Complaint {
+    fn tell(&mut self, error: &KafkaError, stage: &'static str) {
+        if self.last.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
+            self.last = Some(Instant::now());
+            tracing::warn!(%error, stage, "read failed, trying again");
+        }
     }
 }

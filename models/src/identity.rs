@@ -513,7 +513,7 @@ fn push_clean(name: &str, out: &mut String) {
 }
 
 /// Control characters, and the marks that reorder or hide text on a terminal.
-fn is_unprintable(c: char) -> bool {
+pub fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }

@@ -30,7 +30,7 @@ use std::net::IpAddr;
 
 use super::json::{STATUS_MAX, believe};
 use super::target::{self, Target};
-use super::{Capabilities, Fault};
+use super::{Capabilities, Fault, Presence};
 use crate::event::{Event, Text};
 use crate::reject::RejectReason;
 use crate::time;
@@ -39,13 +39,16 @@ pub(super) const DESCRIPTION: &str =
     "nginx and Apache combined and common logs, with vhost, duration or id if there";
 
 pub(super) const CAPABILITIES: Capabilities = Capabilities {
-    identity: true,
-    raw_path: true,
-    template: false,
-    response_bytes: true,
-    request_headers: false,
-    response_headers: false,
-    body: false,
+    identity: Presence::Configured,
+    scheme: Presence::Never,
+    host: Presence::Configured,
+    raw_path: Presence::Always,
+    template: Presence::Never,
+    response_bytes: Presence::Always,
+    tls_version: Presence::Never,
+    request_headers: Presence::Never,
+    response_headers: Presence::Never,
+    body: Presence::Never,
 };
 
 /// Bytes of `dd/Mon/yyyy:HH:MM:SS +zzzz`.

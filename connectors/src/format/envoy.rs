@@ -38,19 +38,22 @@
 
 use super::json::{Joined, Raw, Scalar, authorization, object, read};
 use super::target::{self, Target};
-use super::{Capabilities, Fault};
+use super::{Capabilities, Fault, Presence};
 use crate::event::Event;
 
 pub(super) const DESCRIPTION: &str = "Envoy, Envoy Gateway and Istio access logs in JSON";
 
 pub(super) const CAPABILITIES: Capabilities = Capabilities {
-    identity: true,
-    raw_path: true,
-    template: false,
-    response_bytes: true,
-    request_headers: true,
-    response_headers: true,
-    body: true,
+    identity: Presence::Configured,
+    scheme: Presence::Configured,
+    host: Presence::Always,
+    raw_path: Presence::Always,
+    template: Presence::Never,
+    response_bytes: Presence::Always,
+    tls_version: Presence::Configured,
+    request_headers: Presence::Configured,
+    response_headers: Presence::Configured,
+    body: Presence::Configured,
 };
 
 object! {

@@ -35,20 +35,23 @@
 
 use super::json::{Header, Joined, Raw, Scalar, authorization, expect_objects, object, read};
 use super::target::{self, Target};
-use super::{Capabilities, Fault};
+use super::{Capabilities, Fault, Presence};
 use crate::event::{Event, Text};
 
 pub(super) const DESCRIPTION: &str =
     "Kong http-log, file-log and kafka-log records, single or in arrays";
 
 pub(super) const CAPABILITIES: Capabilities = Capabilities {
-    identity: true,
-    raw_path: true,
-    template: false,
-    response_bytes: true,
-    request_headers: true,
-    response_headers: true,
-    body: true,
+    identity: Presence::Always,
+    scheme: Presence::Always,
+    host: Presence::Always,
+    raw_path: Presence::Always,
+    template: Presence::Never,
+    response_bytes: Presence::Always,
+    tls_version: Presence::Always,
+    request_headers: Presence::Always,
+    response_headers: Presence::Always,
+    body: Presence::Configured,
 };
 
 object! {

@@ -54,19 +54,22 @@ use std::borrow::Cow;
 
 use super::json::{Joined, Raw, Scalar, authorization, expect_objects, object, read};
 use super::target::{self, Target};
-use super::{Capabilities, Fault};
+use super::{Capabilities, Fault, Presence};
 use crate::event::{Event, Text};
 
 pub(super) const DESCRIPTION: &str = "nginx with a JSON log_format, flat or nested";
 
 pub(super) const CAPABILITIES: Capabilities = Capabilities {
-    identity: true,
-    raw_path: true,
-    template: false,
-    response_bytes: true,
-    request_headers: true,
-    response_headers: true,
-    body: true,
+    identity: Presence::Configured,
+    scheme: Presence::Configured,
+    host: Presence::Configured,
+    raw_path: Presence::Always,
+    template: Presence::Never,
+    response_bytes: Presence::Always,
+    tls_version: Presence::Configured,
+    request_headers: Presence::Configured,
+    response_headers: Presence::Configured,
+    body: Presence::Configured,
 };
 
 object! {

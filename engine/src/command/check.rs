@@ -1,6 +1,6 @@
 //! `check`: configuration, rules, topics and formats; every fault at once.
 
-use connectors::format::{Format, formats};
+use connectors::format::{Capabilities, Format, Presence, formats};
 
 use super::run::RunArgs;
 use super::{Failure, load_rules, rules};
@@ -8,6 +8,14 @@ use crate::config::Config;
 use crate::log::Log;
 use crate::rule::RuleSet;
 use crate::service::cluster;
+
+/// Examples of the command; its options are those of `run`.
+pub const EXAMPLES: &str = "Examples:
+  tollwatch check -c tollwatch.toml
+  tollwatch check --brokers broker:9092 --source-topic gateway-logs --format envoy
+  tollwatch check --brokers localhost:9092 --source-topic kong --format kong --rules my-rules
+
+Prints on which sources rules are blind; exit code 1 when there is a fault.";
 
 /// Runs the command: prints every fault and what each rule is blind to; 1 when there is a fault.
 ///
@@ -86,21 +94,96 @@ fn coverage(config: &Config, rules: &RuleSet) -> Vec<String> {
         let Some((_, has, _)) = formats().into_iter().find(|(known, _, _)| *known == name) else {
             continue;
         };
-        let present = |column: &str| match column {
-            "identity" => has.identity,
-            "object" | "path" | "object_new" => has.raw_path,
-            "response_bytes" | "response_bytes_quantile" => has.response_bytes,
-            "origin" | "method_override" => has.request_headers,
-            "allow_origin" | "allow_credentials" | "server" | "powered_by" => has.response_headers,
-            _ => true,
-        };
-        for rule in &rules.rules {
-            let blind = rule.blind_on(present);
-            if !blind.is_empty() {
-                let (rule, blind) = (&rule.header.name, blind.join(", "));
-                lines.push(format!("source {}: rule {rule} is blind by default, {name} logs lack {blind}; docs/formats.md says how to turn it on", source.topic));
-            }
+        lines.extend(blind(&source.topic, &name, &has, rules));
+    }
+    lines
+}
+
+/// The rules that see nothing on one source: never, or until the gateway is configured to log more.
+fn blind(topic: &str, format: &str, has: &Capabilities, rules: &RuleSet) -> Vec<String> {
+    let mut lines = Vec::new();
+    for rule in &rules.rules {
+        let name = &rule.header.name;
+        let never = rule.blind_on(|column| presence(has, column) != Presence::Never);
+        let unless = rule.blind_on(|column| presence(has, column) != Presence::Configured);
+        if !never.is_empty() {
+            let never = never.join(", ");
+            lines.push(format!(
+                "source {topic}: rule {name} is blind, {format} logs never hold {never}"
+            ));
+        } else if !unless.is_empty() {
+            let unless = unless.join(", ");
+            lines.push(format!("source {topic}: rule {name} is blind unless the gateway is configured to log {unless}; docs/formats.md says how"));
         }
     }
     lines
+}
+
+/// Whether a format's records hold what a column is made from. A column that is not listed is made from every call.
+fn presence(has: &Capabilities, column: &str) -> Presence {
+    match column {
+        "identity" | "authenticated" | "auth_scheme" | "actor" | "tenant" => has.identity,
+        "scheme" => has.scheme,
+        "host" => has.host,
+        "object" | "object_number" | "path" | "query" | "object_new" | "objects_seen"
+        | "url_secret" | "probe_class" => has.raw_path,
+        "response_bytes" | "response_bytes_quantile" => has.response_bytes,
+        "tls_version" => has.tls_version,
+        "origin" | "method_override" | "request_content_type" => has.request_headers,
+        "allow_origin"
+        | "allow_credentials"
+        | "server"
+        | "powered_by"
+        | "response_content_type" => has.response_headers,
+        "rpc_method" | "tool" => has.body,
+        _ => Presence::Always,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rules that are blind on a format: always, or until it is configured.
+    fn blind_rules(format: &str) -> (Vec<String>, Vec<String>) {
+        let (name, has, _) = formats()
+            .into_iter()
+            .find(|(n, _, _)| *n == format)
+            .unwrap();
+        let lines = blind("logs", name, &has, &RuleSet::shipped());
+        let rule = |line: &String| line.split(' ').nth(3).unwrap().to_owned();
+        let (never, unless): (Vec<_>, Vec<_>) =
+            lines.iter().partition(|line| line.contains("never hold"));
+        (
+            never.into_iter().map(rule).collect(),
+            unless.into_iter().map(rule).collect(),
+        )
+    }
+
+    #[test]
+    fn what_a_format_never_holds_is_told_apart_from_what_is_not_configured() {
+        assert_eq!(blind_rules("kong"), (vec![], vec![]));
+        let (never, unless) = blind_rules("combined");
+        assert_eq!(
+            never,
+            [
+                "posture_cors_any_origin",
+                "posture_plaintext_http",
+                "posture_server_banner"
+            ]
+        );
+        assert!(
+            unless.contains(&"bola_enumeration".to_owned()),
+            "{unless:?}"
+        );
+        let (never, unless) = blind_rules("envoy");
+        assert!(never.is_empty(), "{never:?}");
+        for rule in [
+            "bola_enumeration",
+            "posture_plaintext_http",
+            "posture_server_banner",
+        ] {
+            assert!(unless.contains(&rule.to_owned()), "{rule} in {unless:?}");
+        }
+    }
 }

@@ -32,6 +32,9 @@ pub struct EvalArgs {
     /// Prints one JSON object instead of tables
     #[arg(long)]
     pub json: bool,
+    /// Prints tables as Markdown
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
     /// The models.
     #[command(flatten)]
     pub engine: EngineArgs,
@@ -75,7 +78,11 @@ pub fn run(args: &EvalArgs) -> Result<u8, Failure> {
     if args.json {
         println!("{}", as_json(&evaluation));
     } else {
-        println!("{}\n{}", table(&evaluation), summary(&evaluation));
+        let mut table = table(&evaluation);
+        if args.markdown {
+            table.load_style(comfy_table::presets::ASCII_MARKDOWN);
+        }
+        println!("{table}\n{}", summary(&evaluation));
         for (rule, title) in &evaluation.false_alerts {
             println!("false: {rule}: {title}");
         }

@@ -14,14 +14,16 @@ use connectors::reject::Reject;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::run::ConfigFaults;
 use super::{EngineArgs, Failure, RuleFaults, load_rules, plain_table, resolver};
 use crate::alert::{Alert, FILE_PREFIX};
 use crate::config::ModelConfig;
 use crate::pipeline::Pipeline;
 use crate::stage::decode::DecodeConfig;
 
-/// Lines of one round and lane: enough to keep a thread busy, few enough to stay in memory.
-const LINES_PER_LANE: usize = 8192;
+/// Lines of one round, whatever the number of lanes. Lanes of one round are heard one after the other, so within it who touched
+/// an object first depends on the lanes: few enough that this hardly matters, enough to be worth a thread's start.
+const LINES_PER_ROUND: usize = 1024;
 
 /// Options of `replay`.
 #[derive(Debug, Args)]
@@ -97,11 +99,12 @@ pub fn run(args: &ReplayArgs) -> Result<u8, Failure> {
                 writeln!(file, "{}", alert.json)?;
             }
         }
+        // Whoever ends this early finds whole lines.
+        for file in [&mut writer, &mut rejects].into_iter().flatten() {
+            file.flush()?;
+        }
         Ok(())
     })?;
-    for file in [&mut writer, &mut rejects].into_iter().flatten() {
-        file.flush()?;
-    }
     report(args, &replayed, &told)?;
     Ok(0)
 }
@@ -116,8 +119,12 @@ pub fn replay(
 ) -> Result<Replayed, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let n_lanes = args.lanes.unwrap_or(cores).clamp(1, 256);
-    let rules = load_rules(args.engine.rules.as_deref())?;
     let models = args.engine.models(&ModelConfig::default());
+    let faults = models.faults();
+    if !faults.is_empty() {
+        return Err(ConfigFaults(faults).into());
+    }
+    let rules = load_rules(args.engine.rules.as_deref())?;
     let resolver = resolver(args.state.as_deref(), false)?;
     let decode = DecodeConfig {
         format: args.format,
@@ -132,10 +139,12 @@ pub fn replay(
             open(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         let bar = progress(path, input.file_bytes);
         let n_read = input.read_bytes.clone();
-        pipeline.open(format!("{FILE_PREFIX}{}", path.display()).into());
+        let ended = pipeline.open(format!("{FILE_PREFIX}{}", path.display()).into())?;
+        each(path, &[], &ended)?;
+        replayed.alerts.extend(ended);
         let mut lines = Lines::new(input.reader);
         loop {
-            let chunk = read_chunk(&mut lines, LINES_PER_LANE * n_lanes)
+            let chunk = read_chunk(&mut lines, LINES_PER_ROUND)
                 .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
             if chunk.is_empty() {
                 break;

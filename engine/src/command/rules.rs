@@ -1,6 +1,6 @@
 //! `rules`: lists, checks and tests rules.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -24,14 +24,22 @@ pub enum RulesCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tollwatch rules test
-  tollwatch rules check --rules my-rules --json")]
+  tollwatch rules check my-rules --json")]
 pub struct RulesArgs {
     /// Folder of rules (.sql); the shipped ones when absent
+    pub dir: Option<PathBuf>,
+    /// The same; DIR wins where both are given
     #[arg(long, env = "TOLLWATCH_RULES")]
     pub rules: Option<PathBuf>,
     /// Prints JSON instead of a table
     #[arg(long)]
     pub json: bool,
+}
+
+impl RulesArgs {
+    fn folder(&self) -> Option<&Path> {
+        self.dir.as_deref().or(self.rules.as_deref())
+    }
 }
 
 /// Runs the command.
@@ -53,7 +61,7 @@ fn table(header: &[&str]) -> comfy_table::Table {
 }
 
 fn list(args: &RulesArgs) -> Result<u8, Failure> {
-    let rules = load_rules(args.rules.as_deref())?;
+    let rules = load_rules(args.folder())?;
     let mut shown = table(&["rule", "version", "status", "severity", "title"]);
     let mut listed = Vec::new();
     for rule in &rules.rules {
@@ -85,11 +93,17 @@ fn list(args: &RulesArgs) -> Result<u8, Failure> {
 /// # Errors
 /// The faults.
 pub fn faults(rules: &std::sync::Arc<RuleSet>) -> Result<(), RuleFaults> {
-    let all: Vec<_> = ["events", "touches"]
+    let mut all = Vec::new();
+    for fault in ["events", "touches"]
         .iter()
         .filter_map(|table| compile(rules, table).err())
         .flatten()
-        .collect();
+    {
+        // A rule that cannot be planned belongs to no table, so each of them tells it.
+        if !all.contains(&fault) {
+            all.push(fault);
+        }
+    }
     if all.is_empty() {
         Ok(())
     } else {
@@ -98,7 +112,7 @@ pub fn faults(rules: &std::sync::Arc<RuleSet>) -> Result<(), RuleFaults> {
 }
 
 fn check(args: &RulesArgs) -> Result<u8, Failure> {
-    let loaded = load_rules(args.rules.as_deref());
+    let loaded = load_rules(args.folder());
     let checked = loaded.and_then(|rules| faults(&rules).map(|()| rules.rules.len()));
     match (checked, args.json) {
         (Ok(n), true) => println!("{}", json!({ "rules": n, "faults": [] })),
@@ -117,7 +131,7 @@ fn check(args: &RulesArgs) -> Result<u8, Failure> {
 }
 
 fn test(args: &RulesArgs) -> Result<u8, Failure> {
-    let rules = load_rules(args.rules.as_deref())?;
+    let rules = load_rules(args.folder())?;
     let mut shown = table(&["rule", "test", "result"]);
     let (mut outcomes, mut n_failed) = (Vec::new(), 0);
     for rule in &rules.rules {
@@ -149,4 +163,30 @@ fn test(args: &RulesArgs) -> Result<u8, Failure> {
         println!("{shown}\n{} tests, {n_failed} failed", outcomes.len());
     }
     Ok(u8::from(n_failed > 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::rule::Rule;
+
+    #[test]
+    fn a_fault_is_told_once_for_all_tables() {
+        let text = "/*---\nschema: rule/v1\nid: 6f1c2f0e-2f62-4c0c-9f0c-2a6e3b1d9f10\nname: r\nversion: 1\ntitle: t\nstatus: test\nseverity: low\ndescription: d\n---*/\nSELECT whom FROM events";
+        let rule = Rule::parse(Path::new("r.sql"), text).unwrap();
+        let rules = Arc::new(RuleSet::new(vec![rule]).unwrap());
+        let told = faults(&rules).unwrap_err();
+        assert_eq!(told.0.len(), 1, "{told}");
+    }
+
+    #[test]
+    fn a_folder_without_rules_is_a_fault() {
+        let dir = std::env::temp_dir().join(format!("tollwatch-no-rules-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let told = load_rules(Some(&dir)).unwrap_err().to_string();
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert!(told.contains("no rules in "), "{told}");
+    }
 }

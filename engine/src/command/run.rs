@@ -146,6 +146,12 @@ pub fn run_service(
         .enable_all()
         .build()?;
     let listen = config.listen.clone();
+    // Caught from the beginning: a signal while topics are made must not end the process half-way.
+    let _guard = runtime.enter();
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .map_err(|error| format!("cannot listen for SIGTERM: {error}"))?;
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
+        .map_err(|error| format!("cannot listen for SIGINT: {error}"))?;
     let service = runtime.block_on(Service::start(config, rules, resolver, watcher))?;
     let shared = service.shared.clone();
     if !listen.is_empty() {
@@ -155,13 +161,8 @@ pub fn run_service(
         })?;
     }
     runtime.spawn(async move {
-        let mut terminate =
-            match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-                Ok(terminate) => terminate,
-                Err(error) => return tracing::error!(%error, "cannot listen for SIGTERM"),
-            };
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => (),
+            _ = interrupt.recv() => (),
             _ = terminate.recv() => (),
         }
         tracing::info!("stopping: finishing what was read");

@@ -344,8 +344,9 @@ pub struct DistinctSet {
     /// Values in the running window.
     running: i64,
     sweep_at: usize,
-    /// What was kept by the last sweep of a full set: one sweep a pane, not one a row.
+    /// What was kept by the last sweeps of a full set: one sweep a pane, not one a row.
     swept: Option<i64>,
+    swept_behind: Option<i64>,
 }
 
 impl DistinctSet {
@@ -386,6 +387,11 @@ impl DistinctSet {
         if values_max <= self.values.len() && self.swept != Some(keep) {
             self.values.retain(|_, seen| keep <= seen.last);
             self.swept = Some(keep);
+        }
+        // Values behind the running window serve stragglers alone: they must not keep out what happens now.
+        if values_max <= self.values.len() && oldest <= pane && self.swept_behind != Some(oldest) {
+            self.values.retain(|_, seen| oldest <= seen.last);
+            self.swept_behind = Some(oldest);
         }
         let full = values_max <= self.values.len();
         let seen = match self.values.get_mut(&value) {
@@ -583,6 +589,17 @@ mod tests {
         set.fold(2, 13, 11, 0, 100);
         assert_eq!(set.running(), 3);
         assert!(!set.fold(9, 13, 11, 0, 3), "full");
+    }
+
+    #[test]
+    fn a_full_set_drops_what_is_behind_the_running_window() {
+        let mut set = DistinctSet::default();
+        for value in 0..3 {
+            assert!(set.fold(value, 1, 1, 0, 3));
+        }
+        set.advance(2, 0);
+        assert!(set.fold(9, 2, 2, 0, 3), "what waits makes room");
+        assert_eq!((set.running(), set.len()), (1, 1));
     }
 
     #[test]

@@ -16,16 +16,18 @@ use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::scalar::ScalarValue;
 use serde_json::{Map, Value};
 
-use super::finding::Finding;
+use super::finding::{Evidence, Finding};
 use super::header::{Span, Test};
 use super::plan::{Catalog, Stream, expression};
 use super::step::column;
-use super::{Decision, Rule, RuleRunner, Suppressor};
+use super::{Cases, Rule, RuleRunner};
 
 /// When a test starts: the first of January 2026, UTC.
 pub const TEST_START_MS: i64 = 1_767_225_600_000;
 /// Rows one `generate` may make.
 const ROWS_MAX: u64 = 1_000_000;
+/// Cases one test remembers; a test that needs more would be about this limit.
+const CASES_MAX: usize = 1_000_000;
 
 /// How one test of one rule went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +77,7 @@ fn run_test(rule: &Rule, test: &Test, catalog: &Catalog) -> Result<(), String> {
         if 0 < n_errors {
             return Err(format!("the rule failed on {n_errors} rows"));
         }
-        answers.push(opened(&findings));
+        answers.push(created(&findings));
     }
     let (whole, single) = (&answers[0], &answers[1]);
     if whole
@@ -88,12 +90,18 @@ fn run_test(rule: &Rule, test: &Test, catalog: &Catalog) -> Result<(), String> {
     compare(test, whole)
 }
 
-/// The findings that open a case.
-fn opened(findings: &[Finding]) -> Vec<Finding> {
-    let mut suppressor = Suppressor::new();
+/// The findings that create a case, as in the product.
+fn created(findings: &[Finding]) -> Vec<Finding> {
+    let mut cases = Cases::new(CASES_MAX);
+    let none = Evidence::default();
     findings
         .iter()
-        .filter(|f| matches!(suppressor.decide(f), Decision::Open { .. }))
+        .filter(|finding| {
+            let trigger = finding.evidence.last().unwrap_or(&none);
+            cases
+                .admit(finding, trigger)
+                .is_some_and(|case| case.is_new)
+        })
         .cloned()
         .collect()
 }

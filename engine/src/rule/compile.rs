@@ -17,7 +17,8 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
 
-use super::aggregate::{Aggregate, Having, Kind, is_foldable};
+use super::aggregate::{Aggregate, DISTINCT_MAX, Having, Kind, is_foldable};
+use super::case::CASE_MS;
 use super::header::{Emit, title_columns};
 use super::monotone::{Monotone, floor, never_negative};
 use super::plan::{
@@ -581,10 +582,25 @@ fn window(
             lateness_ms
         );
     }
+    let case_ms = rule.header.suppress.as_ref().map_or(CASE_MS, |s| s.span.ms);
     let proof = having
         .into_iter()
         .collect::<Result<Vec<_>, _>>()
         .map(Having::All);
+    if let Ok(having) = &proof {
+        let sets = aggregated.aggregates.iter().enumerate();
+        let bounds = sets
+            .filter(|(_, aggregate)| aggregate.kind == Kind::Distinct)
+            .filter_map(|(at, _)| having.bound_max(at));
+        if let Some(bound) = bounds
+            .reduce(f64::max)
+            .filter(|b| DISTINCT_MAX as f64 <= *b)
+        {
+            return plan_err!(
+                "count(DISTINCT …) is compared with {bound}, which it never reaches: a group keeps at most {DISTINCT_MAX} values; lower the threshold, or narrow the window"
+            );
+        }
+    }
     let mode = match (rule.header.emit, proof) {
         (Some(Emit::Each), _) => {
             return plan_err!(
@@ -616,6 +632,7 @@ fn window(
     let windows = Windows::new(
         spec,
         lateness_ms,
+        case_ms,
         mode,
         aggregates.clone(),
         rule.header.alert.evidence.limit,

@@ -19,10 +19,15 @@ pub struct Finding {
     pub rule: Arc<Rule>,
     /// Row of the batch pushed that made it hold; `usize::MAX` for a window that closed.
     pub row: usize,
+    /// Row of the batch pushed at which it was made: that row, or the one whose clock closed the window. Findings come in
+    /// this order.
+    pub order: usize,
     /// Event time of that row, or the end of the window.
     pub time_ms: i64,
     /// Start and end of the window, half-open.
     pub window: Option<(i64, i64)>,
+    /// True when the group was across all along and has grown tenfold since it was last told.
+    pub grown: bool,
     /// Output columns.
     pub values: Vec<(String, ScalarValue)>,
     /// Sample rows in log order; the last one is the row that made it hold, or the last of the window.

@@ -9,6 +9,7 @@ use std::fmt;
 use std::path::Path;
 
 use datafusion::scalar::ScalarValue;
+use models::identity::is_unprintable;
 use serde::{Deserialize, Deserializer};
 
 use super::{Rule, RuleFault};
@@ -89,6 +90,31 @@ pub struct Header {
     /// Rows in, alerts out.
     #[serde(default)]
     pub tests: Vec<Test>,
+}
+
+impl Header {
+    /// Takes white space off the ends of texts: a folded YAML text ends with a line feed, which has no place in an alert.
+    fn trim(&mut self) {
+        let texts = [
+            &mut self.title,
+            &mut self.description,
+            &mut self.author,
+            &mut self.remediation,
+            &mut self.alert.title,
+        ];
+        let lists = [
+            &mut self.tags,
+            &mut self.references,
+            &mut self.falsepositives,
+            &mut self.compliance,
+        ];
+        for text in texts.into_iter().chain(lists.into_iter().flatten()) {
+            let trimmed = text.trim();
+            if trimmed.len() < text.len() {
+                *text = trimmed.to_owned();
+            }
+        }
+    }
 }
 
 /// How far a rule is trusted; Sigma's words.
@@ -468,7 +494,7 @@ impl Rule {
                 "the header has no end: close it with ---*/".to_owned(),
             )]);
         };
-        let header: Header = serde_saphyr::from_str(yaml).map_err(|e| {
+        let mut header: Header = serde_saphyr::from_str(yaml).map_err(|e| {
             // The YAML starts on the line of the opening mark, so its lines are the lines of the file.
             let line = e.location().map_or(1, |l| l.line() as usize);
             vec![fault(
@@ -476,6 +502,7 @@ impl Rule {
                 e.to_string().lines().next().unwrap_or_default().to_owned(),
             )]
         })?;
+        header.trim();
         let faults: Vec<RuleFault> = header_faults(&header, path)
             .into_iter()
             .map(|(key, message)| fault(line_of(text, key), format!("{key}: {message}")))
@@ -522,7 +549,7 @@ impl Rule {
                 continue;
             };
             match values.iter().find(|(name, _)| name == column) {
-                Some((_, value)) => push_plain(&mut title, value),
+                Some((_, value)) => title.push_str(&plain(value)),
                 None => title.push('?'),
             }
             rest = tail;
@@ -569,25 +596,22 @@ pub(crate) fn title_columns(template: &str) -> Vec<&str> {
         .collect()
 }
 
-fn push_plain(title: &mut String, value: &ScalarValue) {
-    let text = if value.is_null() {
-        "-".to_owned()
-    } else {
-        match value {
-            ScalarValue::Float64(Some(number)) => plain_number(*number),
-            other => other.to_string(),
-        }
+/// A value as people read it, without what a caller could forge a text with, and cut to 128 characters.
+pub(crate) fn plain(value: &ScalarValue) -> String {
+    let text = match value {
+        value if value.is_null() => return "-".to_owned(),
+        ScalarValue::Float64(Some(number)) => plain_number(*number),
+        other => other.to_string(),
     };
     let mut chars = text.chars();
-    title.extend(
-        chars
-            .by_ref()
-            .take(TITLE_VALUE_MAX)
-            .map(|c| if is_unprintable(c) { ' ' } else { c }),
-    );
+    let shown = chars.by_ref().take(TITLE_VALUE_MAX);
+    let mut shown: String = shown
+        .map(|c| if is_unprintable(c) { ' ' } else { c })
+        .collect();
     if chars.next().is_some() {
-        title.push('…');
+        shown.push('…');
     }
+    shown
 }
 
 /// A number as people read it: three digits behind the point at most, and none from a thousand up.
@@ -597,12 +621,6 @@ fn plain_number(number: f64) -> String {
     }
     let text = format!("{number:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// Control characters, and the marks that turn the direction of text around: an alert must read as it is written.
-fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Line on which a key of the header stands, or 1.
@@ -768,6 +786,14 @@ SELECT identity FROM events
         );
         assert_eq!(rule.line, 16);
         assert_eq!(rule.header.lateness.to_string(), "1m");
+    }
+
+    #[test]
+    fn a_folded_text_ends_without_a_line_feed() {
+        let folded = "description: >\n  one line\n  and another\nremediation: |\n  do it\n";
+        let rule = parse(&HEADER.replacen("description: For the tests\n", folded, 1)).unwrap();
+        assert_eq!(rule.header.description, "one line and another");
+        assert_eq!(rule.header.remediation, "do it");
     }
 
     #[test]

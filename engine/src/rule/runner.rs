@@ -65,6 +65,8 @@ pub struct RuleCounters {
     pub capped: u64,
     /// Bytes of state, an estimate.
     pub state_bytes: u64,
+    /// Findings that created no case because the rule had created as many as it may in an hour; see [`super::case`].
+    pub uncased: u64,
 }
 
 /// One rule at work.
@@ -195,7 +197,8 @@ impl RuleRunner {
     /// Runs the rules over one batch of the table, in log order, where the rows are all there is.
     ///
     /// * `watermark_ms`: event time the source has reached, where it knows more than the rows say; it counts after the batch.
-    /// * `findings`: are appended by row, then by rule; those of windows that closed come last.
+    /// * `findings`: are appended by row, then by rule. A window that closed stands at the row whose clock closed it, before
+    ///   the findings of its rule on that row.
     pub fn push(
         &mut self,
         batch: &RecordBatch,
@@ -243,18 +246,19 @@ impl RuleRunner {
             if let Some(rows) = lane.select(&self.shared, &mut masks, &load) {
                 lane.run(rows, &load, &mut fresh);
             }
-            lane.advance(self.clock_ms, &|row| evidence_at(batch, row), &mut fresh);
+            let (clock_ms, sample) = (self.clock_ms, |row| evidence_at(batch, row));
+            lane.advance(clock_ms, &load.clocks, &sample, &mut fresh);
             lane.settle(batch);
         }
         // Stable: rules were run in order, and windows of one rule close in order.
-        fresh.sort_by_key(|finding| finding.row);
+        fresh.sort_by_key(|finding| finding.order);
         findings.append(&mut fresh);
     }
 
     /// Ends a bounded input: every window closes.
     pub fn close(&mut self, findings: &mut Vec<Finding>) {
         for lane in &mut self.lanes {
-            lane.advance(i64::MAX, &|_| Evidence::default(), findings);
+            lane.advance(i64::MAX, &[], &|_| Evidence::default(), findings);
         }
     }
 
@@ -311,7 +315,7 @@ impl RuleRunner {
 }
 
 impl RuleCounters {
-    fn new(rule: Arc<Rule>) -> RuleCounters {
+    pub(super) fn new(rule: Arc<Rule>) -> RuleCounters {
         RuleCounters {
             rule,
             rows: 0,
@@ -324,6 +328,7 @@ impl RuleCounters {
             evicted: 0,
             capped: 0,
             state_bytes: 0,
+            uncased: 0,
         }
     }
 }
@@ -416,19 +421,18 @@ impl Lane {
             return accepted;
         }
         let rows = UInt32Array::from(part.rows.clone());
-        let thinned =
-            arrow::compute::take_record_batch(&load.full, &rows).map_err(DataFusionError::from);
-        for exception in &self.program.exceptions {
-            let holds = thinned
-                .as_ref()
-                .ok()
-                .and_then(|batch| mask(&exception.predicate, batch).ok());
-            let Some(holds) = holds else {
-                // An exception that cannot be asked takes nothing out.
-                self.counters.errors += part.rows.len() as u64;
-                continue;
-            };
-            for at in holds.values().set_indices() {
+        let thinned = match arrow::compute::take_record_batch(&load.full, &rows) {
+            Ok(thinned) => thinned,
+            Err(error) => {
+                self.fail(part.rows.len(), &error.into());
+                return accepted;
+            }
+        };
+        for at in 0..self.program.exceptions.len() {
+            let (mut holds, mut failed) = (Vec::new(), Vec::new());
+            let exception = &self.program.exceptions[at];
+            holding(&exception.predicate, &thinned, 0, &mut holds, &mut failed);
+            for at in holds {
                 if load.times.value(part.rows[at] as usize) < exception.expires_ms {
                     self.counters.excepted += u64::from(accepted[at]);
                     accepted[at] = false;
@@ -436,6 +440,8 @@ impl Lane {
                     self.counters.exceptions_expired += 1;
                 }
             }
+            // An exception that cannot be asked of a row does not take it out.
+            failed.iter().for_each(|error| self.fail(1, error));
         }
         accepted
     }
@@ -462,8 +468,10 @@ impl Lane {
                     findings.push(Finding {
                         rule,
                         row,
+                        order: row,
                         time_ms,
                         window: None,
+                        grown: false,
                         values,
                         evidence: vec![evidence_at(load.batch, row)],
                     });
@@ -490,7 +498,7 @@ impl Lane {
             .filter(|(at, _)| accepted[*at])
         {
             let clock_ms = load.clocks[row];
-            self.advance(clock_ms, &sample, findings);
+            self.advance(clock_ms, &load.clocks, &sample, findings);
             let key = part.keys.as_ref().map(|keys| keys.row(at));
             let key = key.as_ref().map_or(&[][..], |key| key.as_ref());
             let time_ms = load.times.value(row);
@@ -529,8 +537,10 @@ impl Lane {
                     findings.push(Finding {
                         rule,
                         row,
+                        order: row,
                         time_ms,
                         window: Some(bounds),
+                        grown: crossing.grown,
                         values,
                         evidence,
                     });
@@ -541,9 +551,12 @@ impl Lane {
     }
 
     /// Closes the windows that end at that clock.
+    ///
+    /// * `clocks`: that of each row of the batch at hand; they tell at which row a window closed, however the log was cut.
     fn advance(
         &mut self,
         clock_ms: i64,
+        clocks: &[i64],
         sample: &impl Fn(usize) -> Evidence,
         findings: &mut Vec<Finding>,
     ) {
@@ -553,6 +566,11 @@ impl Lane {
         let mut failed = None;
         while let Some((window, slots)) = program.windows.close_next(clock_ms) {
             let bounds = program.windows.bounds_ms(window);
+            let closes_ms = program.windows.closes_ms(window);
+            let order = match clocks {
+                [] => usize::MAX,
+                clocks => clocks.partition_point(|clock_ms| *clock_ms < closes_ms),
+            };
             match program.results(&slots, window) {
                 Ok((batch, kept)) => {
                     for (at, slot) in kept.iter().enumerate() {
@@ -568,8 +586,10 @@ impl Lane {
                         findings.push(Finding {
                             rule,
                             row: usize::MAX,
+                            order,
                             time_ms: bounds.1,
                             window: Some(bounds),
+                            grown: false,
                             values,
                             evidence,
                         });
@@ -689,6 +709,27 @@ impl WindowProgram {
             slots.len(),
         )?;
         Step::apply(&self.steps, batch, (0..slots.len() as u32).collect())
+    }
+}
+
+/// The rows of a batch a condition holds on, from `first` up; where it fails, the rows are halved until only those it
+/// fails on are left out.
+fn holding(
+    predicate: &Arc<dyn PhysicalExpr>,
+    batch: &RecordBatch,
+    first: usize,
+    holds: &mut Vec<usize>,
+    failed: &mut Vec<DataFusionError>,
+) {
+    let n = batch.num_rows();
+    match mask(predicate, batch) {
+        Ok(mask) => holds.extend(mask.values().set_indices().map(|at| first + at)),
+        Err(error) if n <= 1 => failed.push(error),
+        Err(_) => {
+            let (left, right) = (batch.slice(0, n / 2), batch.slice(n / 2, n - n / 2));
+            holding(predicate, &left, first, holds, failed);
+            holding(predicate, &right, first + n / 2, holds, failed);
+        }
     }
 }
 

@@ -21,17 +21,22 @@ use super::plan::WindowSpec;
 /// Groups one rule keeps; a group of few values takes about 300 bytes. Beyond it the least recently touched group is
 /// dropped with its counts, and `evicted` grows.
 pub const GROUPS_MAX: usize = 1_000_000;
-/// Values a group keeps for a threshold it may cross early: more than this many times the threshold tell nothing new.
-const THRESHOLD_REACH: f64 = 4.0;
+/// Values a window keeps for a threshold it may cross early, in thresholds: a group is told when it crosses and when it has
+/// grown tenfold; more values tell nothing new.
+const THRESHOLD_REACH: f64 = 10.0;
 /// Values a group may keep however small the threshold.
 const DISTINCT_MIN: f64 = 1024.0;
+
+/// Growth of its count after which a group that is still across is told again.
+const GROWTH: f64 = super::case::GROWTH as f64;
 
 const NONE: u32 = u32::MAX;
 
 /// When windows speak.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Mode {
-    /// At the row with which a group crosses in an open window; then not again until its newest window is below.
+    /// At the row with which a group crosses in an open window; then not again until its newest window is below, its count
+    /// has grown tenfold, or the time of its case is over.
     FirstCrossing(Having),
     /// When they close.
     Close,
@@ -57,6 +62,8 @@ pub(super) struct Row<'a> {
 pub(super) struct Crossing {
     pub(super) slot: u32,
     pub(super) window: i64,
+    /// True when it was across before and has grown tenfold.
+    pub(super) grown: bool,
 }
 
 /// Counts of one rule's windows.
@@ -74,6 +81,8 @@ pub struct WindowCounters {
 pub(super) struct Windows {
     spec: WindowSpec,
     lateness_ms: i64,
+    /// After this long a group that is still across is told as if anew.
+    case_ms: i64,
     mode: Mode,
     aggregates: Arc<[Aggregate]>,
     n_cells: usize,
@@ -109,6 +118,9 @@ struct Group {
     running: Box<[Cell]>,
     sets: Box<[DistinctSet]>,
     fired: bool,
+    /// Value of the first term when the group was last told, and event time when it was told anew.
+    told: f64,
+    told_anew_ms: i64,
     /// The newest window that fired.
     last_fired: Option<i64>,
     samples: Vec<(i64, Evidence)>,
@@ -203,6 +215,7 @@ impl Windows {
     pub(super) fn new(
         spec: WindowSpec,
         lateness_ms: i64,
+        case_ms: i64,
         mode: Mode,
         aggregates: Arc<[Aggregate]>,
         evidence_max: usize,
@@ -220,14 +233,18 @@ impl Windows {
                 .filter(|(_, a)| a.kind == Kind::Distinct)
             {
                 if let Some(bound) = having.bound_max(at) {
+                    // A set also holds the values of the windows that wait for stragglers.
+                    let n_windows = 1 + (lateness_ms + spec.size_ms - 1) / spec.size_ms;
+                    let values = bound * THRESHOLD_REACH * n_windows as f64;
                     values_max[aggregate.slot] =
-                        (bound * THRESHOLD_REACH).clamp(DISTINCT_MIN, DISTINCT_MAX as f64) as usize;
+                        values.clamp(DISTINCT_MIN, DISTINCT_MAX as f64) as usize;
                 }
             }
         }
         Windows {
             spec,
             lateness_ms,
+            case_ms,
             mode,
             aggregates,
             n_cells,
@@ -263,6 +280,11 @@ impl Windows {
     pub(super) fn bounds_ms(&self, window: i64) -> (i64, i64) {
         let end_ms = window.saturating_add(1).saturating_mul(self.spec.slide_ms);
         (end_ms.saturating_sub(self.spec.size_ms), end_ms)
+    }
+
+    /// Clock at which a window closes.
+    pub(super) fn closes_ms(&self, window: i64) -> i64 {
+        self.bounds_ms(window).1.saturating_add(self.lateness_ms)
     }
 
     /// Encoded key of a group.
@@ -377,7 +399,7 @@ impl Windows {
         }
         let slot = self.slot(row.key, pane);
         self.bytes -= self.groups[slot as usize].bytes();
-        let window = match self.mode {
+        let crossing = match self.mode {
             Mode::Close => {
                 self.fold_closing(slot, pane, row, sample);
                 None
@@ -385,7 +407,7 @@ impl Windows {
             Mode::FirstCrossing(_) => self.fold_crossing(slot, pane, row, sample),
         };
         self.bytes += self.groups[slot as usize].bytes();
-        window.map(|window| Crossing { slot, window })
+        crossing
     }
 
     fn fold_closing(
@@ -434,7 +456,7 @@ impl Windows {
         at: i64,
         row: &Row<'_>,
         sample: &impl Fn(usize) -> Evidence,
-    ) -> Option<i64> {
+    ) -> Option<Crossing> {
         let Mode::FirstCrossing(having) = &self.mode else {
             return None;
         };
@@ -465,12 +487,36 @@ impl Windows {
         for aggregate in self.aggregates.iter().zip(row.inputs) {
             fold_cell(&mut pane.cells, aggregate, row.at);
         }
+        // Of the first term, as people read the title: how far across the group is now.
+        let value = |group: &Group, window: i64| {
+            let term = having.first().filter(|term| !term.falls)?;
+            let value = number(group, &self.aggregates, term.aggregate, window, n_panes)?;
+            value.as_f64()
+        };
         if group.fired {
-            return None;
+            let now = value(group, group.current).unwrap_or(0.0);
+            let grown = 0.0 < group.told && GROWTH * group.told <= now;
+            let anew = self.case_ms <= row.time_ms.saturating_sub(group.told_anew_ms);
+            if !grown && !anew {
+                return None;
+            }
+            if anew {
+                group.told_anew_ms = row.time_ms;
+            }
+            group.told = now;
+            group.last_fired = Some(group.current);
+            let window = group.current;
+            return Some(Crossing {
+                slot,
+                window,
+                grown,
+            });
         }
         let window = crossed(having, group, &self.aggregates, at, first_open, n_panes);
         if let Some(window) = window {
             group.last_fired = Some(window);
+            group.told = value(group, window).unwrap_or(0.0);
+            group.told_anew_ms = row.time_ms;
             group.fired = window == group.current
                 || holds(having, group, &self.aggregates, group.current, n_panes);
         } else if group.samples.len() + 1 < self.evidence_max {
@@ -490,7 +536,12 @@ impl Windows {
                 group.samples.push((at, sample(row.row)));
             }
         }
-        window
+        let grown = false;
+        window.map(|window| Crossing {
+            slot,
+            window,
+            grown,
+        })
     }
 
     /// The values of the aggregates of a group in a window.

@@ -9,6 +9,15 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, TimeUnit};
 
+/// Longest text a column keeps, in bytes; the rest of a longer one is dropped. Callers choose paths, queries and agents, and a
+/// row must fit into a record of its log whatever they chose. Objects, probes and secrets are found before this.
+pub const TEXT_BYTES_MAX: usize = 16 << 10;
+
+#[inline(always)]
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
+}
+
 /// How one kind of column is written and read.
 pub trait Kind {
     /// What a row holds.
@@ -110,7 +119,7 @@ impl Kind for Name {
     }
     #[inline(always)]
     fn append(builder: &mut StringBuilder, value: &str) {
-        builder.append_value(value);
+        builder.append_value(cut(value));
     }
     #[inline(always)]
     fn value(column: &StringArray, row: usize) -> &str {
@@ -135,7 +144,7 @@ impl Kind for Text {
     }
     #[inline(always)]
     fn append(builder: &mut StringBuilder, value: Option<&str>) {
-        builder.append_option(value);
+        builder.append_option(value.map(cut));
     }
     #[inline(always)]
     fn value(column: &StringArray, row: usize) -> Option<&str> {

@@ -14,10 +14,12 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::{
-    COMMIT_EVERY, Every, LINGER, MEASURE_EVERY, MESSAGES_MAX, ServiceError, Shared, now_ms,
+    BEAT_EVERY, COMMIT_EVERY, Complaint, Every, LINGER, MEASURE_EVERY, MESSAGES_BYTES_MAX,
+    MESSAGES_MAX, ServiceError, Shared, now_ms,
 };
 use crate::lane::Outbox;
 use crate::log::{self, Log};
+use crate::stage::StageError;
 use crate::stage::decode::{Decode, DecodeConfig};
 use crate::telemetry::{PartitionLabel, ReasonLabel, StageLabel};
 
@@ -29,7 +31,11 @@ struct Source {
     next: i64,
     committed: i64,
     read_at: Instant,
+    /// True when the partition's end was reached, and nothing was read since.
+    at_end: bool,
     told_idle: bool,
+    /// Event time last told to every partition of the log, ms.
+    told_ms: i64,
 }
 
 type Sources = BTreeMap<(String, i32), Source>;
@@ -54,19 +60,18 @@ pub(super) fn run(shared: &Shared) -> Result<(), ServiceError> {
         dead_letter_topic: shared.config.dead_letter_topic(),
         sources: Sources::new(),
         gathered_since: None,
+        complaint: Complaint::default(),
     };
-    let (mut commit, mut beat) = (
-        Every::new(COMMIT_EVERY),
-        Every::new(Duration::from_millis(500)),
-    );
+    let (mut commit, mut beat) = (Every::new(COMMIT_EVERY), Every::new(BEAT_EVERY));
     let mut measure = Every::new(MEASURE_EVERY);
     while !shared.stopped(0) {
-        let (messages, more) = thread.take(&consumer)?;
-        thread.decode(&messages)?;
-        drop(messages);
+        let taken = thread.take(&consumer)?;
+        thread.decode(&taken)?;
+        let more = taken.more;
+        drop(taken);
         thread.flush(!more)?;
         if beat.due() {
-            thread.beat()?;
+            thread.beat(&consumer)?;
         }
         if commit.due() {
             thread.commit(&consumer)?;
@@ -75,8 +80,17 @@ pub(super) fn run(shared: &Shared) -> Result<(), ServiceError> {
             thread.measure(&consumer);
         }
     }
-    thread.flush(true)?;
+    thread.rest()?;
     thread.commit(&consumer)
+}
+
+/// What one look at the source topics gave.
+struct Taken<'c> {
+    messages: Vec<BorrowedMessage<'c>>,
+    /// Partitions whose end was reached, and how many messages had come before.
+    ends: Vec<(i32, usize)>,
+    /// True when there may be more to read at once.
+    more: bool,
 }
 
 struct Thread<'a> {
@@ -87,50 +101,71 @@ struct Thread<'a> {
     dead_letter_topic: String,
     sources: Sources,
     gathered_since: Option<Instant>,
+    complaint: Complaint,
 }
 
 impl Thread<'_> {
-    /// Takes what is there to read; says whether there may be more.
+    /// Takes what is there to read.
     fn take<'c>(
         &mut self,
         consumer: &'c BaseConsumer<Assignments>,
-    ) -> Result<(Vec<BorrowedMessage<'c>>, bool), ServiceError> {
-        let mut messages = Vec::new();
-        let mut wait = Duration::from_millis(10);
-        while messages.len() < MESSAGES_MAX {
+    ) -> Result<Taken<'c>, ServiceError> {
+        let mut taken = Taken {
+            messages: Vec::new(),
+            ends: Vec::new(),
+            more: true,
+        };
+        let (mut wait, mut n_bytes) = (Duration::from_millis(10), 0);
+        while taken.messages.len() < MESSAGES_MAX && n_bytes < MESSAGES_BYTES_MAX {
             let polled = consumer.poll(wait);
-            self.assign(consumer)?;
+            self.assign(consumer, &mut taken.messages)?;
             wait = Duration::ZERO;
             match polled {
-                None => return Ok((messages, false)),
-                Some(Ok(message)) => messages.push(message),
-                Some(Err(KafkaError::PartitionEOF(_))) => (),
-                Some(Err(error)) if is_retryable(&error) => {
-                    tracing::warn!(%error, stage = STAGE, "read failed, going on")
+                None => {
+                    taken.more = false;
+                    break;
                 }
+                Some(Ok(message)) => {
+                    n_bytes += message.payload_len();
+                    taken.messages.push(message);
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    taken.ends.push((partition, taken.messages.len()));
+                }
+                Some(Err(error)) if is_retryable(&error) => self.complaint.tell(&error, STAGE),
                 Some(Err(error)) => return Err(Error::Consume(error).into()),
             }
         }
-        Ok((messages, true))
+        Ok(taken)
     }
 
-    fn assign(&mut self, consumer: &BaseConsumer<Assignments>) -> Result<(), ServiceError> {
+    fn assign(
+        &mut self,
+        consumer: &BaseConsumer<Assignments>,
+        messages: &mut Vec<BorrowedMessage<'_>>,
+    ) -> Result<(), ServiceError> {
         for change in consumer.context().take() {
             match change {
                 Assignment::Assigned(partitions) => {
                     tracing::info!(stage = STAGE, ?partitions, "partitions assigned");
                     for key in partitions {
-                        let source = self.source(consumer, &key)?;
+                        let mut source = self.source(consumer, &key)?;
+                        // Nobody downstream waits for a source it has not heard of.
+                        let mut out = Outbox::default();
+                        source.decode.heartbeat(false, &mut out).map_err(failed)?;
+                        write(self.shared, &self.writer, &self.events_topic, &out)?;
                         self.sources.insert(key, source);
                     }
                     self.shared.note_assigned(STAGE);
                 }
                 Assignment::Revoked(partitions) => {
                     tracing::info!(stage = STAGE, ?partitions, "partitions revoked");
-                    // What was gathered and not written is decoded again by the next owner.
-                    partitions
-                        .iter()
-                        .for_each(|key| drop(self.sources.remove(key)));
+                    // What was gathered and not written is decoded again by the next owner. That may be
+                    // this thread, in a moment: what it had taken must not go before what it had not.
+                    for (topic, partition) in partitions {
+                        messages.retain(|m| (m.topic(), m.partition()) != (&topic, partition));
+                        self.sources.remove(&(topic, partition));
+                    }
                 }
             }
         }
@@ -142,7 +177,10 @@ impl Thread<'_> {
         consumer: &BaseConsumer<Assignments>,
         (topic, partition): &(String, i32),
     ) -> Result<Source, ServiceError> {
-        let committed = committed(consumer, topic, *partition)?;
+        let Standing {
+            first, committed, ..
+        } = standing(consumer, STAGE, topic, *partition)?;
+        let committed = committed.max(first);
         // What is committed is done, even if nothing more is ever written.
         self.shared.reach(STAGE, topic, *partition, committed);
         let configured = self
@@ -170,11 +208,26 @@ impl Thread<'_> {
             next: committed,
             committed,
             read_at: Instant::now(),
+            at_end: false,
             told_idle: false,
+            told_ms: i64::MIN,
         })
     }
 
-    fn decode(&mut self, messages: &[BorrowedMessage<'_>]) -> Result<(), ServiceError> {
+    fn decode(&mut self, taken: &Taken<'_>) -> Result<(), ServiceError> {
+        self.events(&taken.messages)?;
+        for (partition, n_before) in &taken.ends {
+            let mut after = taken.messages[*n_before..].iter();
+            if after.any(|message| message.partition() == *partition) {
+                continue;
+            }
+            let those = self.sources.iter_mut().filter(|((_, p), _)| p == partition);
+            those.for_each(|(_, source)| source.at_end = true);
+        }
+        Ok(())
+    }
+
+    fn events(&mut self, messages: &[BorrowedMessage<'_>]) -> Result<(), ServiceError> {
         let mut by_partition = BTreeMap::<(&str, i32), Vec<&BorrowedMessage<'_>>>::new();
         for message in messages {
             by_partition
@@ -197,15 +250,11 @@ impl Thread<'_> {
                 })
                 .collect();
             let mut out = Outbox::default();
-            let failed = |source| ServiceError::Stage {
-                stage: STAGE,
-                source,
-            };
             let pushed = source
                 .decode
                 .push(&records, now_ms(), &mut out)
                 .map_err(failed)?;
-            (source.read_at, source.told_idle) = (started, false);
+            (source.read_at, source.at_end, source.told_idle) = (started, false, false);
             source.next = records
                 .last()
                 .map_or(source.next, |record| record.offset + 1);
@@ -225,18 +274,28 @@ impl Thread<'_> {
                     reason: reject.reason.as_str(),
                 };
                 metrics.rejects.get_or_create(&label).inc();
-                let at = records.binary_search_by_key(&reject.position.offset, |r| r.offset);
-                let headers = dead_letter::headers(topic, partition, reject);
-                let letter = Outgoing {
+            }
+            let payload_of = |offset| {
+                let at = records.binary_search_by_key(&offset, |record| record.offset);
+                at.map_or(&[][..], |at| records[at].payload)
+            };
+            let letters = dead_letter::letters(
+                topic,
+                partition,
+                &pushed.rejects,
+                payload_of,
+                dead_letter::LETTER_BYTES_MAX,
+            );
+            for letter in letters {
+                let outgoing = Outgoing {
                     topic: &self.dead_letter_topic,
                     partition: Some(0),
                     key: None,
-                    value: at.map_or(&[][..], |at| records[at].payload),
+                    value: letter.value,
                 };
-                self.writer.send(
-                    letter,
-                    headers.iter().map(|(k, v)| (k.as_str(), v.as_slice())),
-                )?;
+                let headers = letter.headers.iter();
+                self.writer
+                    .send(outgoing, headers.map(|(k, v)| (k.as_str(), v.as_slice())))?;
             }
             if let Some(first) = pushed.rejects.first() {
                 let (n_rejects, offset) = (pushed.rejects.len(), first.position.offset);
@@ -271,10 +330,6 @@ impl Thread<'_> {
         self.gathered_since = None;
         for ((topic, partition), source) in &mut self.sources {
             let mut out = Outbox::default();
-            let failed = |source| ServiceError::Stage {
-                stage: STAGE,
-                source,
-            };
             source.decode.flush(&mut out).map_err(failed)?;
             write(self.shared, &self.writer, &self.events_topic, &out)?;
             self.shared.reach(STAGE, topic, *partition, source.next);
@@ -282,17 +337,45 @@ impl Thread<'_> {
         Ok(())
     }
 
-    /// Tells every partition of the log how far event time is, and which sources are silent.
-    fn beat(&mut self) -> Result<(), ServiceError> {
+    /// Tells every partition of the log how far event time is, and which sources are silent: at
+    /// their end, with nothing new for a while. A source with a backlog is never silent, however long
+    /// this thread was busy elsewhere.
+    fn beat(&mut self, consumer: &BaseConsumer<Assignments>) -> Result<(), ServiceError> {
         let idle = Duration::from_millis(self.shared.config.idle_ms);
-        for source in self.sources.values_mut().filter(|source| !source.told_idle) {
-            let silent = source.read_at.elapsed() >= idle;
-            if silent || source.decode.has_read() {
-                let mut out = Outbox::default();
-                source.decode.heartbeat(silent, &mut out);
+        for ((topic, partition), source) in &mut self.sources {
+            if source.told_idle {
+                continue;
+            }
+            let mut silent = source.at_end && source.read_at.elapsed() >= idle;
+            if silent {
+                // The end is told without a topic's name: of several topics it may be another's.
+                let ends = consumer.fetch_watermarks(topic, *partition, Duration::from_secs(1));
+                match ends {
+                    Ok((_, end)) if self.shared.config.sources.len() == 1 || end <= source.next => {
+                        // Beyond the last message there may be a transaction's marker.
+                        self.shared.reach(STAGE, topic, *partition, end);
+                    }
+                    _ => silent = false,
+                }
+            }
+            if silent || source.decode.watermark_ms() != source.told_ms {
+                source.told_ms = source.decode.watermark_ms();
                 source.told_idle = silent;
+                let mut out = Outbox::default();
+                source.decode.heartbeat(silent, &mut out).map_err(failed)?;
                 write(self.shared, &self.writer, &self.events_topic, &out)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Writes what was gathered, and lets nobody wait for sources that have ended.
+    fn rest(&mut self) -> Result<(), ServiceError> {
+        self.flush(true)?;
+        for source in self.sources.values_mut().filter(|source| source.at_end) {
+            let mut out = Outbox::default();
+            source.decode.heartbeat(true, &mut out).map_err(failed)?;
+            write(self.shared, &self.writer, &self.events_topic, &out)?;
         }
         Ok(())
     }
@@ -300,16 +383,20 @@ impl Thread<'_> {
     fn commit(&mut self, consumer: &BaseConsumer<Assignments>) -> Result<(), ServiceError> {
         self.flush(true)?;
         let mut offsets = TopicPartitionList::new();
-        for ((topic, partition), source) in &mut self.sources {
+        for ((topic, partition), source) in &self.sources {
             if source.next > source.committed {
-                source.committed = source.next;
                 // An offset is never negative here, so it is always accepted.
                 let _ =
                     offsets.add_partition_offset(topic, *partition, Offset::Offset(source.next));
             }
         }
         self.writer.flush()?;
-        commit(consumer, &offsets, &self.group, STAGE, self.shared)
+        if commit(consumer, &offsets, &self.group, STAGE, self.shared)? {
+            for source in self.sources.values_mut() {
+                source.committed = source.committed.max(source.next);
+            }
+        }
+        Ok(())
     }
 
     fn measure(&self, consumer: &BaseConsumer<Assignments>) {
@@ -319,55 +406,96 @@ impl Thread<'_> {
     }
 }
 
-/// The next offset a group has to read, 0 when it has never committed.
-pub(super) fn committed(
+fn failed(source: StageError) -> ServiceError {
+    ServiceError::Stage {
+        stage: STAGE,
+        source,
+    }
+}
+
+/// Where a group stands in a partition.
+pub(super) struct Standing {
+    /// The oldest offset that is still there.
+    pub(super) first: i64,
+    /// The next offset the group has to read, at most the partition's end; 0 when it never committed.
+    pub(super) committed: i64,
+}
+
+/// Asks where a group stands, and says what was lost before it came to it.
+pub(super) fn standing(
     consumer: &BaseConsumer<Assignments>,
+    stage: &'static str,
     topic: &str,
     partition: i32,
-) -> Result<i64, ServiceError> {
+) -> Result<Standing, ServiceError> {
     let mut asked = TopicPartitionList::new();
     asked.add_partition(topic, partition);
     let answer = consumer
         .committed_offsets(asked, TIMEOUT)
         .map_err(Error::Consume)?;
-    Ok(match answer.elements().first().map(|e| e.offset()) {
-        Some(Offset::Offset(offset)) => offset,
-        _ => 0,
-    })
+    let mut committed = 0;
+    for element in answer.elements() {
+        // An error is no answer: taken for "never committed", every alert would be told again.
+        element.error().map_err(Error::Consume)?;
+        if let Offset::Offset(offset) = element.offset() {
+            committed = offset;
+        }
+    }
+    let (first, end) = consumer
+        .fetch_watermarks(topic, partition, TIMEOUT)
+        .map_err(Error::Consume)?;
+    if committed > end {
+        tracing::warn!(
+            stage,
+            topic,
+            partition,
+            committed,
+            end,
+            "the topic ends before what was read of it: it was made anew or lost records; going on from its end"
+        );
+        committed = end;
+    }
+    if 0 < committed && committed < first {
+        let n_lost = first - committed;
+        tracing::warn!(
+            stage,
+            topic,
+            partition,
+            n_lost,
+            "retention took records before they were read: raise it, or read faster"
+        );
+    }
+    Ok(Standing { first, committed })
 }
 
 /// Commits offsets of what is written and acknowledged. A refusal during a rebalance is no fault:
-/// the next owner writes the rows again and they are dropped.
+/// the next owner writes the rows again and they are dropped. False then: it is to be tried again.
 pub(super) fn commit(
     consumer: &BaseConsumer<Assignments>,
     offsets: &TopicPartitionList,
     group: &str,
     stage: &'static str,
     shared: &Shared,
-) -> Result<(), ServiceError> {
+) -> Result<bool, ServiceError> {
     if offsets.count() == 0 {
-        return Ok(());
+        return Ok(true);
     }
     match consumer.commit(offsets, CommitMode::Sync) {
         Ok(()) => {
-            shared
-                .metrics
-                .commits
-                .get_or_create(&StageLabel { stage })
-                .inc();
+            let commits = &shared.metrics.commits;
+            commits.get_or_create(&StageLabel { stage }).inc();
+            Ok(true)
         }
         Err(error) if is_retryable(&error) => {
-            tracing::warn!(%error, group, "commit refused, going on")
+            tracing::warn!(%error, group, "commit refused, trying again");
+            Ok(false)
         }
-        Err(source) => {
-            return Err(Error::Commit {
-                group: group.to_owned(),
-                source,
-            }
-            .into());
+        Err(source) => Err(Error::Commit {
+            group: group.to_owned(),
+            source,
         }
+        .into()),
     }
-    Ok(())
 }
 
 /// Writes the records of an outbox to a log's topic.
@@ -386,6 +514,7 @@ pub(super) fn write_log(
 ) -> Result<(), ServiceError> {
     for (partition, record) in &out.records {
         let partition = *partition as i32;
+        let n_rows = record.batch.num_rows() as u64;
         let failed = |source| ServiceError::Log {
             stage,
             topic: topic.to_owned(),
@@ -393,25 +522,26 @@ pub(super) fn write_log(
             offset: -1,
             source,
         };
-        let value = log::encode(&record.batch).map_err(failed)?;
-        let headers = log::headers(log, stage, record);
-        let outgoing = Outgoing {
-            topic,
-            partition: Some(partition),
-            key: None,
-            value: &value,
-        };
-        writer.send(
-            outgoing,
-            headers
-                .iter()
-                .map(|(name, value)| (*name, value.as_bytes())),
-        )?;
+        for (part, value) in log::encode_parts(record).map_err(failed)? {
+            let headers = log::headers(log, stage, &part);
+            let outgoing = Outgoing {
+                topic,
+                partition: Some(partition),
+                key: None,
+                value: &value,
+            };
+            writer.send(
+                outgoing,
+                headers
+                    .iter()
+                    .map(|(name, value)| (*name, value.as_bytes())),
+            )?;
+        }
         let written = shared
             .metrics
             .rows_written
             .get_or_create(&StageLabel { stage });
-        written.inc_by(record.batch.num_rows() as u64);
+        written.inc_by(n_rows);
     }
     Ok(())
 }

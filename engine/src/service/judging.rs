@@ -3,26 +3,25 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use connectors::kafka::{Assignment, Assignments, Error, StartAt, TIMEOUT, Writer, is_retryable};
+use connectors::kafka::{Assignment, Assignments, Error, StartAt, Writer, is_retryable};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::decoding::{commit, committed, lag, write_log};
+use super::decoding::{Standing, commit, lag, standing, write_log};
 use super::{
-    COMMIT_EVERY, Every, LINGER, MEASURE_EVERY, MESSAGES_MAX, STAGES, ServiceError, Shared,
+    BEAT_EVERY, COMMIT_EVERY, Complaint, Every, LINGER, MEASURE_EVERY, MESSAGES_MAX, STAGES,
+    ServiceError, Shared,
 };
 use crate::command::RuleFaults;
 use crate::lane::{Lane, Outbox};
-use crate::log::{self, Header, Log, LogError, LogRecord};
-use crate::schema;
+use crate::log::{self, Log, LogError, LogRecord};
 use crate::stage::judge::Judging;
 use crate::stage::own::Own;
 use crate::stage::profile::Profile;
 use crate::stage::{Stage, StateSize};
 use crate::telemetry::StageLabel;
-use arrow::array::RecordBatch;
 
 struct Owned {
     lane: Lane,
@@ -31,7 +30,6 @@ struct Owned {
     replay_until: i64,
     committed: i64,
     n_dropped: u64,
-    told: Option<Header>,
 }
 
 /// Runs until the stage is stopped.
@@ -55,15 +53,15 @@ pub(super) fn run(shared: &Shared, stage: usize) -> Result<(), ServiceError> {
         output,
         lanes: BTreeMap::new(),
         gathered_since: None,
+        ready: false,
+        complaint: Complaint::default(),
     };
-    let (mut commit, mut beat) = (
-        Every::new(COMMIT_EVERY),
-        Every::new(Duration::from_millis(500)),
-    );
+    let (mut commit, mut beat) = (Every::new(COMMIT_EVERY), Every::new(BEAT_EVERY));
     let mut measure = Every::new(MEASURE_EVERY);
     while !shared.stopped(stage) {
         let more = thread.take(&consumer)?;
         thread.flush(!more)?;
+        thread.note_ready();
         if beat.due() {
             thread.beat()?;
         }
@@ -89,6 +87,9 @@ struct Thread<'a> {
     output: Option<(Log, String)>,
     lanes: BTreeMap<i32, Owned>,
     gathered_since: Option<Instant>,
+    /// True once every lane has read again what it had read before.
+    ready: bool,
+    complaint: Complaint,
 }
 
 impl Thread<'_> {
@@ -103,9 +104,7 @@ impl Thread<'_> {
                 None => return Ok(false),
                 Some(Ok(message)) => self.feed(&message)?,
                 Some(Err(KafkaError::PartitionEOF(_))) => (),
-                Some(Err(error)) if is_retryable(&error) => {
-                    tracing::warn!(%error, stage = self.name, "read failed, going on");
-                }
+                Some(Err(error)) if is_retryable(&error) => self.complaint.tell(&error, self.name),
                 Some(Err(error)) => return Err(Error::Consume(error).into()),
             }
         }
@@ -122,7 +121,6 @@ impl Thread<'_> {
                         let owned = self.restore(consumer, partition)?;
                         self.lanes.insert(partition, owned);
                     }
-                    self.shared.note_assigned(self.name);
                 }
                 Assignment::Revoked(partitions) => {
                     tracing::info!(stage = self.name, ?partitions, "partitions revoked");
@@ -135,16 +133,21 @@ impl Thread<'_> {
         Ok(())
     }
 
+    fn note_ready(&mut self) {
+        let caught_up = |owned: &Owned| owned.replay_until <= owned.next;
+        if !self.ready && !self.lanes.is_empty() && self.lanes.values().all(caught_up) {
+            self.ready = true;
+            self.shared.note_assigned(self.name);
+        }
+    }
+
     /// A lane at the beginning of its log, muted up to what was committed.
     fn restore(
         &self,
         consumer: &BaseConsumer<Assignments>,
         partition: i32,
     ) -> Result<Owned, ServiceError> {
-        let committed = committed(consumer, &self.topic, partition)?;
-        let (first, _) = consumer
-            .fetch_watermarks(&self.topic, partition, TIMEOUT)
-            .map_err(Error::Consume)?;
+        let Standing { first, committed } = standing(consumer, self.name, &self.topic, partition)?;
         let mut lane = Lane::new(self.stage()?, self.topic.as_str().into(), partition);
         if first < committed {
             tracing::info!(
@@ -162,7 +165,6 @@ impl Thread<'_> {
             replay_until: committed,
             committed,
             n_dropped: 0,
-            told: None,
         })
     }
 
@@ -258,28 +260,9 @@ impl Thread<'_> {
         };
         let partitions = self.shared.partitions.get(log.name()).copied().unwrap_or(1);
         let mut out = Outbox::default();
-        for owned in self
-            .lanes
+        self.lanes
             .values_mut()
-            .filter(|owned| owned.next >= owned.replay_until)
-        {
-            let header = Header {
-                read_at_ms: 0,
-                ..owned.lane.header()
-            };
-            if header.watermark_ms == i64::MIN || owned.told.as_ref() == Some(&header) {
-                continue;
-            }
-            owned.lane.flush(&mut out);
-            let batch = RecordBatch::new_empty(schema::of_log(log));
-            let record = LogRecord {
-                header: header.clone(),
-                batch,
-            };
-            out.records
-                .extend((0..partitions).map(|at| (at, record.clone())));
-            owned.told = Some(header);
-        }
+            .for_each(|owned| owned.lane.heartbeat(log, partitions, &mut out));
         self.send(&out)
     }
 
@@ -287,9 +270,8 @@ impl Thread<'_> {
         self.flush(true)?;
         self.writer.flush()?;
         let mut offsets = TopicPartitionList::new();
-        for (partition, owned) in &mut self.lanes {
+        for (partition, owned) in &self.lanes {
             if owned.next > owned.committed && owned.next > owned.replay_until {
-                owned.committed = owned.next;
                 // An offset is never negative here, so it is always accepted.
                 let _ = offsets.add_partition_offset(
                     &self.topic,
@@ -298,7 +280,12 @@ impl Thread<'_> {
                 );
             }
         }
-        commit(consumer, &offsets, &self.group, self.name, self.shared)
+        if commit(consumer, &offsets, &self.group, self.name, self.shared)? {
+            for owned in self.lanes.values_mut() {
+                owned.committed = owned.committed.max(owned.next);
+            }
+        }
+        Ok(())
     }
 
     fn measure(&mut self, consumer: &BaseConsumer<Assignments>) {

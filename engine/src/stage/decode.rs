@@ -118,10 +118,12 @@ impl Decode {
             {
                 record.next();
             }
+            // A shipper may stamp its records with 0, or with seconds: that says nothing.
             let latest = record
                 .peek()
-                .and_then(|r| r.broker_time_ms)
-                .map(|t| t + FUTURE_MS_MAX);
+                .and_then(|record| record.broker_time_ms)
+                .filter(|broker_ms| connectors::time::is_plausible(*broker_ms))
+                .map(|broker_ms| broker_ms + FUTURE_MS_MAX);
             let time_ms = columns.event_time.value(row);
             let clamped = latest.map_or(time_ms, |latest| time_ms.min(latest));
             n_clamped += usize::from(clamped != time_ms);
@@ -294,8 +296,9 @@ impl Decode {
     }
 
     /// A record without rows for every partition: how far event time is here, and whether this
-    /// source is idle.
-    pub fn heartbeat(&self, idle: bool, out: &mut Outbox) {
+    /// source is idle. What was gathered goes first: event time must not overtake its rows.
+    pub fn heartbeat(&mut self, idle: bool, out: &mut Outbox) -> Result<(), StageError> {
+        self.flush(out)?;
         let batch = RecordBatch::new_empty(self.schema.clone());
         let record = LogRecord {
             header: self.header(idle),
@@ -303,6 +306,7 @@ impl Decode {
         };
         out.records
             .extend((0..self.targets.len()).map(|at| (at, record.clone())));
+        Ok(())
     }
 
     fn header(&self, idle: bool) -> Header {
@@ -315,9 +319,9 @@ impl Decode {
         }
     }
 
-    /// True when a call was decoded, so that there is an event time to tell.
-    pub fn has_read(&self) -> bool {
-        self.watermark_ms > i64::MIN
+    /// Event time of the latest call, ms; `i64::MIN` before the first.
+    pub fn watermark_ms(&self) -> i64 {
+        self.watermark_ms
     }
 
     /// The format found, when it is detected.

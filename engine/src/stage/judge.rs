@@ -25,22 +25,28 @@ use crate::schema::{
     self, JudgementRow, JudgementView, TouchModel, TouchModelBuilder, TouchRow, TouchView,
 };
 
-/// Sample touches kept for one identity under suspicion, and identities with samples.
+/// Samples kept for one identity under suspicion, and identities with samples.
 const SAMPLES_MAX: usize = 5;
-const SUSPECTS_MAX: usize = 20_000;
+pub(super) const SUSPECTS_MAX: usize = 20_000;
 /// Evidence from which samples are kept.
-const SUSPICION: f64 = 10.0;
+pub(super) const SUSPICION: f64 = 10.0;
 
-/// Touches that made one identity suspect: the first ones, which show how it began, and the latest.
+/// Touches, or probes, that made one identity suspect: the first ones, which show how it began, and the latest.
 #[derive(Debug, Default)]
-struct Samples {
+pub(super) struct Samples {
     rows: Vec<Evidence>,
     /// True after an alarm: the next suspicion begins anew.
     ended: bool,
 }
 
 impl Samples {
-    fn keep(&mut self, sample: Evidence) {
+    /// The samples at an alarm.
+    pub(super) fn end(&mut self) -> Vec<Evidence> {
+        self.ended = true;
+        self.rows.clone()
+    }
+
+    pub(super) fn keep(&mut self, sample: Evidence) {
         if std::mem::take(&mut self.ended) {
             self.rows.clear();
         }
@@ -113,8 +119,7 @@ impl Judging {
             let samples = self.samples.entry(touch.identity_hash);
             samples.keep(sample());
             if verdict.alarm {
-                samples.ended = true;
-                alarms.insert(rows.len(), samples.rows.clone());
+                alarms.insert(rows.len(), samples.end());
             }
         }
         let run = verdict.run;
@@ -186,7 +191,7 @@ impl Stage for Judging {
         self.alerter.raise(
             &findings,
             &table,
-            |row| alarms.remove(&row).unwrap_or_default(),
+            |row| alarms.get(&row).cloned().unwrap_or_default(),
             alerts,
         );
         Ok(())
@@ -216,6 +221,6 @@ impl Stage for Judging {
     }
 
     fn rules(&self) -> Vec<RuleCounters> {
-        self.rules.counters()
+        self.alerter.counted(self.rules.counters())
     }
 }

@@ -4,6 +4,7 @@
 //! whether the object is new, how many the caller has seen, what the endpoint usually answers, and
 //! the evidence of probing. Posture rules run here, per lane, over what this lane's identities do.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -17,12 +18,13 @@ use models::seen::{Outcome, SeenFilter, Sighting};
 use models::sizes::EndpointSizes;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::judge::{SUSPECTS_MAX, SUSPICION, Samples};
 use super::{Stage, StageError, StateSize, compile};
 use crate::alert::{Alert, Alerter};
 use crate::config::ModelConfig;
 use crate::lane::EventTime;
 use crate::log::{Log, identity_hash, partition_of};
-use crate::rule::{RuleCounters, RuleFault, RuleRunner, RuleSet};
+use crate::rule::{Evidence, RuleCounters, RuleFault, RuleRunner, RuleSet, evidence_at};
 use crate::schema::{
     self, EventModel, EventModelBuilder, EventRow, EventView, ObjectRow, Objects, TouchRow,
     TouchRowsBuilder,
@@ -51,6 +53,8 @@ pub struct Profile {
     endpoints: Generations<u64, Endpoint>,
     sizes: EndpointSizes,
     probes: ProbeDetector,
+    /// Probes of callers under suspicion.
+    samples: Generations<u64, Samples>,
     warm_up_ms: i64,
     started_ms: Option<i64>,
     rules: RuleRunner,
@@ -79,6 +83,7 @@ impl Profile {
                 config.identities_max,
                 config.endpoints_max,
             ),
+            samples: Generations::new(SUSPECTS_MAX),
             warm_up_ms: config.warm_up_ms(),
             started_ms: None,
             rules: compile(rules, "events")?,
@@ -167,7 +172,9 @@ impl Profile {
         event: &EventRow<'_>,
         identity: u64,
         (object_new, objects_seen): (Option<bool>, i64),
+        sample: impl FnOnce() -> Evidence,
         rows: &mut EventModelBuilder,
+        alarms: &mut HashMap<usize, Vec<Evidence>>,
     ) {
         let started_ms = *self.started_ms.get_or_insert(event.event_time);
         let endpoint = xxh3_64(event.endpoint.as_bytes());
@@ -186,6 +193,13 @@ impl Profile {
             weight: Quality::from_name(event.identity_quality).weight(),
             at_ms: event.event_time,
         });
+        if probing.class.is_some() && probing.evidence >= SUSPICION {
+            let samples = self.samples.entry(identity);
+            samples.keep(sample());
+            if probing.alarm {
+                alarms.insert(rows.len(), samples.end());
+            }
+        }
         let quantile = event
             .response_bytes
             .and_then(|bytes| self.sizes.record(endpoint, u64::try_from(bytes).ok()?));
@@ -208,6 +222,10 @@ impl Profile {
             probe_evidence: probing.evidence,
             probe_classes: names.as_deref(),
             probe_count: i64::from(probing.n_probes),
+            probe_first_time: match probing.first_ms {
+                0 => event.event_time,
+                first_ms => first_ms,
+            },
         });
     }
 }
@@ -244,19 +262,25 @@ impl Stage for Profile {
         let (events, objects) = (EventView::new(batch)?, Objects::new(batch)?);
         let mut at = Position { offset, row: 0 };
         let mut model = EventModelBuilder::default();
+        let mut alarms = HashMap::new();
         for row in 0..batch.num_rows() {
             let event = events.row(row);
             let identity = identity_hash(event.identity);
             let first = self.touch(&event, identity, &mut at, objects.row(row));
-            self.model(&event, identity, first, &mut model);
+            let sample = || evidence_at(batch, row);
+            self.model(&event, identity, first, sample, &mut model, &mut alarms);
         }
         let mut columns = batch.columns()[..batch.num_columns() - 1].to_vec();
         columns.extend(model.finish());
         let table = RecordBatch::try_new(self.table.clone(), columns)?;
         let mut findings = Vec::new();
         self.rules.push_at(&table, time, &mut findings);
-        self.alerter
-            .raise(&findings, &table, |_| Vec::new(), alerts);
+        self.alerter.raise(
+            &findings,
+            &table,
+            |row| alarms.get(&row).cloned().unwrap_or_default(),
+            alerts,
+        );
         Ok(())
     }
 
@@ -296,6 +320,6 @@ impl Stage for Profile {
     }
 
     fn rules(&self) -> Vec<RuleCounters> {
-        self.rules.counters()
+        self.alerter.counted(self.rules.counters())
     }
 }
