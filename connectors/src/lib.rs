@@ -6,14 +6,6 @@
 //! **Invariant**: nothing here knows what an attack is. A record that cannot be decoded is a value with a position, never an error
 //! and never a panic, whatever its bytes.
 
-#![cfg_attr(
-    test,
-    expect(
-        clippy::unwrap_used,
-        reason = "in a test, a panic with its place is the point"
-    )
-)]
-
 pub mod dead_letter;
 pub mod event;
 pub mod file;
