@@ -57,6 +57,15 @@ pub struct AlertLabel {
     pub activity: &'static str,
 }
 
+/// A limit that a rule met.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LimitLabel {
+    /// Name of the rule.
+    pub rule: String,
+    /// `evicted` groups, `capped` distinct values, `uncased` findings, `exceptions_expired` rows.
+    pub limit: &'static str,
+}
+
 /// A partition a stage reads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct PartitionLabel {
@@ -89,6 +98,8 @@ pub struct Metrics {
     pub late: Family<StageLabel, Gauge>,
     /// Rows on which a rule's expression failed, by stage.
     pub rule_errors: Family<StageLabel, Gauge>,
+    /// How often a rule met one of its limits.
+    pub rule_limits: Family<LimitLabel, Gauge>,
     /// Alerts written.
     pub alerts: Family<AlertLabel, Counter>,
     /// Records not yet read.
@@ -163,6 +174,11 @@ impl Metrics {
             rule_errors: register!(
                 "rule_errors",
                 "Rows on which a rule failed",
+                Family::default()
+            ),
+            rule_limits: register!(
+                "rule_limits",
+                "How often a rule met one of its limits",
                 Family::default()
             ),
             alerts: register!("alerts", "Alerts written", Family::default()),

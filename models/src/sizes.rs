@@ -32,6 +32,21 @@ impl EndpointSizes {
         }
     }
 
+    /// Endpoints held.
+    pub fn len(&self) -> usize {
+        self.endpoints.len()
+    }
+
+    /// True when no answer was recorded.
+    pub fn is_empty(&self) -> bool {
+        self.endpoints.is_empty()
+    }
+
+    /// Bytes held, each histogram taken for as large as it can be.
+    pub fn state_bytes(&self) -> usize {
+        self.endpoints.table_bytes() + self.endpoints.len() * 4096
+    }
+
     /// Records one answer's size and says above which share of the earlier ones it lies, in [0, 1];
     /// none before 64 answers.
     pub fn record(&mut self, endpoint: u64, bytes: u64) -> Option<f64> {

@@ -21,7 +21,7 @@ use crate::stage::judge::Judging;
 use crate::stage::own::Own;
 use crate::stage::profile::Profile;
 use crate::stage::{Stage, StateSize};
-use crate::telemetry::StageLabel;
+use crate::telemetry::{LimitLabel, StageLabel};
 
 struct Owned {
     lane: Lane,
@@ -292,6 +292,7 @@ impl Thread<'_> {
         let stage = StageLabel { stage: self.name };
         let metrics = &self.shared.metrics;
         let (mut size, mut n_late, mut n_errors) = (StateSize::default(), 0, 0);
+        let mut limits = BTreeMap::<(String, &'static str), u64>::new();
         for (partition, owned) in &mut self.lanes {
             lag(
                 self.shared,
@@ -308,6 +309,18 @@ impl Thread<'_> {
             for rule in owned.lane.stage().rules() {
                 n_late += rule.late;
                 n_errors += rule.errors;
+                size.n_entries += rule.groups as usize;
+                size.bytes += rule.state_bytes as usize;
+                for (limit, n) in [
+                    ("evicted", rule.evicted),
+                    ("capped", rule.capped),
+                    ("uncased", rule.uncased),
+                    ("exceptions_expired", rule.exceptions_expired),
+                ] {
+                    *limits
+                        .entry((rule.rule.header.name.clone(), limit))
+                        .or_default() += n;
+                }
             }
             let n_dropped = owned.lane.n_dropped();
             metrics
@@ -315,6 +328,10 @@ impl Thread<'_> {
                 .get_or_create(&stage)
                 .inc_by(n_dropped - owned.n_dropped);
             owned.n_dropped = n_dropped;
+        }
+        for ((rule, limit), n) in limits {
+            let label = LimitLabel { rule, limit };
+            metrics.rule_limits.get_or_create(&label).set(n as i64);
         }
         metrics
             .state_entries

@@ -310,10 +310,12 @@ impl Stage for Profile {
             n_entries: self.seen.len()
                 + self.usage.len()
                 + self.endpoints.len()
+                + self.sizes.len()
                 + self.probes.len(),
             bytes: self.seen.state_bytes()
                 + self.usage.table_bytes()
                 + self.endpoints.table_bytes()
+                + self.sizes.state_bytes()
                 + self.probes.state_bytes(),
             n_evicted: self.seen.n_evicted() + self.usage.n_evicted() + self.endpoints.n_evicted(),
         }
