@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::jwt::{Claims, claims_of_json, claims_of_token};
-use crate::secret::HashKey;
+use crate::secret::{HashKey, looks_like_secret};
 
 /// Longest identity name, in bytes: names come from callers, so a longer one is cut at a character boundary.
 pub const NAME_BYTES_MAX: usize = 128;
@@ -192,7 +192,7 @@ pub struct Identity {
 /// | 1 | `jwt_sub` | `jwt_sub`, subject in `jwt_claims`, subject of a bearer JWT | plain | A |
 /// | 2 | `consumer` | `consumer` | plain | A |
 /// | 3 | `principal` | `principal`, user of a basic or digest header | plain | A |
-/// | 4 | `api_key` | `api_key`, `ApiKey`/AWS authorization | keyed hash | B |
+/// | 4 | `api_key` | `api_key`, `ApiKey`/AWS authorization, basic user without password, any name that looks like a key | keyed hash | B |
 /// | 5 | `cert` | `client_cert`: common name, else all of it | plain | B |
 /// | 6 | `token` | `token_hash`: first 16 hex digits as logged | as logged | B |
 /// | 6 | `token` | opaque bearer | keyed hash | C |
@@ -250,14 +250,13 @@ impl Resolver {
         out: &mut String,
     ) -> (IdentityKind, Quality) {
         let sub = present(c.jwt_sub).or(claims.sub.as_deref());
-        if self.plain(IdentityKind::JwtSub, sub, out) {
-            return (IdentityKind::JwtSub, Quality::A);
-        }
-        if self.plain(IdentityKind::Consumer, c.consumer, out) {
-            return (IdentityKind::Consumer, Quality::A);
-        }
-        if self.plain(IdentityKind::Principal, c.principal, out) || self.user(authorization, out) {
-            return (IdentityKind::Principal, Quality::A);
+        let named = self
+            .plain(IdentityKind::JwtSub, sub, out)
+            .or_else(|| self.plain(IdentityKind::Consumer, c.consumer, out))
+            .or_else(|| self.plain(IdentityKind::Principal, c.principal, out))
+            .or_else(|| self.user(authorization, out));
+        if let Some(named) = named {
+            return named;
         }
         let key = present(c.api_key).or(authorization.api_key());
         if self.hashed(
@@ -267,8 +266,8 @@ impl Resolver {
         ) {
             return (IdentityKind::ApiKey, Quality::B);
         }
-        if self.plain(IdentityKind::Cert, c.client_cert.map(common_name), out) {
-            return (IdentityKind::Cert, Quality::B);
+        if let Some(named) = self.plain(IdentityKind::Cert, c.client_cert.map(common_name), out) {
+            return named;
         }
         if self.logged_hash(c.token_hash, out) {
             return (IdentityKind::Token, Quality::B);
@@ -286,16 +285,35 @@ impl Resolver {
         (IdentityKind::Unknown, Quality::D)
     }
 
-    fn plain(&self, kind: IdentityKind, name: Option<&str>, out: &mut String) -> bool {
-        let Some(name) = present(name) else {
-            return false;
+    /// A name as it stands; one that looks like a key is a key somebody put in the wrong field.
+    fn plain(
+        &self,
+        kind: IdentityKind,
+        name: Option<&str>,
+        out: &mut String,
+    ) -> Option<(IdentityKind, Quality)> {
+        let name = present(name)?;
+        if looks_like_secret(name) {
+            return self.key(name, out);
+        }
+        let quality = match kind {
+            IdentityKind::Cert => Quality::B,
+            _ => Quality::A,
         };
         if self.pseudonymise {
-            return self.hashed(kind, Some(name), out);
+            return self
+                .hashed(kind, Some(name), out)
+                .then_some((kind, quality));
         }
         let start = out.len();
         push_clean(name, out);
-        start < out.len()
+        (start < out.len()).then_some((kind, quality))
+    }
+
+    fn key(&self, key: &str, out: &mut String) -> Option<(IdentityKind, Quality)> {
+        let kind = IdentityKind::ApiKey;
+        self.hashed(kind, Some(key), out)
+            .then_some((kind, Quality::B))
     }
 
     fn hashed(&self, kind: IdentityKind, secret: Option<&str>, out: &mut String) -> bool {
@@ -307,15 +325,22 @@ impl Resolver {
     }
 
     /// The user of a basic header (decoded) or of a digest header.
-    fn user(&self, authorization: &Authorization<'_>, out: &mut String) -> bool {
+    ///
+    /// Payment and code-hosting APIs take a key as the user: with no password, or with one that says so.
+    fn user(
+        &self,
+        authorization: &Authorization<'_>,
+        out: &mut String,
+    ) -> Option<(IdentityKind, Quality)> {
         match authorization {
             Authorization::Basic(value) if value.len() <= BASIC_BYTES_MAX => {
-                let Ok(bytes) = STANDARD.decode(value) else {
-                    return false;
-                };
+                let bytes = STANDARD.decode(value).ok()?;
                 let text = String::from_utf8_lossy(&bytes);
-                let user = text.split(':').next().unwrap_or("");
-                self.plain(IdentityKind::Principal, Some(user), out)
+                let (user, password) = text.split_once(':').unwrap_or((&text, ""));
+                match password {
+                    "" | "x-oauth-basic" => self.key(user, out),
+                    _ => self.plain(IdentityKind::Principal, Some(user), out),
+                }
             }
             Authorization::Digest(fields) => {
                 let user = fields
@@ -324,7 +349,7 @@ impl Resolver {
                     .and_then(|rest| rest.split('"').next());
                 self.plain(IdentityKind::Principal, user, out)
             }
-            _ => false,
+            _ => None,
         }
     }
 
@@ -358,7 +383,7 @@ impl Resolver {
     fn other_name(&self, kind: &str, name: &str) -> Option<String> {
         let name = present(Some(name))?;
         let mut out = String::new();
-        match self.pseudonymise {
+        match self.pseudonymise || looks_like_secret(name) {
             true => push_tag(kind, self.key.tag(name), &mut out),
             false => push_clean(name, &mut out),
         }
@@ -631,6 +656,43 @@ mod tests {
                 "{header}"
             );
             assert_eq!(identity.authenticated, scheme.is_some(), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_key_in_the_place_of_a_name_is_hashed_as_a_key() {
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        for (authorization, principal, kind) in [
+            (basic("sk_live_51H8abcdefgh:"), None, IdentityKind::ApiKey),
+            (basic("9f86d081884c7d659a2f:"), None, IdentityKind::ApiKey),
+            (basic("9f86d081884c7d659a2f"), None, IdentityKind::ApiKey),
+            (
+                basic("ghp_16C7e42F292c6912E7710c838347Ae178B4a:x-oauth-basic"),
+                None,
+                IdentityKind::ApiKey,
+            ),
+            (basic("sk_live_51H8abcdefgh:pw"), None, IdentityKind::ApiKey),
+            (basic("bob:pw"), None, IdentityKind::Principal),
+            (
+                "-".to_owned(),
+                Some("sk_live_51H8abcdefgh"),
+                IdentityKind::ApiKey,
+            ),
+            ("-".to_owned(), Some("bob"), IdentityKind::Principal),
+        ] {
+            let (identity, name) = resolve(
+                &Credentials {
+                    authorization: Some(&authorization),
+                    principal,
+                    ..Credentials::default()
+                },
+                false,
+            );
+            assert_eq!(identity.kind, kind, "{authorization} {principal:?}");
+            let is_key = kind == IdentityKind::ApiKey;
+            let quality = if is_key { Quality::B } else { Quality::A };
+            assert_eq!(identity.quality, quality, "{authorization} {principal:?}");
+            assert_eq!(name.starts_with("api_key:"), is_key, "{name}");
         }
     }
 
