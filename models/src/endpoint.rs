@@ -17,6 +17,7 @@ pub(crate) use percent::{decode, decode_bytes, decode_query};
 pub use segment::{SegmentKind, segment_kind};
 
 use crate::object::name;
+use crate::secret;
 
 /// Segments kept of one path; deeper ones become `/**`. Documented APIs stay below 16.
 pub const SEGMENTS_MAX: usize = 24;
@@ -46,7 +47,8 @@ pub struct Variable {
 ///
 /// * `path` may carry a query or a whole URL; only its path counts. No host is `-`.
 /// * Variables come in path order, at most [`SEGMENTS_MAX`].
-/// * Broken clients' placeholders (`undefined`, `null`, `{id}`, `:id`) are `{id}` without a variable.
+/// * Broken clients' placeholders (`undefined`, `null`, `{id}`, `:id`) are `{id}` without a variable, and so are
+///   secrets: a template goes to logs and alerts.
 pub fn endpoint(
     method: &str,
     host: Option<&str>,
@@ -138,7 +140,7 @@ enum Part<'a> {
 }
 
 fn part<'a>(segment: &'a str, before: &[&str]) -> Part<'a> {
-    if is_placeholder(segment) {
+    if is_placeholder(segment) || secret::looks_like_secret(segment) {
         return Part::Placeholder;
     }
     let (value, tail) = split_tail(segment);
@@ -156,6 +158,9 @@ fn part<'a>(segment: &'a str, before: &[&str]) -> Part<'a> {
             kind,
             tail: "",
         },
+        SegmentKind::Word if secret::is_link_token(before.last().unwrap_or(&""), segment) => {
+            Part::Placeholder
+        }
         SegmentKind::Word => Part::Literal,
         _ => Part::Variable { value, kind, tail },
     }
@@ -583,7 +588,7 @@ mod tests {
             &'static [(&'static str, &'static str)],
         );
         #[rustfmt::skip]
-        let table: [Row; 34] = [
+        let table: [Row; 38] = [
             ("/accounts/42/cards/7", "/accounts/{id}/cards/{id}", &[("account", "42"), ("card", "7")]),
             ("/api/tasks/33/comments", "/api/tasks/{id}/comments", &[("task", "33")]),
             ("/books/v1/bookTitle301", "/books/v1/{id}", &[("book", "bookTitle301")]),
@@ -612,6 +617,10 @@ mod tests {
             ("/tasks/get/12", "/tasks/get/{id}", &[("task", "12")]),
             ("/api/files/null", "/api/files/{id}", &[]),
             ("/orders/{orderId}", "/orders/{id}", &[]),
+            ("/keys/AKIAIOSFODNN7EXAMPLE", "/keys/{id}", &[]),
+            ("/keys/xoxb-abcdefghijkl", "/keys/{id}", &[]),
+            ("/password/reset/abcDEFghijKLmnop", "/password/reset/{id}", &[]),
+            ("/password/reset/instructions", "/password/reset/instructions", &[]),
             ("/books/v1/bookTitle%2012", "/books/v1/{id}", &[("book", "bookTitle 12")]),
             ("/categories/5/people/6", "/categories/{id}/people/{id}", &[("category", "5"), ("person", "6")]),
             ("/", "/", &[]),
