@@ -144,6 +144,10 @@ impl Decode {
         let raw_path = text("path").unwrap_or("/");
         let query = text("query");
         let host = text("host");
+        let status = columns
+            .status
+            .is_valid(row)
+            .then(|| columns.status.value(row));
         let credentials = Credentials {
             authorization: text("authorization"),
             api_key: text("api_key"),
@@ -157,6 +161,7 @@ impl Decode {
             client_ip: text("client_ip"),
             user_agent: text("user_agent"),
             authenticated_hint: columns.authenticated_hint.value(row),
+            status,
         };
         scratch.identity.clear();
         let identity = self
@@ -185,10 +190,6 @@ impl Decode {
         let secret_in_path = redact_path(raw_path, &mut scratch.path);
         scratch.query.clear();
         let url_secret = query.and_then(|query| redact_query(query, &mut scratch.query));
-        let status = columns
-            .status
-            .is_valid(row)
-            .then(|| columns.status.value(row));
         let probe = classify(&ProbeRequest {
             method,
             path: raw_path,
