@@ -513,6 +513,15 @@ fn may_name_objects(body: &[u8]) -> bool {
     })
 }
 
+/// Says whether a request changes something: by its method, or by the call it makes. A `query` field must not
+/// turn a DELETE into a read; only on POST, which says nothing, does the call decide alone.
+pub fn is_write(method: &str, rpc: &Rpc) -> bool {
+    let by_method = ["PUT", "PATCH", "DELETE"]
+        .iter()
+        .any(|writes| method.eq_ignore_ascii_case(writes));
+    by_method || rpc.writes == Some(true)
+}
+
 fn document(value: &Value, noun: &str, sink: &mut Sink<'_>) -> Rpc {
     match value {
         Value::Array(items) => {
@@ -538,7 +547,24 @@ fn document(value: &Value, noun: &str, sink: &mut Sink<'_>) -> Rpc {
 }
 
 /// A GraphQL request or a JSON-RPC call; `None` when the object is neither.
+///
+/// Anybody can add a `query` or a `jsonrpc` to any body, so what stands beside the call is walked too.
 fn call(map: &Map<String, Value>, noun: &str, sink: &mut Sink<'_>) -> Option<Rpc> {
+    let rpc = graphql_call(map, sink).or_else(|| rpc_call(map, noun, sink))?;
+    let of_call = |name: &str| match name {
+        "query" | "variables" | "operationName" | "extensions" | "jsonrpc" | "method"
+        | "params" => true,
+        // JSON-RPC numbers its calls, and clients of GraphQL name their queries.
+        "id" => noun.is_empty() || map.contains_key("jsonrpc"),
+        _ => false,
+    };
+    for (name, value) in map.iter().filter(|(name, _)| !of_call(name)) {
+        walk(value, name, noun, false, 1, sink);
+    }
+    Some(rpc)
+}
+
+fn graphql_call(map: &Map<String, Value>, sink: &mut Sink<'_>) -> Option<Rpc> {
     let text = |key: &str| map.get(key).and_then(Value::as_str);
     if let Some(query) = text("query").filter(|query| query.contains('{')) {
         let empty = Map::new();
@@ -548,15 +574,18 @@ fn call(map: &Map<String, Value>, noun: &str, sink: &mut Sink<'_>) -> Option<Rpc
             .unwrap_or(&empty);
         return Some(graphql_objects(query, variables, sink));
     }
-    if let (Some(operation), Some(variables)) = (text("operationName"), map.get("variables")) {
-        // A persisted query: only its name and its variables are here.
-        walk(variables, "", operation, true, 0, sink);
-        return Some(Rpc {
-            rpc_method: Some("graphql.query".to_owned()),
-            tool: Some(bounded(operation)),
-            writes: first_writes(operation),
-        });
-    }
+    let (operation, variables) = (text("operationName")?, map.get("variables")?);
+    // A persisted query: only its name and its variables are here.
+    walk(variables, "", operation, true, 0, sink);
+    Some(Rpc {
+        rpc_method: Some("graphql.query".to_owned()),
+        tool: Some(bounded(operation)),
+        writes: first_writes(operation),
+    })
+}
+
+fn rpc_call(map: &Map<String, Value>, noun: &str, sink: &mut Sink<'_>) -> Option<Rpc> {
+    let text = |key: &str| map.get(key).and_then(Value::as_str);
     let method = text("method").filter(|_| map.contains_key("jsonrpc"))?;
     let empty = Value::Null;
     let params = map.get("params").unwrap_or(&empty);
@@ -876,6 +905,45 @@ mod tests {
             &format!("{{\"taskIds\":[{}]}}", ids.join(",")),
         );
         assert_eq!(objects.len(), OBJECTS_MAX);
+    }
+
+    #[test]
+    fn a_call_hides_no_ids_beside_it_and_no_writes() {
+        #[rustfmt::skip]
+        let table = [
+            ("POST /tasks/batch", r#"{"query":"{","taskIds":[1,2,3]}"#, 3, false),
+            ("POST /tasks/batch", r#"{"query":"{","id":8}"#, 1, false),
+            ("POST /graphql", r#"{"query":"{","id":8}"#, 0, false),
+            ("POST /tasks/batch", r#"{"jsonrpc":"2.0","method":"x","id":8,"taskIds":[1,2,3]}"#, 3, false),
+            ("DELETE /tasks/7?query=%7B", "", 1, true),
+            ("POST /tasks/7?query=%7B", "", 1, false),
+            ("PUT /tasks/7", r#"{"jsonrpc":"2.0","method":"tools/list"}"#, 1, true),
+            ("GET /graphql?query=mutation%7Ba%7D", "", 0, true),
+            ("POST /graphql?query=mutation%7Ba%7D", r#"{"query":"{a}"}"#, 0, true),
+            ("POST /graphql?query=%7Ba%7D&query=mutation%7Ba%7D", "", 0, true),
+            ("POST /mcp", r#"[{"jsonrpc":"2.0","method":"ping"},{"jsonrpc":"2.0","method":"task.delete"}]"#, 0, true),
+            ("POST /graphql", r#"[{"query":"{a}"},{"query":"mutation{a}"}]"#, 0, true),
+            ("POST /graphql", r#"{"query":"fragment F on Task{id} mutation{deleteTask(id:7){...F}}"}"#, 1, true),
+            ("POST /graphql", r#"{"query":"fragment mutation on Task{id} query mutation{task(id:7){id}}"}"#, 1, false),
+            ("POST /graphql", r#"{"query":"query A{a} mutation B{b}"}"#, 0, true),
+        ];
+        for (line, body, n, write) in table {
+            let (method, target) = line.split_once(' ').unwrap_or_default();
+            let (path, query) = target.split_once('?').unwrap_or((target, ""));
+            let (objects, rpc) = found(path, query, body);
+            assert_eq!(objects.len(), n, "{line} {body}: {objects:?}");
+            assert_eq!(is_write(method, &rpc), write, "{line} {body}");
+        }
+        let (_, rpc) = found(
+            "/graphql",
+            "",
+            r#"{"query":"fragment F on T{id} mutation{deleteTask{id}}"}"#,
+        );
+        assert_eq!(
+            rpc.tool.as_deref(),
+            Some("deleteTask"),
+            "no field of a fragment"
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use connectors::format::{Decoder, Format, SourceRecord};
 use connectors::reject::Reject;
 use models::endpoint::{Variable, endpoint};
 use models::identity::{Credentials, Resolver};
-use models::object::{Object, Request, objects};
+use models::object::{Object, Request, is_write, objects};
 use models::probe::{ProbeRequest, classify};
 use models::secret::{redact_path, redact_query};
 
@@ -203,7 +203,6 @@ impl Decode {
             status,
         });
         let first = scratch.objects.first();
-        let writes = matches!(method, "PUT" | "PATCH" | "DELETE");
         let event = EventRow {
             event_time,
             gateway: text("gateway").unwrap_or("-"),
@@ -233,7 +232,7 @@ impl Decode {
             object: first.map(|object| object.key),
             object_number: first.and_then(|object| object.number),
             n_objects: scratch.objects.len() as i32,
-            write: rpc.writes.unwrap_or(writes),
+            write: is_write(method, &rpc),
             probe_class: probe.map(|class| class.as_str()),
             url_secret: url_secret.or(secret_in_path.then_some("path")),
             origin: text("origin"),

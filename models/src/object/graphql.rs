@@ -17,9 +17,9 @@ pub(crate) enum Argument<'q> {
 /// What the head of a document says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Operation<'q> {
-    /// The operation is a mutation.
+    /// One of the operations is a mutation.
     pub(crate) is_mutation: bool,
-    /// The first field of the first operation, without its alias.
+    /// The first field of the first mutation, else of the first operation, without its alias.
     pub(crate) field: &'q str,
 }
 
@@ -36,22 +36,34 @@ pub(crate) fn scan<'q>(
     let mut depth = 0usize;
     let mut previous = Token::End;
     let mut field = "";
+    let mut in_fragment = false;
     loop {
         let token = reader.token();
         match token {
             Token::End => return operation,
-            Token::Mark(b'{') => depth += 1,
-            Token::Mark(b'}') => depth = depth.saturating_sub(1),
-            Token::Name("mutation") if depth == 0 && operation.field.is_empty() => {
-                operation.is_mutation = true
+            Token::Mark(b'{') => {
+                // A query may begin without its keyword.
+                in_fragment &= depth != 0 || !is_end_of_definition(previous);
+                depth += 1;
             }
+            Token::Mark(b'}') => depth = depth.saturating_sub(1),
+            // Definitions begin the document or follow one another; elsewhere these are names like any other.
+            Token::Name(keyword) if depth == 0 && is_end_of_definition(previous) => {
+                in_fragment = keyword == "fragment";
+                if keyword == "mutation" && !operation.is_mutation {
+                    operation.is_mutation = true;
+                    operation.field = "";
+                }
+            }
+            Token::Name(_) if depth == 0 => (),
             Token::Name(name) if 0 < depth => {
                 let directive = previous == Token::Mark(b'@');
                 let spread = previous == Token::Mark(b'.');
                 if !directive && !spread {
                     field = name;
                     // An alias is a name before a colon: the field follows.
-                    if depth == 1 && operation.field.is_empty() && reader.peek() != Some(b':') {
+                    let is_first = depth == 1 && !in_fragment && operation.field.is_empty();
+                    if is_first && reader.peek() != Some(b':') {
                         operation.field = name;
                     }
                 } else {
@@ -68,6 +80,10 @@ pub(crate) fn scan<'q>(
         }
         previous = token;
     }
+}
+
+fn is_end_of_definition(token: Token<'_>) -> bool {
+    matches!(token, Token::End | Token::Mark(b'}'))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
