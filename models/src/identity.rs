@@ -2,7 +2,8 @@
 //!
 //! Comes in: [`Credentials`], borrowed from the event. Goes out: an [`Identity`] and its name.
 //! **Invariant**: the name never holds a credential or an address, only their keyed hash; the names a log
-//! carries (`alice`) stay as they are unless pseudonyms are asked for.
+//! carries (`alice`) stay as they are, unless pseudonyms are asked for, they look like a key, or they are unfit
+//! to be shown; then they are hashed too. Two different names never become one but by a collision of the hash.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::jwt::{Claims, claims_of_json, claims_of_token};
 use crate::secret::{HashKey, looks_like_secret};
 
-/// Longest identity name, in bytes: names come from callers, so a longer one is cut at a character boundary.
+/// Longest identity name, in bytes: names come from callers, so a longer one is hashed.
 pub const NAME_BYTES_MAX: usize = 128;
 /// Longest basic-auth value that is decoded, in bytes; a longer one counts as an opaque token.
 const BASIC_BYTES_MAX: usize = 1024;
@@ -309,12 +310,11 @@ impl Resolver {
             IdentityKind::Cert => Quality::B,
             _ => Quality::A,
         };
-        if self.pseudonymise {
+        if self.pseudonymise || !is_fit(name) {
             return self.hashed(kind, quality, Some(name), out);
         }
-        let start = out.len();
-        push_clean(name, out);
-        (start < out.len()).then_some((kind, quality))
+        out.push_str(name);
+        Some((kind, quality))
     }
 
     fn hashed(
@@ -383,11 +383,11 @@ impl Resolver {
     fn other_name(&self, kind: &str, name: &str) -> Option<String> {
         let name = present(Some(name))?;
         let mut out = String::new();
-        match self.pseudonymise || looks_like_secret(name) {
+        match self.pseudonymise || looks_like_secret(name) || !is_fit(name) {
             true => push_tag(kind, self.key.tag(name), &mut out),
-            false => push_clean(name, &mut out),
+            false => out.push_str(name),
         }
-        (!out.is_empty()).then_some(out)
+        Some(out)
     }
 }
 
@@ -534,15 +534,25 @@ fn network(address: &str) -> Option<u128> {
     }
 }
 
-/// Names are the caller's to choose: control characters go, and the rest is cut at a character boundary.
-fn push_clean(name: &str, out: &mut String) {
-    let end = out.len() + NAME_BYTES_MAX;
-    for c in name.chars().filter(|c| !is_unprintable(*c)) {
-        if end < out.len() + c.len_utf8() {
-            break;
-        }
-        out.push(c);
+/// Names are the caller's to choose. One that is too long, that holds what no terminal should see, or that
+/// reads like a name made here (`token:10d619bd8b00a105`, `unknown`) is hashed whole: cleaned or cut it could be
+/// made equal to another caller's.
+fn is_fit(name: &str) -> bool {
+    name.len() <= NAME_BYTES_MAX && !name.contains(is_unprintable) && !is_made_here(name)
+}
+
+/// `unknown`, or one of our prefixes and the digits of a hash; a gateway's hash may have as few as eight.
+fn is_made_here(name: &str) -> bool {
+    if name == IdentityKind::Unknown.as_str() {
+        return true;
     }
+    let Some((head, tail)) = name.split_once(':') else {
+        return false;
+    };
+    (8..=16).contains(&tail.len())
+        && tail.bytes().all(|b| b.is_ascii_hexdigit())
+        && (matches!(head, "client" | "tenant")
+            || IdentityKind::ALL.iter().any(|kind| kind.as_str() == head))
 }
 
 /// Control characters, and the marks that reorder or hide text on a terminal.
@@ -775,18 +785,37 @@ mod tests {
     }
 
     #[test]
-    fn names_are_clean_and_short() {
-        let long = format!("a\u{1b}[31m\u{202e}{}", "é".repeat(200));
-        let (_, name) = resolve(
-            &Credentials {
-                jwt_sub: Some(&long),
+    fn names_that_could_be_taken_for_another_are_hashed() {
+        let name_of = |sub: &str| {
+            let c = Credentials {
+                jwt_sub: Some(sub),
                 ..Credentials::default()
-            },
-            false,
-        );
-        assert!(
-            name.starts_with("a[31mé") && name.len() <= NAME_BYTES_MAX,
-            "{name}"
+            };
+            resolve(&c, false).1
+        };
+        let long = "é".repeat(NAME_BYTES_MAX / 2);
+        for (sub, stays) in [
+            ("alice", true),
+            ("auth0|5f7c8ec7c33c6c004bbafe82", true),
+            ("user:10d619bd8b00a105", true),
+            ("token:alice", true),
+            (long.as_str(), true),
+            ("token:10d619bd8b00a105", false),
+            ("token:10d619bd", false),
+            ("ip_ua:10D619BD8B00A105", false),
+            ("unknown", false),
+            ("ali\u{200b}ce", false),
+            ("a\u{1b}[31m", false),
+            (&format!("{long}x"), false),
+        ] {
+            let name = name_of(sub);
+            assert_eq!(name == sub, stays, "{sub}: {name}");
+            assert!(stays || name.starts_with("jwt_sub:"), "{sub}: {name}");
+        }
+        assert_ne!(
+            name_of(&format!("{long}x")),
+            name_of(&format!("{long}y")),
+            "long names stay apart"
         );
     }
 
