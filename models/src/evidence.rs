@@ -7,7 +7,7 @@
 //! `L_e = 1 - e + e a(x) / p(x)`, and `R_e <- (1 + R_e) L_e` for four shares e. `E[L | past] = 1`
 //! when the mix is as predicted, so the mean R passes A at most once in A touches in expectation.
 //!
-//! * A stream needs 152 bytes and constant time. It has no window: bursts and one id an hour are
+//! * A stream needs 160 bytes and constant time. It has no window: bursts and one id an hour are
 //!   the same test.
 //! * Steps are not exchangeable; feed them in log order.
 //! * Source: J. Shin, A. Ramdas, A. Rinaldo, *E-detectors*, 2022, with a Dirichlet-mixture
@@ -68,13 +68,32 @@ const PRIOR_WEIGHT: f64 = 4.0;
 const R_MAX: f64 = 1e30;
 
 /// What the peers of one collection do: the mean mix of each behaviour type, one vote an identity.
+///
+/// The peers of a collection and the streams that voted there are forgotten apart. A stream that outlives its
+/// peers finds another epoch and takes nothing back; the vote of a forgotten stream stays, and counts as one
+/// identity more should it come back. `n >= 0` and each sum is `>= 0`, so every mean is a distribution.
 #[derive(Clone, Debug, Default)]
 pub struct Peers {
     sum: [[f64; CATEGORIES]; TYPES],
     n: [f64; TYPES],
+    epoch: u64,
 }
 
 impl Peers {
+    /// Tells peers that were just made from those that had their place before; others keep their epoch.
+    ///
+    /// * `epoch`: not zero, and never given before.
+    pub fn begin(&mut self, epoch: u64) {
+        if self.epoch == 0 {
+            self.epoch = epoch;
+        }
+    }
+
+    /// True until [`Peers::begin`].
+    pub fn is_fresh(&self) -> bool {
+        self.epoch == 0
+    }
+
     /// Identities that have a vote.
     pub fn n_identities(&self) -> f64 {
         self.n.iter().sum()
@@ -132,10 +151,18 @@ pub struct Stream {
     n: f32,
     weights: Option<[f32; TYPES]>,
     r: [f64; SHARES.len()],
-    vote: Option<(u8, [f32; CATEGORIES])>,
+    vote: Option<Vote>,
     n_since_vote: u16,
     updated_ms: i64,
     touched_ms: i64,
+}
+
+/// What a stream said of itself to its peers.
+#[derive(Clone, Copy, Debug)]
+struct Vote {
+    behaviour: u8,
+    shares: [f32; CATEGORIES],
+    epoch: u64,
 }
 
 /// Halving time of the counts, in milliseconds of event time: seven days.
@@ -347,10 +374,10 @@ impl Stream {
             return;
         }
         self.n_since_vote = 0;
-        if let Some((behaviour, shares)) = self.vote.take() {
-            let behaviour = usize::from(behaviour);
-            peers.n[behaviour] -= 1.0;
-            for (sum, share) in peers.sum[behaviour].iter_mut().zip(shares) {
+        if let Some(vote) = self.vote.take().filter(|vote| vote.epoch == peers.epoch) {
+            let behaviour = usize::from(vote.behaviour);
+            peers.n[behaviour] = (peers.n[behaviour] - 1.0).max(0.0);
+            for (sum, share) in peers.sum[behaviour].iter_mut().zip(vote.shares) {
                 *sum = (*sum - f64::from(share)).max(0.0);
             }
         }
@@ -364,13 +391,19 @@ impl Stream {
         for (sum, share) in peers.sum[behaviour].iter_mut().zip(shares) {
             *sum += f64::from(share);
         }
-        self.vote = Some((behaviour as u8, shares));
+        self.vote = Some(Vote {
+            behaviour: behaviour as u8,
+            shares,
+            epoch: peers.epoch,
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generations::Generations;
+    use proptest::prelude::*;
 
     fn touch(category: Category, at_ms: i64) -> Evidence {
         Evidence {
@@ -434,6 +467,32 @@ mod tests {
             })
             .expect("two dozen foreign objects are enough");
         assert!((3..=24).contains(&n), "alarm after {n} foreign objects");
+    }
+
+    proptest! {
+        #[test]
+        fn votes_that_outlive_their_peers_leave_a_distribution(steps in prop::collection::vec((0..40u64, 0..8u64, 0..5usize, 0..20u32), 1..600)) {
+            const ALL: [Category; CATEGORIES] = [Category::Own, Category::Virgin, Category::ForeignNew, Category::Denied, Category::ForeignMet];
+            let mut streams: Generations<u64, Stream> = Generations::new(120);
+            let mut peers: Generations<u64, Peers> = Generations::new(6);
+            let mut epoch = 0;
+            for (identity, collection, x, n_known) in steps {
+                let peers = peers.entry(collection);
+                epoch += 1;
+                peers.begin(epoch);
+                let stream = streams.entry(identity << 8 | collection);
+                let step = stream.step(&Evidence { n_known, ..touch(ALL[x], 1) }, true, peers);
+                prop_assert!(0.0 < step.p && step.p <= 1.0, "{step:?}");
+                prop_assert!(0.0 < step.p_peer && step.p_peer <= 1.0 + 1e-9, "{step:?}");
+                prop_assert!(step.evidence < R_MAX, "{step:?}");
+                prop_assert!(peers.n.iter().all(|n| *n >= 0.0), "{peers:?}");
+                for j in 0..TYPES {
+                    // Shares are kept as f32: a sum of a few hundred is off by as many roundings.
+                    let total: f64 = peers.mean(j).iter().sum();
+                    prop_assert!((total - 1.0).abs() < 1e-4, "{total} {peers:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -129,6 +129,7 @@ pub struct Judge {
     collections: Generations<(u64, u64), Collection>,
     peers: Generations<u64, Peers>,
     peers_overall: Peers,
+    n_epochs: u64,
     started_ms: Option<i64>,
 }
 
@@ -141,6 +142,7 @@ impl Judge {
             // A collection comes from paths and field names: attackers choose them.
             peers: Generations::new(100_000),
             peers_overall: Peers::default(),
+            n_epochs: 0,
             started_ms: None,
             config,
         }
@@ -176,6 +178,10 @@ impl Judge {
         let key = touch.collection.rotate_left(u32::from(touch.write));
         let collection = self.collections.entry((touch.identity, key));
         let peers = self.peers.entry(key);
+        if peers.is_fresh() {
+            self.n_epochs += 1;
+            peers.begin(self.n_epochs);
+        }
 
         let evidence = Evidence {
             category,
