@@ -176,6 +176,7 @@ impl Profile {
             .endpoint
             .split_once(' ')
             .map_or(event.endpoint, |(_, rest)| rest);
+        let quality = Quality::from_name(event.identity_quality);
         let probing = self.probes.observe(&Call {
             identity,
             template: xxh3_64(template.as_bytes()) ^ tool,
@@ -183,7 +184,8 @@ impl Profile {
             path: xxh3_64(event.path.as_bytes()),
             class: event.probe_class.and_then(ProbeClass::from_name),
             status: status(event),
-            weight: Quality::from_name(event.identity_quality).weight(),
+            weight: quality.weight(),
+            votes: quality != Quality::D,
             at_ms: event.event_time,
         });
         let quantile = event
