@@ -680,20 +680,29 @@ fn walk(value: &Value, key: &str, context: &str, in_call: bool, depth: usize, si
 
 fn graphql_objects(query: &str, variables: &Map<String, Value>, sink: &mut Sink<'_>) -> Rpc {
     let mut resolved = HashSet::<_, FixedHasher>::default();
-    let operation = graphql::scan(query, &mut |field, name, argument| match argument {
-        Argument::Literal(text) => {
-            if sink.visit() {
-                sink.named(name, field, text, true);
+    let operation = graphql::scan(
+        query,
+        &mut |field, name, argument, defaults| match argument {
+            Argument::Literal(text) => {
+                if sink.visit() {
+                    sink.named(name, field, &graphql::unescape(text), true);
+                }
             }
-        }
-        Argument::Variable(variable) => {
-            if let Some(value) = variables.get(variable)
-                && resolved.insert((field, name, variable))
-            {
-                walk(value, name, field, true, 0, sink);
+            Argument::Variable(variable) if resolved.insert((field, name, variable)) => {
+                if let Some(value) = variables.get(variable) {
+                    return walk(value, name, field, true, 0, sink);
+                }
+                for &(key, text) in defaults.get(variable).into_iter().flatten() {
+                    if !sink.visit() {
+                        break;
+                    }
+                    let name = if key == variable { name } else { key };
+                    sink.named(name, field, &graphql::unescape(text), true);
+                }
             }
-        }
-    });
+            Argument::Variable(_) => (),
+        },
+    );
     let method = if operation.is_mutation {
         "graphql.mutation"
     } else {
@@ -778,6 +787,11 @@ mod tests {
             ("/graphql", "", r#"{"query":"mutation M($i:In!){updateTask(input:$i){id}}","variables":{"i":{"taskId":7}}}"#),
             ("/graphql", "", r#"{"query":"{tasks(where:{id:{eq:7}},first:10){id}}"}"#),
             ("/graphql", "", r#"{"query":"{node(id:\"VGFzazo3\"){id}}"}"#),
+            ("/graphql", "", r#"{"query":"query($id:ID!=\"7\"){task(id:$id){id}}"}"#),
+            ("/graphql", "", r#"{"query":"query($ids:[ID!]=[7] @x(id:9)){tasks(ids:$ids){id}}"}"#),
+            ("/graphql", "", r#"{"query":"query($i:In={taskId:7}){a(input:$i){id}}"}"#),
+            ("/graphql", "", r#"{"query":"query($id:ID=9){task(id:$id){id}}","variables":{"id":7}}"#),
+            ("/graphql", "", r#"{"query":"{task(id:\"\\u0037\"){id}}"}"#),
             ("/graphql", "query=%7Btask(id:7)%7Bid%7D%7D", ""),
             ("/graphql", "", r#"[{"query":"{task(id:7){id}}"}]"#),
             ("/graphql", "", r#"{"operationName":"GetTask","variables":{"id":7}}"#),

@@ -2,6 +2,12 @@
 //!
 //! **Invariant**: no document makes this panic, recurse deeper than [`DEPTH_MAX`] or read a byte twice.
 
+use std::borrow::Cow;
+
+use hashbrown::HashMap;
+
+use crate::generations::FixedHasher;
+
 /// Deepest nesting of argument values; deeper ones are skipped.
 const DEPTH_MAX: usize = 8;
 
@@ -14,6 +20,13 @@ pub(crate) enum Argument<'q> {
     Variable(&'q str),
 }
 
+/// Values that variables have when the request gives them none: by variable, the key each stands under and its
+/// text; the key is the variable's name where it stands alone or in a list.
+pub(crate) type Defaults<'q> = HashMap<&'q str, Vec<(&'q str, &'q str)>, FixedHasher>;
+
+/// Takes `(field, name, argument, defaults)`.
+type Visit<'f, 'q> = &'f mut dyn FnMut(&'q str, &'q str, Argument<'q>, &Defaults<'q>);
+
 /// What the head of a document says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Operation<'q> {
@@ -23,11 +36,9 @@ pub(crate) struct Operation<'q> {
     pub(crate) field: &'q str,
 }
 
-/// Reads a document, calling `f(field, name, argument)` for every argument of every field.
-pub(crate) fn scan<'q>(
-    document: &'q str,
-    f: &mut dyn FnMut(&'q str, &'q str, Argument<'q>),
-) -> Operation<'q> {
+/// Reads a document, calling `f` for every argument of every field.
+pub(crate) fn scan<'q>(document: &'q str, f: Visit<'_, 'q>) -> Operation<'q> {
+    let mut defaults = Defaults::default();
     let mut reader = Reader {
         text: document,
         at: 0,
@@ -70,10 +81,12 @@ pub(crate) fn scan<'q>(
                     field = "";
                 }
             }
-            Token::Mark(b'(') if depth == 0 => reader.skip_parens(),
+            Token::Mark(b'(') if depth == 0 => reader.definitions(&mut defaults),
             Token::Mark(b'(') if field.is_empty() => reader.skip_parens(),
             Token::Mark(b'(') => {
-                reader.arguments(field, f);
+                reader.arguments(field, &mut |field, name, argument| {
+                    f(field, name, argument, &defaults);
+                });
                 field = "";
             }
             _ => (),
@@ -174,6 +187,28 @@ impl<'q> Reader<'q> {
         text
     }
 
+    /// The variables of an operation: `($id: ID! = "8", $in: In = {taskId: 7})`.
+    fn definitions(&mut self, defaults: &mut Defaults<'q>) {
+        let mut variable = "";
+        loop {
+            match self.token() {
+                Token::End | Token::Mark(b')') => return,
+                Token::Mark(b'(') => self.skip_parens(),
+                Token::Mark(b'$') => {
+                    if let Token::Name(name) = self.token() {
+                        variable = name;
+                    }
+                }
+                Token::Mark(b'=') => self.value("", variable, 0, &mut |_, key, argument| {
+                    if let Argument::Literal(text) = argument {
+                        defaults.entry(variable).or_default().push((key, text));
+                    }
+                }),
+                _ => (),
+            }
+        }
+    }
+
     fn skip_parens(&mut self) {
         let mut depth = 1usize;
         while 0 < depth {
@@ -236,6 +271,17 @@ impl<'q> Reader<'q> {
             }
             _ => (),
         }
+    }
+}
+
+/// A string's text without its escapes (`\u0037`), which are those of JSON; a broken one stays as it is.
+pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
+    if memchr::memchr(b'\\', text.as_bytes()).is_none() {
+        return Cow::Borrowed(text);
+    }
+    match serde_json::from_str(&format!("\"{text}\"")) {
+        Ok(plain) => Cow::Owned(plain),
+        Err(_) => Cow::Borrowed(text),
     }
 }
 
