@@ -108,8 +108,8 @@ impl Profile {
             let usage = self.usage.entry(identity ^ collection.rotate_left(23));
             let n_known = &mut usage.n_known[usize::from(event.write)];
             let reminder = match sighting {
-                Sighting::New => {
-                    usage.n_objects = usage.n_objects.saturating_add(1);
+                Sighting::New { first } => {
+                    usage.n_objects = usage.n_objects.saturating_add(u32::from(first));
                     false
                 }
                 Sighting::Known { reminder } => {
@@ -118,10 +118,11 @@ impl Profile {
                 }
                 Sighting::Repeat => false,
             };
+            let is_new = matches!(sighting, Sighting::New { .. });
             if first.0.is_none() {
-                first = (Some(sighting == Sighting::New), i64::from(usage.n_objects));
+                first = (Some(is_new), i64::from(usage.n_objects));
             }
-            if sighting != Sighting::New && !reminder {
+            if !is_new && !reminder {
                 continue;
             }
             let sent = TouchRow {
