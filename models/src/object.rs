@@ -353,7 +353,8 @@ fn is_unmistakable(kind: SegmentKind) -> bool {
     )
 }
 
-/// Noun and id of an address that is no web address: `task://7`, `gid://shop/Order/7`, `board://tasks/7`.
+/// Noun and id of an address: `task://7`, `gid://shop/Order/7`, `board://tasks/7`; of a web address as in a path
+/// (`https://h/orders/7/items`), where the host is no noun.
 fn address_of(value: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = value.split_once("://")?;
     let plain = (1..=32).contains(&scheme.len())
@@ -364,14 +365,18 @@ fn address_of(value: &str) -> Option<(&str, &str)> {
         return None;
     }
     let rest = rest.split(['?', '#']).next()?.trim_end_matches('/');
+    let is_noun = |part: &&str| !part.is_empty() && segment_kind(part) == SegmentKind::Word;
+    if matches!(scheme, "http" | "https" | "ws" | "wss" | "ftp" | "file") {
+        let (_, path) = rest.split_once('/')?;
+        let mut parts = path.rsplit('/');
+        let id = parts.find(|part| is_idlike(segment_kind(part)))?;
+        return Some((parts.find(is_noun)?, id));
+    }
     match rest.rsplit_once('/') {
         Some((head, id)) => {
-            let noun = head
-                .rsplit('/')
-                .find(|part| segment_kind(part) == SegmentKind::Word && !part.is_empty())?;
+            let noun = head.rsplit('/').find(is_noun)?;
             (!id.is_empty()).then_some((noun, id))
         }
-        None if matches!(scheme, "http" | "https" | "ws" | "wss" | "ftp" | "file") => None,
         None => (!rest.is_empty()).then_some((scheme, rest)),
     }
 }
@@ -495,22 +500,29 @@ fn parse(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok()
 }
 
-/// A look that costs less than parsing: is there a key that ends like an id, or the mark of a call?
+/// A look that costs less than parsing: is there a key that ends like an id or a noun, or the mark of a call?
+/// An escaped key could be any.
 fn may_name_objects(body: &[u8]) -> bool {
-    memchr::memchr_iter(b'"', body).any(|at| {
-        let head = body.get(..at).unwrap_or(b"");
-        match head {
-            [.., b'd' | b'D'] | [.., b'd' | b'D', b's'] | [.., b'r' | b'o' | b'f' | b'm'] => true,
-            // `"query"`, `"jsonrpc"`, and bare nouns (`"account"`, `"tasks"`).
-            [
-                ..,
-                b'y' | b'c' | b't' | b's' | b'e' | b'n' | b'k' | b'g' | b'p',
-            ] => body
-                .get(at + 1..)
-                .is_some_and(|rest| rest.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b':')),
-            _ => false,
-        }
-    })
+    memchr::memmem::find(body, b"\\u").is_some()
+        || memchr::memchr_iter(b'"', body).any(|at| {
+            let head = body.get(..at).unwrap_or(b"");
+            match head {
+                [.., b'd' | b'D'] | [.., b'd' | b'D', b's'] => true,
+                // `"query"`, `"jsonrpc"`, bare nouns (`"account"`, `"jobs"`), and operators (`"id_eq"`).
+                [.., last] if ends_noun(*last) => body.get(at + 1..).is_some_and(|rest| {
+                    rest.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b':')
+                }),
+                _ => false,
+            }
+        })
+}
+
+/// Letters that nouns of [`name::is_entity`], words for ids and operators end with, and the mark of a list.
+fn ends_noun(last: u8) -> bool {
+    matches!(
+        last.to_ascii_lowercase(),
+        b'b' | b'c' | b'e' | b'f' | b'g' | b'k'..=b't' | b'y' | b']'
+    )
 }
 
 /// Says whether a request changes something: by its method, or by the call it makes. A `query` field must not
@@ -792,6 +804,9 @@ mod tests {
             ("/graphql", "", r#"{"query":"query($i:In={taskId:7}){a(input:$i){id}}"}"#),
             ("/graphql", "", r#"{"query":"query($id:ID=9){task(id:$id){id}}","variables":{"id":7}}"#),
             ("/graphql", "", r#"{"query":"{task(id:\"\\u0037\"){id}}"}"#),
+            ("/x", "", r#"{"taskId":"https://h.example/v1/tasks/7"}"#),
+            ("/x", "", r#"{"id":"https://h/api/tasks/7/comments"}"#),
+            ("/x", "", r#"{"a":{"\u0074ask\u0049\u0064":7}}"#),
             ("/graphql", "query=%7Btask(id:7)%7Bid%7D%7D", ""),
             ("/graphql", "", r#"[{"query":"{task(id:7){id}}"}]"#),
             ("/graphql", "", r#"{"operationName":"GetTask","variables":{"id":7}}"#),
@@ -812,6 +827,24 @@ mod tests {
                 [("task", key("task", "7"), Some(7))],
                 "{path} {query} {body}"
             );
+        }
+    }
+
+    #[test]
+    fn every_noun_is_found_in_a_body() {
+        for (body, collection) in [
+            (r#"{"channel":7}"#, "channel"),
+            (r#"{"job":42}"#, "job"),
+            (r#"{"album" : 7}"#, "album"),
+            (r#"{"JOB":42}"#, "job"),
+            (r#"{"job_id_eq":42}"#, "job"),
+            (r#"{"job_ids[]":[42]}"#, "job"),
+            (r#"{"orderId":"https://h/orders/7"}"#, "order"),
+            (r#"{"orderId":"https://h/7"}"#, "order"),
+        ] {
+            let (objects, _) = found("/x", "", body);
+            let collections: Vec<_> = objects.iter().map(|o| o.collection.as_str()).collect();
+            assert_eq!(collections, [collection], "{body}");
         }
     }
 
