@@ -16,7 +16,7 @@ use crate::secret::{HashKey, looks_like_secret};
 
 /// Longest identity name, in bytes: names come from callers, so a longer one is hashed.
 pub const NAME_BYTES_MAX: usize = 128;
-/// Longest basic-auth value that is decoded, in bytes; a longer one counts as an opaque token.
+/// Longest basic-auth value that is decoded, in bytes; a longer one names nobody.
 const BASIC_BYTES_MAX: usize = 1024;
 
 /// What one event says about its caller; every field as logged, absent where the gateway logs none.
