@@ -2,7 +2,8 @@
 //!
 //! Comes in: [`Credentials`], borrowed from the event. Goes out: an [`Identity`] and its name.
 //! **Invariant**: the name never holds a credential or an address, only their keyed hash; the names a log
-//! carries (`alice`) stay as they are unless pseudonyms are asked for.
+//! carries (`alice`) stay as they are, unless pseudonyms are asked for, they look like a key, or they are unfit
+//! to be shown; then they are hashed too. Two different names never become one but by a collision of the hash.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,11 +12,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::jwt::{Claims, claims_of_json, claims_of_token};
-use crate::secret::HashKey;
+use crate::secret::{HashKey, looks_like_secret};
 
-/// Longest identity name, in bytes: names come from callers, so a longer one is cut at a character boundary.
+/// Longest identity name, in bytes: names come from callers, so a longer one is hashed.
 pub const NAME_BYTES_MAX: usize = 128;
-/// Longest basic-auth value that is decoded, in bytes; a longer one counts as an opaque token.
+/// Longest basic-auth value that is decoded, in bytes; a longer one names nobody.
 const BASIC_BYTES_MAX: usize = 1024;
 
 /// What one event says about its caller; every field as logged, absent where the gateway logs none.
@@ -45,6 +46,8 @@ pub struct Credentials<'a> {
     pub user_agent: Option<&'a str>,
     /// The gateway says the call was authenticated without saying as whom.
     pub authenticated_hint: bool,
+    /// Status of the answer: 401 says that the credential sent was no good.
+    pub status: Option<u16>,
 }
 
 impl fmt::Debug for Credentials<'_> {
@@ -187,17 +190,25 @@ pub struct Identity {
 
 /// Resolves credentials to identities.
 ///
-/// | order | kind | from | name | grade |
-/// |---|---|---|---|---|
-/// | 1 | `jwt_sub` | `jwt_sub`, subject in `jwt_claims`, subject of a bearer JWT | plain | A |
-/// | 2 | `consumer` | `consumer` | plain | A |
-/// | 3 | `principal` | `principal`, user of a basic or digest header | plain | A |
-/// | 4 | `api_key` | `api_key`, `ApiKey`/AWS authorization | keyed hash | B |
-/// | 5 | `cert` | `client_cert`: common name, else all of it | plain | B |
-/// | 6 | `token` | `token_hash`: first 16 hex digits as logged | as logged | B |
-/// | 6 | `token` | opaque bearer | keyed hash | C |
-/// | 7 | `session` | `session` | keyed hash | C |
-/// | 8 | `ip_ua` | IPv4 /32 or IPv6 /64 with the user agent | keyed hash | D |
+/// What the gateway vouches for comes before what a client merely sends: a forged token must not outrank the
+/// consumer the gateway found. Behind a 401 nothing sent names the caller, nor does the principal, which some
+/// servers log before they check the password: or `Basic alice:x` would be held against alice.
+///
+/// | order | kind | from | name | grade | at 401 |
+/// |---|---|---|---|---|---|
+/// | 1 | `jwt_sub` | `jwt_sub`, subject in `jwt_claims` | plain | A | yes |
+/// | 2 | `consumer` | `consumer` | plain | A | yes |
+/// | 3 | `principal` | `principal` | plain | A | no |
+/// | 4 | `cert` | `client_cert`: common name, else all of it | plain | B | yes |
+/// | 5 | `token` | `token_hash`: first 16 hex digits as logged | as logged | B | yes |
+/// | 6 | `jwt_sub` | subject of a bearer JWT that is signed | plain | A | no |
+/// | 7 | `principal` | user of a basic or digest header | plain | A | no |
+/// | 8 | `api_key` | `api_key`, `ApiKey`/AWS authorization | keyed hash | B | no |
+/// | 9 | `token` | opaque bearer | keyed hash | C | no |
+/// | 10 | `session` | `session` | keyed hash | C | no |
+/// | 11 | `ip_ua` | IPv4 /32 or IPv6 /64 with the user agent | keyed hash | D | yes |
+///
+/// A name that looks like a key, and a basic user without a password, are an `api_key` wherever they stand.
 #[derive(Clone, Debug)]
 pub struct Resolver {
     key: HashKey,
@@ -213,10 +224,13 @@ impl Resolver {
     /// Resolves one event's credentials and appends the identity's name to `name`.
     pub fn resolve(&self, c: &Credentials<'_>, name: &mut String) -> Identity {
         let authorization = Authorization::parse(present(c.authorization).unwrap_or(""));
-        let claims = present(c.jwt_claims)
-            .and_then(claims_of_json)
-            .or_else(|| authorization.token().and_then(claims_of_token))
-            .unwrap_or_default();
+        let asserted = present(c.jwt_claims).and_then(claims_of_json);
+        // Whoever writes `"alg":"none"` signed nothing, and may write any subject.
+        let sent = authorization
+            .token()
+            .filter(|_| !is_rejected(c))
+            .and_then(claims_of_token)
+            .filter(|claims| !claims.alg_none);
         let mut identity = Identity {
             kind: IdentityKind::Unknown,
             quality: Quality::D,
@@ -225,10 +239,15 @@ impl Resolver {
             actor: None,
             tenant: None,
         };
-        (identity.kind, identity.quality) = self.name(c, &authorization, &claims, name);
+        let sub = |claims: &Option<Claims>| claims.as_ref().and_then(|claims| claims.sub.clone());
+        (identity.kind, identity.quality) = self
+            .asserted(c, sub(&asserted).as_deref(), name)
+            .or_else(|| self.sent(c, &authorization, sub(&sent).as_deref(), name))
+            .unwrap_or_else(|| self.place(c, name));
         if matches!(identity.kind, IdentityKind::IpUa | IdentityKind::Unknown) {
             identity.authenticated = c.authenticated_hint || identity.auth_scheme.is_some();
         }
+        let claims = asserted.or(sent).unwrap_or_default();
         let actor = claims.actor.or_else(|| {
             claims
                 .client_id
@@ -241,44 +260,39 @@ impl Resolver {
         identity
     }
 
-    /// Walks the chain; every step either writes a name and ends it, or writes nothing.
-    fn name(
+    /// What the gateway says of the caller. Every step either writes a name and ends it, or writes nothing.
+    fn asserted(&self, c: &Credentials<'_>, sub: Option<&str>, out: &mut String) -> Option<Named> {
+        let principal = c.principal.filter(|_| !is_rejected(c));
+        self.plain(IdentityKind::JwtSub, present(c.jwt_sub).or(sub), out)
+            .or_else(|| self.plain(IdentityKind::Consumer, c.consumer, out))
+            .or_else(|| self.plain(IdentityKind::Principal, principal, out))
+            .or_else(|| self.plain(IdentityKind::Cert, c.client_cert.map(common_name), out))
+            .or_else(|| self.logged_hash(c.token_hash, out))
+    }
+
+    /// What the client says of itself, unless the gateway refused to believe it.
+    fn sent(
         &self,
         c: &Credentials<'_>,
         authorization: &Authorization<'_>,
-        claims: &Claims,
+        sub: Option<&str>,
         out: &mut String,
-    ) -> (IdentityKind, Quality) {
-        let sub = present(c.jwt_sub).or(claims.sub.as_deref());
-        if self.plain(IdentityKind::JwtSub, sub, out) {
-            return (IdentityKind::JwtSub, Quality::A);
+    ) -> Option<Named> {
+        if is_rejected(c) {
+            return None;
         }
-        if self.plain(IdentityKind::Consumer, c.consumer, out) {
-            return (IdentityKind::Consumer, Quality::A);
-        }
-        if self.plain(IdentityKind::Principal, c.principal, out) || self.user(authorization, out) {
-            return (IdentityKind::Principal, Quality::A);
-        }
-        let key = present(c.api_key).or(authorization.api_key());
-        if self.hashed(
-            IdentityKind::ApiKey,
-            key.filter(|key| key.bytes().any(|b| b != b'0')),
-            out,
-        ) {
-            return (IdentityKind::ApiKey, Quality::B);
-        }
-        if self.plain(IdentityKind::Cert, c.client_cert.map(common_name), out) {
-            return (IdentityKind::Cert, Quality::B);
-        }
-        if self.logged_hash(c.token_hash, out) {
-            return (IdentityKind::Token, Quality::B);
-        }
-        if self.hashed(IdentityKind::Token, authorization.token(), out) {
-            return (IdentityKind::Token, Quality::C);
-        }
-        if self.hashed(IdentityKind::Session, c.session, out) {
-            return (IdentityKind::Session, Quality::C);
-        }
+        let key = present(c.api_key)
+            .or(authorization.api_key())
+            .filter(|key| key.bytes().any(|b| b != b'0'));
+        self.plain(IdentityKind::JwtSub, sub, out)
+            .or_else(|| self.user(authorization, out))
+            .or_else(|| self.hashed(IdentityKind::ApiKey, Quality::B, key, out))
+            .or_else(|| self.hashed(IdentityKind::Token, Quality::C, authorization.token(), out))
+            .or_else(|| self.hashed(IdentityKind::Session, Quality::C, c.session, out))
+    }
+
+    /// Where the call came from, when nobody says who made it.
+    fn place(&self, c: &Credentials<'_>, out: &mut String) -> Named {
         if self.address(c, out) {
             return (IdentityKind::IpUa, Quality::D);
         }
@@ -286,36 +300,49 @@ impl Resolver {
         (IdentityKind::Unknown, Quality::D)
     }
 
-    fn plain(&self, kind: IdentityKind, name: Option<&str>, out: &mut String) -> bool {
-        let Some(name) = present(name) else {
-            return false;
-        };
-        if self.pseudonymise {
-            return self.hashed(kind, Some(name), out);
+    /// A name as it stands; one that looks like a key is a key somebody put in the wrong field.
+    fn plain(&self, kind: IdentityKind, name: Option<&str>, out: &mut String) -> Option<Named> {
+        let name = present(name)?;
+        if looks_like_secret(name) {
+            return self.hashed(IdentityKind::ApiKey, Quality::B, Some(name), out);
         }
-        let start = out.len();
-        push_clean(name, out);
-        start < out.len()
+        let quality = match kind {
+            IdentityKind::Cert => Quality::B,
+            _ => Quality::A,
+        };
+        if self.pseudonymise || !is_fit(name) {
+            return self.hashed(kind, quality, Some(name), out);
+        }
+        out.push_str(name);
+        Some((kind, quality))
     }
 
-    fn hashed(&self, kind: IdentityKind, secret: Option<&str>, out: &mut String) -> bool {
-        let Some(secret) = present(secret) else {
-            return false;
-        };
-        push_tag(kind.as_str(), self.key.tag(secret), out);
-        true
+    fn hashed(
+        &self,
+        kind: IdentityKind,
+        quality: Quality,
+        secret: Option<&str>,
+        out: &mut String,
+    ) -> Option<Named> {
+        push_tag(kind.as_str(), self.key.tag(present(secret)?), out);
+        Some((kind, quality))
     }
 
     /// The user of a basic header (decoded) or of a digest header.
-    fn user(&self, authorization: &Authorization<'_>, out: &mut String) -> bool {
+    ///
+    /// Payment and code-hosting APIs take a key as the user: with no password, or with one that says so.
+    fn user(&self, authorization: &Authorization<'_>, out: &mut String) -> Option<Named> {
         match authorization {
             Authorization::Basic(value) if value.len() <= BASIC_BYTES_MAX => {
-                let Ok(bytes) = STANDARD.decode(value) else {
-                    return false;
-                };
+                let bytes = STANDARD.decode(value).ok()?;
                 let text = String::from_utf8_lossy(&bytes);
-                let user = text.split(':').next().unwrap_or("");
-                self.plain(IdentityKind::Principal, Some(user), out)
+                let (user, password) = text.split_once(':').unwrap_or((&text, ""));
+                match password {
+                    "" | "x-oauth-basic" => {
+                        self.hashed(IdentityKind::ApiKey, Quality::B, Some(user), out)
+                    }
+                    _ => self.plain(IdentityKind::Principal, Some(user), out),
+                }
             }
             Authorization::Digest(fields) => {
                 let user = fields
@@ -324,22 +351,20 @@ impl Resolver {
                     .and_then(|rest| rest.split('"').next());
                 self.plain(IdentityKind::Principal, user, out)
             }
-            _ => false,
+            _ => None,
         }
     }
 
     /// A hash the gateway made needs no second one; anything that isn't one is hashed.
-    fn logged_hash(&self, hash: Option<&str>, out: &mut String) -> bool {
-        let Some(hash) = present(hash) else {
-            return false;
-        };
+    fn logged_hash(&self, hash: Option<&str>, out: &mut String) -> Option<Named> {
+        let hash = present(hash)?;
         let is_hash = (8..=64).contains(&hash.len()) && hash.bytes().all(|b| b.is_ascii_hexdigit());
         if !is_hash || self.pseudonymise {
-            return self.hashed(IdentityKind::Token, Some(hash), out);
+            return self.hashed(IdentityKind::Token, Quality::B, Some(hash), out);
         }
         out.push_str("token:");
         out.extend(hash.chars().take(16).map(|c| c.to_ascii_lowercase()));
-        true
+        Some((IdentityKind::Token, Quality::B))
     }
 
     fn address(&self, c: &Credentials<'_>, out: &mut String) -> bool {
@@ -358,12 +383,20 @@ impl Resolver {
     fn other_name(&self, kind: &str, name: &str) -> Option<String> {
         let name = present(Some(name))?;
         let mut out = String::new();
-        match self.pseudonymise {
+        match self.pseudonymise || looks_like_secret(name) || !is_fit(name) {
             true => push_tag(kind, self.key.tag(name), &mut out),
-            false => push_clean(name, &mut out),
+            false => out.push_str(name),
         }
-        (!out.is_empty()).then_some(out)
+        Some(out)
     }
+}
+
+/// Which credential wrote a name, and what it is worth.
+type Named = (IdentityKind, Quality);
+
+/// The answer says that no credential sent with the call was good.
+fn is_rejected(c: &Credentials<'_>) -> bool {
+    c.status == Some(401)
 }
 
 /// An `Authorization` header, taken apart.
@@ -501,15 +534,25 @@ fn network(address: &str) -> Option<u128> {
     }
 }
 
-/// Names are the caller's to choose: control characters go, and the rest is cut at a character boundary.
-fn push_clean(name: &str, out: &mut String) {
-    let end = out.len() + NAME_BYTES_MAX;
-    for c in name.chars().filter(|c| !is_unprintable(*c)) {
-        if end < out.len() + c.len_utf8() {
-            break;
-        }
-        out.push(c);
+/// Names are the caller's to choose. One that is too long, that holds what no terminal should see, or that
+/// reads like a name made here (`token:10d619bd8b00a105`, `unknown`) is hashed whole: cleaned or cut it could be
+/// made equal to another caller's.
+fn is_fit(name: &str) -> bool {
+    name.len() <= NAME_BYTES_MAX && !name.contains(is_unprintable) && !is_made_here(name)
+}
+
+/// `unknown`, or one of our prefixes and the digits of a hash; a gateway's hash may have as few as eight.
+fn is_made_here(name: &str) -> bool {
+    if name == IdentityKind::Unknown.as_str() {
+        return true;
     }
+    let Some((head, tail)) = name.split_once(':') else {
+        return false;
+    };
+    (8..=16).contains(&tail.len())
+        && tail.bytes().all(|b| b.is_ascii_hexdigit())
+        && (matches!(head, "client" | "tenant")
+            || IdentityKind::ALL.iter().any(|kind| kind.as_str() == head))
 }
 
 /// Control characters, and the marks that reorder or hide text on a terminal.
@@ -575,8 +618,6 @@ mod tests {
         c.consumer = Some("anonymous");
         check(&c, IdentityKind::Principal, Quality::A, "bob");
         c.principal = None;
-        check(&c, IdentityKind::ApiKey, Quality::B, "api_key:");
-        c.api_key = Some("00000000");
         check(&c, IdentityKind::Cert, Quality::B, "svc-a");
         c.client_cert = Some("");
         check(
@@ -586,6 +627,8 @@ mod tests {
             "token:10d619bd8b00a105",
         );
         c.token_hash = None;
+        check(&c, IdentityKind::ApiKey, Quality::B, "api_key:");
+        c.api_key = Some("00000000");
         check(&c, IdentityKind::Token, Quality::C, "token:");
         c.authorization = None;
         check(&c, IdentityKind::Session, Quality::C, "session:");
@@ -610,7 +653,7 @@ mod tests {
                 "carol",
             ),
             (
-                "bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJkYXZlIn0.",
+                "bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkYXZlIn0.x",
                 Some("bearer"),
                 "dave",
             ),
@@ -635,6 +678,95 @@ mod tests {
     }
 
     #[test]
+    fn a_name_a_client_sends_comes_after_what_the_gateway_says() {
+        let dave = "Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkYXZlIn0.x";
+        let nobody = "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJkYXZlIn0.";
+        let bob = "Basic Ym9iOnB3";
+        let none = Credentials {
+            client_ip: Some("203.0.113.5"),
+            api_key: Some("k-1"),
+            ..Credentials::default()
+        };
+        let of = |authorization| Credentials {
+            authorization: Some(authorization),
+            ..none
+        };
+        let at_401 = |c: Credentials<'static>| Credentials {
+            status: Some(401),
+            ..c
+        };
+        #[rustfmt::skip]
+        let table = [
+            ("consumer, token", Credentials { consumer: Some("shop"), ..of(dave) }, "shop"),
+            ("consumer, basic", Credentials { consumer: Some("shop"), ..of(bob) }, "shop"),
+            ("principal, token", Credentials { principal: Some("carol"), ..of(dave) }, "carol"),
+            ("certificate, token", Credentials { client_cert: Some("CN=svc-a"), ..of(dave) }, "svc-a"),
+            ("hash, token", Credentials { token_hash: Some("10d619bd8b00a105"), ..of(dave) }, "token:10d619bd8b00a105"),
+            ("claims, token", Credentials { jwt_claims: Some(r#"{"sub":"erin"}"#), ..of(dave) }, "erin"),
+            ("token", of(dave), "dave"),
+            ("unsigned token", Credentials { api_key: None, ..of(nobody) }, "token:"),
+            ("refused token", at_401(of(dave)), "ip_ua:"),
+            ("refused password", at_401(of(bob)), "ip_ua:"),
+            ("refused principal", at_401(Credentials { principal: Some("alice"), ..none }), "ip_ua:"),
+            ("refused key", at_401(none), "ip_ua:"),
+            ("refused, but known", at_401(Credentials { consumer: Some("shop"), ..of(dave) }), "shop"),
+        ];
+        for (row, c, want) in table {
+            let (identity, name) = resolve(&c, false);
+            let matches = match want.strip_suffix(':') {
+                Some(kind) => name.split_once(':').is_some_and(|(head, _)| head == kind),
+                None => name == want,
+            };
+            assert!(matches, "{row}: {name}");
+            let forged = want == "ip_ua:" || want == "token:";
+            assert!(!forged || identity.tenant.is_none(), "{row}");
+        }
+        let (identity, _) = resolve(&at_401(of(bob)), false);
+        assert_eq!(
+            (identity.auth_scheme, identity.authenticated),
+            (Some("basic"), true),
+            "a credential was presented"
+        );
+    }
+
+    #[test]
+    fn a_key_in_the_place_of_a_name_is_hashed_as_a_key() {
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        for (authorization, principal, kind) in [
+            (basic("sk_live_51H8abcdefgh:"), None, IdentityKind::ApiKey),
+            (basic("9f86d081884c7d659a2f:"), None, IdentityKind::ApiKey),
+            (basic("9f86d081884c7d659a2f"), None, IdentityKind::ApiKey),
+            (
+                basic("ghp_16C7e42F292c6912E7710c838347Ae178B4a:x-oauth-basic"),
+                None,
+                IdentityKind::ApiKey,
+            ),
+            (basic("sk_live_51H8abcdefgh:pw"), None, IdentityKind::ApiKey),
+            (basic("bob:pw"), None, IdentityKind::Principal),
+            (
+                "-".to_owned(),
+                Some("sk_live_51H8abcdefgh"),
+                IdentityKind::ApiKey,
+            ),
+            ("-".to_owned(), Some("bob"), IdentityKind::Principal),
+        ] {
+            let (identity, name) = resolve(
+                &Credentials {
+                    authorization: Some(&authorization),
+                    principal,
+                    ..Credentials::default()
+                },
+                false,
+            );
+            assert_eq!(identity.kind, kind, "{authorization} {principal:?}");
+            let is_key = kind == IdentityKind::ApiKey;
+            let quality = if is_key { Quality::B } else { Quality::A };
+            assert_eq!(identity.quality, quality, "{authorization} {principal:?}");
+            assert_eq!(name.starts_with("api_key:"), is_key, "{name}");
+        }
+    }
+
+    #[test]
     fn addresses_fall_into_networks() {
         for (address, other, same) in [
             ("203.0.113.5", "203.0.113.5:80", true),
@@ -653,18 +785,37 @@ mod tests {
     }
 
     #[test]
-    fn names_are_clean_and_short() {
-        let long = format!("a\u{1b}[31m\u{202e}{}", "é".repeat(200));
-        let (_, name) = resolve(
-            &Credentials {
-                jwt_sub: Some(&long),
+    fn names_that_could_be_taken_for_another_are_hashed() {
+        let name_of = |sub: &str| {
+            let c = Credentials {
+                jwt_sub: Some(sub),
                 ..Credentials::default()
-            },
-            false,
-        );
-        assert!(
-            name.starts_with("a[31mé") && name.len() <= NAME_BYTES_MAX,
-            "{name}"
+            };
+            resolve(&c, false).1
+        };
+        let long = "é".repeat(NAME_BYTES_MAX / 2);
+        for (sub, stays) in [
+            ("alice", true),
+            ("auth0|5f7c8ec7c33c6c004bbafe82", true),
+            ("user:10d619bd8b00a105", true),
+            ("token:alice", true),
+            (long.as_str(), true),
+            ("token:10d619bd8b00a105", false),
+            ("token:10d619bd", false),
+            ("ip_ua:10D619BD8B00A105", false),
+            ("unknown", false),
+            ("ali\u{200b}ce", false),
+            ("a\u{1b}[31m", false),
+            (&format!("{long}x"), false),
+        ] {
+            let name = name_of(sub);
+            assert_eq!(name == sub, stays, "{sub}: {name}");
+            assert!(stays || name.starts_with("jwt_sub:"), "{sub}: {name}");
+        }
+        assert_ne!(
+            name_of(&format!("{long}x")),
+            name_of(&format!("{long}y")),
+            "long names stay apart"
         );
     }
 

@@ -129,6 +129,7 @@ pub struct Judge {
     collections: Generations<(u64, u64), Collection>,
     peers: Generations<u64, Peers>,
     peers_overall: Peers,
+    n_epochs: u64,
     started_ms: Option<i64>,
 }
 
@@ -141,6 +142,7 @@ impl Judge {
             // A collection comes from paths and field names: attackers choose them.
             peers: Generations::new(100_000),
             peers_overall: Peers::default(),
+            n_epochs: 0,
             started_ms: None,
             config,
         }
@@ -176,6 +178,10 @@ impl Judge {
         let key = touch.collection.rotate_left(u32::from(touch.write));
         let collection = self.collections.entry((touch.identity, key));
         let peers = self.peers.entry(key);
+        if peers.is_fresh() {
+            self.n_epochs += 1;
+            peers.begin(self.n_epochs);
+        }
 
         let evidence = Evidence {
             category,
@@ -200,12 +206,8 @@ impl Judge {
             && !touch.standing.crowded
             && step.evidence < SHARING_EVIDENCE_MAX
         {
-            touch
-                .standing
-                .touchers
-                .iter()
-                .flatten()
-                .for_each(|&v| identity.sharing.visit(v));
+            let others = touch.standing.others(touch.identity);
+            others.for_each(|v| identity.sharing.visit(v));
         }
         collection.run.note(touch, category);
         let evidence = COLLECTION_WEIGHT * step.evidence + IDENTITY_WEIGHT * overall.evidence;
@@ -232,11 +234,12 @@ impl Judge {
     }
 }
 
-fn others(standing: &Standing) -> impl Iterator<Item = u64> {
-    standing
-        .owner
-        .into_iter()
-        .chain(standing.touchers.into_iter().flatten())
+/// The owner and those who touched the object, without the caller.
+fn others(touch: &Touch) -> impl Iterator<Item = u64> {
+    let owner = touch.standing.owner.into_iter();
+    owner
+        .filter(|owner| *owner != touch.identity)
+        .chain(touch.standing.others(touch.identity))
 }
 
 /// Visits that go back to few owners weigh less: the more concentrated, the less an enumeration.
@@ -244,7 +247,7 @@ fn damping(touch: &Touch, category: Category, sharing: &Sharing) -> f64 {
     if category != Category::ForeignMet {
         return 1.0;
     }
-    let most = others(&touch.standing)
+    let most = others(touch)
         .map(|v| sharing.concentration(v))
         .fold(0.0, f64::max);
     if most > 1.0 { 1.0 / most } else { 1.0 }
@@ -252,7 +255,10 @@ fn damping(touch: &Touch, category: Category, sharing: &Sharing) -> f64 {
 
 fn categorise(touch: &Touch, sharing: &Sharing) -> Category {
     let standing = &touch.standing;
-    if standing.owner == Some(touch.identity) || others(standing).any(|v| sharing.related(v)) {
+    if standing.owner == Some(touch.identity)
+        || standing.knows(touch.identity)
+        || others(touch).any(|v| sharing.related(v))
+    {
         return Category::Own;
     }
     if touch.denied {
@@ -260,7 +266,7 @@ fn categorise(touch: &Touch, sharing: &Sharing) -> Category {
     }
     match standing.owner {
         None => Category::Virgin,
-        Some(_) if others(standing).any(|v| sharing.met(v)) => Category::ForeignMet,
+        Some(_) if others(touch).any(|v| sharing.met(v)) => Category::ForeignMet,
         Some(_) => Category::ForeignNew,
     }
 }
@@ -282,6 +288,49 @@ impl Run {
         }
         if self.first_ms == 0 {
             self.first_ms = touch.at_ms;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_caller_touched_before_is_its_own_though_another_owns_it() {
+        let of = |touchers| Touch {
+            at_ms: 1,
+            identity: 7,
+            collection: 1,
+            write: false,
+            denied: false,
+            n_known: 0,
+            weight: 1.0,
+            pan_reader: false,
+            standing: Standing {
+                owner: Some(1),
+                touchers,
+                crowded: false,
+            },
+        };
+        for (row, touchers, category) in [
+            (
+                "a foreign object",
+                [Some(1), None, None, None],
+                Category::ForeignNew,
+            ),
+            (
+                "a forgotten pair",
+                [Some(1), Some(7), None, None],
+                Category::Own,
+            ),
+        ] {
+            let mut judge = Judge::new(JudgeConfig::default());
+            assert_eq!(judge.judge(&of(touchers)).category, category, "{row}");
+            assert!(
+                !judge.identities.entry(7).sharing.met(7),
+                "{row}: nobody visits itself"
+            );
         }
     }
 }

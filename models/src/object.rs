@@ -11,10 +11,12 @@ pub(crate) mod name;
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use hashbrown::HashSet;
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::endpoint::{SegmentKind, Variable, decode_query, path_noun, segment_kind};
+use crate::generations::FixedHasher;
 use graphql::Argument;
 use name::Named;
 
@@ -26,8 +28,10 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 const DEPTH_MAX: usize = 8;
 /// Longest value that is an id, in bytes.
 const VALUE_BYTES_MAX: usize = 128;
-/// Query parameters read of one request.
-const PARAMETERS_MAX: usize = 256;
+/// Values looked at in one request, as many as a body of [`BODY_BYTES_MAX`] holds (a digit and a comma each), so
+/// that no padding hides an id in it. What is looked at again, a variable used twice, counts again; what comes
+/// after the last names no objects.
+const VALUES_MAX: usize = BODY_BYTES_MAX / 2;
 
 /// What an object id looks like.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -126,6 +130,20 @@ pub struct Rpc {
     pub writes: Option<bool>,
 }
 
+impl Rpc {
+    /// Adds another call of the same request: the first one names it, and it writes if any of them does.
+    fn join(&mut self, other: Rpc) {
+        let writes = match (self.writes, other.writes) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (first, second) => first.or(second),
+        };
+        if self.rpc_method.is_none() {
+            *self = other;
+        }
+        self.writes = writes;
+    }
+}
+
 /// Longest RPC method or tool name that is kept, in bytes: callers choose them.
 const RPC_NAME_BYTES_MAX: usize = 64;
 
@@ -142,7 +160,12 @@ const RPC_NAME_BYTES_MAX: usize = 64;
 /// | JSON-RPC, MCP | the same for arguments; `scheme://noun/id` resources | the noun in the name, else of tool or method |
 pub fn objects(request: &Request<'_>, out: &mut Vec<Object>) -> Rpc {
     let start = out.len();
-    let mut sink = Sink { out, start };
+    let mut sink = Sink {
+        out,
+        start,
+        keys: HashSet::default(),
+        n_left: VALUES_MAX,
+    };
     for (i, variable) in request.path_variables.iter().rev().enumerate() {
         sink.push(&variable.collection, &variable.value, 0 < i);
     }
@@ -151,10 +174,9 @@ pub fn objects(request: &Request<'_>, out: &mut Vec<Object>) -> Rpc {
         rpc = parameters(query, request.path, &mut sink);
     }
     if let Some(body) = request.body {
-        let found = body_objects(body, request.path, &mut sink);
-        if found.rpc_method.is_some() {
-            rpc = found;
-        }
+        let mut found = body_objects(body, request.path, &mut sink);
+        found.join(rpc);
+        rpc = found;
     }
     rpc
 }
@@ -163,9 +185,18 @@ pub fn objects(request: &Request<'_>, out: &mut Vec<Object>) -> Rpc {
 struct Sink<'o> {
     out: &'o mut Vec<Object>,
     start: usize,
+    keys: HashSet<u64, FixedHasher>,
+    n_left: usize,
 }
 
 impl Sink<'_> {
+    /// Counts one value; false when the request has named enough, or made enough work.
+    fn visit(&mut self) -> bool {
+        let goes_on = self.n_left != 0 && self.out.len() - self.start < OBJECTS_MAX;
+        self.n_left = self.n_left.saturating_sub(1);
+        goes_on
+    }
+
     /// Takes a value under a name; `in_call` also lets bare nouns (`board: 7`) and typed values count.
     fn named(&mut self, name: &str, context: &str, value: &str, in_call: bool) {
         let noun = match name::named(name) {
@@ -209,15 +240,21 @@ impl Sink<'_> {
         self.put(collection, id, segment_kind(id), parent);
     }
 
+    fn is_new(&mut self, key: u64) -> bool {
+        let found = self.out.get(self.start..).unwrap_or_default();
+        if found.len() < FEW {
+            return found.iter().all(|object| object.key != key);
+        }
+        if self.keys.is_empty() {
+            self.keys.extend(found.iter().map(|object| object.key));
+        }
+        self.keys.insert(key)
+    }
+
     fn put(&mut self, collection: String, value: &str, kind: SegmentKind, parent: bool) {
         let mut buffer = [0; name::COLLECTION_BYTES_MAX + 2 + VALUE_BYTES_MAX];
         let key = xxh3_64(canonical(&collection, value, kind, &mut buffer));
-        if self
-            .out
-            .iter()
-            .skip(self.start)
-            .any(|object| object.key == key)
-        {
+        if !self.is_new(key) {
             return;
         }
         let number = if kind == SegmentKind::Int {
@@ -234,6 +271,9 @@ impl Sink<'_> {
         });
     }
 }
+
+/// Keys that are compared one by one; a set costs an allocation, and few requests name as many.
+const FEW: usize = 16;
 
 /// Collection, zero, canonical id: no sign `+` or leading zeros, hex and mail addresses in one case.
 fn canonical<'b>(
@@ -313,7 +353,8 @@ fn is_unmistakable(kind: SegmentKind) -> bool {
     )
 }
 
-/// Noun and id of an address that is no web address: `task://7`, `gid://shop/Order/7`, `board://tasks/7`.
+/// Noun and id of an address: `task://7`, `gid://shop/Order/7`, `board://tasks/7`; of a web address as in a path
+/// (`https://h/orders/7/items`), where the host is no noun.
 fn address_of(value: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = value.split_once("://")?;
     let plain = (1..=32).contains(&scheme.len())
@@ -324,14 +365,18 @@ fn address_of(value: &str) -> Option<(&str, &str)> {
         return None;
     }
     let rest = rest.split(['?', '#']).next()?.trim_end_matches('/');
+    let is_noun = |part: &&str| !part.is_empty() && segment_kind(part) == SegmentKind::Word;
+    if matches!(scheme, "http" | "https" | "ws" | "wss" | "ftp" | "file") {
+        let (_, path) = rest.split_once('/')?;
+        let mut parts = path.rsplit('/');
+        let id = parts.find(|part| is_idlike(segment_kind(part)))?;
+        return Some((parts.find(is_noun)?, id));
+    }
     match rest.rsplit_once('/') {
         Some((head, id)) => {
-            let noun = head
-                .rsplit('/')
-                .find(|part| segment_kind(part) == SegmentKind::Word && !part.is_empty())?;
+            let noun = head.rsplit('/').find(is_noun)?;
             (!id.is_empty()).then_some((noun, id))
         }
-        None if matches!(scheme, "http" | "https" | "ws" | "wss" | "ftp" | "file") => None,
         None => (!rest.is_empty()).then_some((scheme, rest)),
     }
 }
@@ -384,7 +429,9 @@ fn node_of<'b>(value: &str, buffer: &'b mut [u8; VALUE_BYTES_MAX]) -> Option<(&'
 /// Reads a query string or a form; a GraphQL query sent by GET is a call.
 fn parameters(query: &str, path: &str, sink: &mut Sink<'_>) -> Rpc {
     let mut rpc = Rpc::default();
-    for pair in query.split('&').take(PARAMETERS_MAX) {
+    let mut variables = None;
+    let mut noun = None;
+    for pair in query.split('&') {
         let Some((name, value)) = pair.split_once('=') else {
             continue;
         };
@@ -395,28 +442,35 @@ fn parameters(query: &str, path: &str, sink: &mut Sink<'_>) -> Rpc {
         if name == "query"
             && (value.contains('{') || value.contains("%7B") || value.contains("%7b"))
         {
-            let variables = query
-                .split('&')
-                .find_map(|pair| pair.strip_prefix("variables="));
-            let variables = variables.map(decode_query).and_then(|text| parse(&text));
-            let empty = Map::new();
-            let variables = variables
-                .as_ref()
-                .and_then(Value::as_object)
-                .unwrap_or(&empty);
-            rpc = graphql_objects(&decode_query(value), variables, sink);
+            let variables = variables.get_or_insert_with(|| variables_of(query));
+            rpc.join(graphql_objects(&decode_query(value), variables, sink));
             continue;
         }
         if name::named(&name) == Named::Other {
             continue;
         }
+        let noun = noun.get_or_insert_with(|| path_noun(path));
         let value = decode_query(value);
         let list = value.trim().trim_start_matches('[').trim_end_matches(']');
-        for item in list.split(',').take(OBJECTS_MAX) {
-            sink.named(&name, path_noun(path), item.trim().trim_matches('"'), false);
+        for item in list.split(',') {
+            if !sink.visit() {
+                return rpc;
+            }
+            sink.named(&name, noun, item.trim().trim_matches('"'), false);
         }
     }
     rpc
+}
+
+/// The variables of a GraphQL query sent by GET.
+fn variables_of(query: &str) -> Map<String, Value> {
+    let text = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("variables="));
+    match text.map(decode_query).and_then(|text| parse(&text)) {
+        Some(Value::Object(variables)) => variables,
+        _ => Map::new(),
+    }
 }
 
 /// Reads a body: JSON calls, then plain JSON, then forms; anything else names nothing.
@@ -446,40 +500,55 @@ fn parse(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok()
 }
 
-/// A look that costs less than parsing: is there a key that ends like an id, or the mark of a call?
+/// A look that costs less than parsing: is there a key that ends like an id or a noun, or the mark of a call?
+/// An escaped key could be any.
 fn may_name_objects(body: &[u8]) -> bool {
-    memchr::memchr_iter(b'"', body).any(|at| {
-        let head = body.get(..at).unwrap_or(b"");
-        match head {
-            [.., b'd' | b'D'] | [.., b'd' | b'D', b's'] | [.., b'r' | b'o' | b'f' | b'm'] => true,
-            // `"query"`, `"jsonrpc"`, and bare nouns (`"account"`, `"tasks"`).
-            [
-                ..,
-                b'y' | b'c' | b't' | b's' | b'e' | b'n' | b'k' | b'g' | b'p',
-            ] => body
-                .get(at + 1..)
-                .is_some_and(|rest| rest.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b':')),
-            _ => false,
-        }
-    })
+    memchr::memmem::find(body, b"\\u").is_some()
+        || memchr::memchr_iter(b'"', body).any(|at| {
+            let head = body.get(..at).unwrap_or(b"");
+            match head {
+                [.., b'd' | b'D'] | [.., b'd' | b'D', b's'] => true,
+                // `"query"`, `"jsonrpc"`, bare nouns (`"account"`, `"jobs"`), and operators (`"id_eq"`).
+                [.., last] if ends_noun(*last) => body.get(at + 1..).is_some_and(|rest| {
+                    rest.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b':')
+                }),
+                _ => false,
+            }
+        })
+}
+
+/// Letters that nouns of [`name::is_entity`], words for ids and operators end with, and the mark of a list.
+fn ends_noun(last: u8) -> bool {
+    matches!(
+        last.to_ascii_lowercase(),
+        b'b' | b'c' | b'e' | b'f' | b'g' | b'k'..=b't' | b'y' | b']'
+    )
+}
+
+/// Says whether a request changes something: by its method, or by the call it makes. A `query` field must not
+/// turn a DELETE into a read; only on POST, which says nothing, does the call decide alone.
+pub fn is_write(method: &str, rpc: &Rpc) -> bool {
+    let by_method = ["PUT", "PATCH", "DELETE"]
+        .iter()
+        .any(|writes| method.eq_ignore_ascii_case(writes));
+    by_method || rpc.writes == Some(true)
 }
 
 fn document(value: &Value, noun: &str, sink: &mut Sink<'_>) -> Rpc {
     match value {
         Value::Array(items) => {
-            let mut first = Rpc::default();
-            for item in items.iter().take(OBJECTS_MAX) {
+            let mut batch = Rpc::default();
+            for item in items {
                 let rpc = match item {
                     Value::Object(map) => call(map, noun, sink),
                     _ => None,
                 };
                 match rpc {
-                    Some(rpc) if first.rpc_method.is_none() => first = rpc,
-                    Some(_) => (),
+                    Some(rpc) => batch.join(rpc),
                     None => walk(item, "", noun, false, 0, sink),
                 }
             }
-            first
+            batch
         }
         Value::Object(map) => call(map, noun, sink).unwrap_or_else(|| {
             walk(value, "", noun, false, 0, sink);
@@ -490,7 +559,24 @@ fn document(value: &Value, noun: &str, sink: &mut Sink<'_>) -> Rpc {
 }
 
 /// A GraphQL request or a JSON-RPC call; `None` when the object is neither.
+///
+/// Anybody can add a `query` or a `jsonrpc` to any body, so what stands beside the call is walked too.
 fn call(map: &Map<String, Value>, noun: &str, sink: &mut Sink<'_>) -> Option<Rpc> {
+    let rpc = graphql_call(map, sink).or_else(|| rpc_call(map, noun, sink))?;
+    let of_call = |name: &str| match name {
+        "query" | "variables" | "operationName" | "extensions" | "jsonrpc" | "method"
+        | "params" => true,
+        // JSON-RPC numbers its calls, and clients of GraphQL name their queries.
+        "id" => noun.is_empty() || map.contains_key("jsonrpc"),
+        _ => false,
+    };
+    for (name, value) in map.iter().filter(|(name, _)| !of_call(name)) {
+        walk(value, name, noun, false, 1, sink);
+    }
+    Some(rpc)
+}
+
+fn graphql_call(map: &Map<String, Value>, sink: &mut Sink<'_>) -> Option<Rpc> {
     let text = |key: &str| map.get(key).and_then(Value::as_str);
     if let Some(query) = text("query").filter(|query| query.contains('{')) {
         let empty = Map::new();
@@ -500,15 +586,18 @@ fn call(map: &Map<String, Value>, noun: &str, sink: &mut Sink<'_>) -> Option<Rpc
             .unwrap_or(&empty);
         return Some(graphql_objects(query, variables, sink));
     }
-    if let (Some(operation), Some(variables)) = (text("operationName"), map.get("variables")) {
-        // A persisted query: only its name and its variables are here.
-        walk(variables, "", operation, true, 0, sink);
-        return Some(Rpc {
-            rpc_method: Some("graphql.query".to_owned()),
-            tool: Some(bounded(operation)),
-            writes: first_writes(operation),
-        });
-    }
+    let (operation, variables) = (text("operationName")?, map.get("variables")?);
+    // A persisted query: only its name and its variables are here.
+    walk(variables, "", operation, true, 0, sink);
+    Some(Rpc {
+        rpc_method: Some("graphql.query".to_owned()),
+        tool: Some(bounded(operation)),
+        writes: first_writes(operation),
+    })
+}
+
+fn rpc_call(map: &Map<String, Value>, noun: &str, sink: &mut Sink<'_>) -> Option<Rpc> {
+    let text = |key: &str| map.get(key).and_then(Value::as_str);
     let method = text("method").filter(|_| map.contains_key("jsonrpc"))?;
     let empty = Value::Null;
     let params = map.get("params").unwrap_or(&empty);
@@ -536,12 +625,12 @@ fn call(map: &Map<String, Value>, noun: &str, sink: &mut Sink<'_>) -> Option<Rpc
             };
             match params {
                 // Positional arguments: an id is whatever cannot be anything else.
-                Value::Array(items) => items.iter().take(OBJECTS_MAX).for_each(|item| match item {
+                Value::Array(items) => items.iter().for_each(|item| match item {
                     Value::Number(number) if number.is_u64() => {
-                        sink.named("id", context, &number.to_string(), true)
+                        walk(item, "id", context, true, 0, sink);
                     }
                     Value::String(text) if is_unmistakable(segment_kind(text)) => {
-                        sink.named("id", context, text, true)
+                        walk(item, "id", context, true, 0, sink);
                     }
                     other => walk(other, "", context, true, 0, sink),
                 }),
@@ -568,7 +657,7 @@ fn call(map: &Map<String, Value>, noun: &str, sink: &mut Sink<'_>) -> Option<Rpc
 
 /// Walks JSON for keys named like ids. `key` is the key the value stands under, `context` the noun around it.
 fn walk(value: &Value, key: &str, context: &str, in_call: bool, depth: usize, sink: &mut Sink<'_>) {
-    if DEPTH_MAX < depth {
+    if DEPTH_MAX < depth || !sink.visit() {
         return;
     }
     match value {
@@ -577,7 +666,7 @@ fn walk(value: &Value, key: &str, context: &str, in_call: bool, depth: usize, si
             sink.named(key, context, &number.to_string(), in_call);
         }
         Value::Array(items) => {
-            for item in items.iter().take(OBJECTS_MAX) {
+            for item in items {
                 walk(item, key, context, in_call, depth + 1, sink);
             }
         }
@@ -602,14 +691,30 @@ fn walk(value: &Value, key: &str, context: &str, in_call: bool, depth: usize, si
 }
 
 fn graphql_objects(query: &str, variables: &Map<String, Value>, sink: &mut Sink<'_>) -> Rpc {
-    let operation = graphql::scan(query, &mut |field, name, argument| match argument {
-        Argument::Literal(text) => sink.named(name, field, text, true),
-        Argument::Variable(variable) => {
-            if let Some(value) = variables.get(variable) {
-                walk(value, name, field, true, 0, sink);
+    let mut resolved = HashSet::<_, FixedHasher>::default();
+    let operation = graphql::scan(
+        query,
+        &mut |field, name, argument, defaults| match argument {
+            Argument::Literal(text) => {
+                if sink.visit() {
+                    sink.named(name, field, &graphql::unescape(text), true);
+                }
             }
-        }
-    });
+            Argument::Variable(variable) if resolved.insert((field, name, variable)) => {
+                if let Some(value) = variables.get(variable) {
+                    return walk(value, name, field, true, 0, sink);
+                }
+                for &(key, text) in defaults.get(variable).into_iter().flatten() {
+                    if !sink.visit() {
+                        break;
+                    }
+                    let name = if key == variable { name } else { key };
+                    sink.named(name, field, &graphql::unescape(text), true);
+                }
+            }
+            Argument::Variable(_) => (),
+        },
+    );
     let method = if operation.is_mutation {
         "graphql.mutation"
     } else {
@@ -694,6 +799,14 @@ mod tests {
             ("/graphql", "", r#"{"query":"mutation M($i:In!){updateTask(input:$i){id}}","variables":{"i":{"taskId":7}}}"#),
             ("/graphql", "", r#"{"query":"{tasks(where:{id:{eq:7}},first:10){id}}"}"#),
             ("/graphql", "", r#"{"query":"{node(id:\"VGFzazo3\"){id}}"}"#),
+            ("/graphql", "", r#"{"query":"query($id:ID!=\"7\"){task(id:$id){id}}"}"#),
+            ("/graphql", "", r#"{"query":"query($ids:[ID!]=[7] @x(id:9)){tasks(ids:$ids){id}}"}"#),
+            ("/graphql", "", r#"{"query":"query($i:In={taskId:7}){a(input:$i){id}}"}"#),
+            ("/graphql", "", r#"{"query":"query($id:ID=9){task(id:$id){id}}","variables":{"id":7}}"#),
+            ("/graphql", "", r#"{"query":"{task(id:\"\\u0037\"){id}}"}"#),
+            ("/x", "", r#"{"taskId":"https://h.example/v1/tasks/7"}"#),
+            ("/x", "", r#"{"id":"https://h/api/tasks/7/comments"}"#),
+            ("/x", "", r#"{"a":{"\u0074ask\u0049\u0064":7}}"#),
             ("/graphql", "query=%7Btask(id:7)%7Bid%7D%7D", ""),
             ("/graphql", "", r#"[{"query":"{task(id:7){id}}"}]"#),
             ("/graphql", "", r#"{"operationName":"GetTask","variables":{"id":7}}"#),
@@ -714,6 +827,24 @@ mod tests {
                 [("task", key("task", "7"), Some(7))],
                 "{path} {query} {body}"
             );
+        }
+    }
+
+    #[test]
+    fn every_noun_is_found_in_a_body() {
+        for (body, collection) in [
+            (r#"{"channel":7}"#, "channel"),
+            (r#"{"job":42}"#, "job"),
+            (r#"{"album" : 7}"#, "album"),
+            (r#"{"JOB":42}"#, "job"),
+            (r#"{"job_id_eq":42}"#, "job"),
+            (r#"{"job_ids[]":[42]}"#, "job"),
+            (r#"{"orderId":"https://h/orders/7"}"#, "order"),
+            (r#"{"orderId":"https://h/7"}"#, "order"),
+        ] {
+            let (objects, _) = found("/x", "", body);
+            let collections: Vec<_> = objects.iter().map(|o| o.collection.as_str()).collect();
+            assert_eq!(collections, [collection], "{body}");
         }
     }
 
@@ -821,6 +952,73 @@ mod tests {
             &format!("{{\"taskIds\":[{}]}}", ids.join(",")),
         );
         assert_eq!(objects.len(), OBJECTS_MAX);
+    }
+
+    #[test]
+    fn a_call_hides_no_ids_beside_it_and_no_writes() {
+        #[rustfmt::skip]
+        let table = [
+            ("POST /tasks/batch", r#"{"query":"{","taskIds":[1,2,3]}"#, 3, false),
+            ("POST /tasks/batch", r#"{"query":"{","id":8}"#, 1, false),
+            ("POST /graphql", r#"{"query":"{","id":8}"#, 0, false),
+            ("POST /tasks/batch", r#"{"jsonrpc":"2.0","method":"x","id":8,"taskIds":[1,2,3]}"#, 3, false),
+            ("DELETE /tasks/7?query=%7B", "", 1, true),
+            ("POST /tasks/7?query=%7B", "", 1, false),
+            ("PUT /tasks/7", r#"{"jsonrpc":"2.0","method":"tools/list"}"#, 1, true),
+            ("GET /graphql?query=mutation%7Ba%7D", "", 0, true),
+            ("POST /graphql?query=mutation%7Ba%7D", r#"{"query":"{a}"}"#, 0, true),
+            ("POST /graphql?query=%7Ba%7D&query=mutation%7Ba%7D", "", 0, true),
+            ("POST /mcp", r#"[{"jsonrpc":"2.0","method":"ping"},{"jsonrpc":"2.0","method":"task.delete"}]"#, 0, true),
+            ("POST /graphql", r#"[{"query":"{a}"},{"query":"mutation{a}"}]"#, 0, true),
+            ("POST /graphql", r#"{"query":"fragment F on Task{id} mutation{deleteTask(id:7){...F}}"}"#, 1, true),
+            ("POST /graphql", r#"{"query":"fragment mutation on Task{id} query mutation{task(id:7){id}}"}"#, 1, false),
+            ("POST /graphql", r#"{"query":"query A{a} mutation B{b}"}"#, 0, true),
+        ];
+        for (line, body, n, write) in table {
+            let (method, target) = line.split_once(' ').unwrap_or_default();
+            let (path, query) = target.split_once('?').unwrap_or((target, ""));
+            let (objects, rpc) = found(path, query, body);
+            assert_eq!(objects.len(), n, "{line} {body}: {objects:?}");
+            assert_eq!(is_write(method, &rpc), write, "{line} {body}");
+        }
+        let (_, rpc) = found(
+            "/graphql",
+            "",
+            r#"{"query":"fragment F on T{id} mutation{deleteTask{id}}"}"#,
+        );
+        assert_eq!(
+            rpc.tool.as_deref(),
+            Some("deleteTask"),
+            "no field of a fragment"
+        );
+    }
+
+    #[test]
+    fn a_variable_used_a_thousand_times_is_read_once() {
+        let ids: Vec<String> = (0..10_000).map(|i| format!("[{}]", i % 9)).collect();
+        let query = "a(id:$v)".repeat(5000);
+        let variables = format!("{{\"v\":[{}]}}", ids.join(","));
+        let asked = format!("query={{{query}}}&variables={variables}&").repeat(20);
+        let (objects, _) = found("/graphql", &asked, "");
+        assert_eq!(objects.len(), 9);
+    }
+
+    #[test]
+    fn no_padding_hides_an_id() {
+        let sevens = "7,".repeat(5000);
+        #[rustfmt::skip]
+        let table = [
+            (format!("ids={sevens}8,9"), String::new(), 3),
+            (format!("{}ids=7,8", "a=1&".repeat(5000)), String::new(), 2),
+            (format!("{}id=8", "id=7&".repeat(5000)), String::new(), 2),
+            (String::new(), format!("{{\"taskIds\":[{sevens}8,9]}}"), 3),
+            (String::new(), format!("{{\"a\":[{}0],\"taskIds\":[7,8]}}", "0,".repeat(20_000)), 2),
+            (String::new(), format!("taskIds={sevens}8"), 2),
+        ];
+        for (query, body, n) in table {
+            let (objects, _) = found("/tasks", &query, &body);
+            assert_eq!(objects.len(), n, "{:.40} {body:.40}", query);
+        }
     }
 
     proptest! {

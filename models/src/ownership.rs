@@ -17,10 +17,24 @@ pub const TOUCHERS_MAX: usize = 4;
 pub struct Standing {
     /// The identity that owns the object, none when nobody does yet.
     pub owner: Option<u64>,
-    /// Identities that touched it before, in order, the caller left out.
+    /// Identities that touched it before, in order. The caller is among them where `seen` forgot that it knows
+    /// the object.
     pub touchers: [Option<u64>; TOUCHERS_MAX],
     /// True when the object already had four touchers: who shares it says little about any of them.
     pub crowded: bool,
+}
+
+impl Standing {
+    /// True when `identity` touched the object before.
+    pub fn knows(&self, identity: u64) -> bool {
+        self.touchers.contains(&Some(identity))
+    }
+
+    /// Those who touched it before, without `identity`.
+    pub fn others(&self, identity: u64) -> impl Iterator<Item = u64> {
+        let touchers = self.touchers.into_iter().flatten();
+        touchers.filter(move |toucher| *toucher != identity)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -64,7 +78,7 @@ impl OwnershipTable {
         };
         let held = usize::from(object.n_touchers);
         for (slot, toucher) in standing.touchers.iter_mut().zip(&object.touchers[..held]) {
-            *slot = (*toucher != identity).then_some(*toucher);
+            *slot = Some(*toucher);
         }
         if success && !pan_reader {
             object.owner = object.owner.or(Some(identity));
@@ -143,10 +157,8 @@ mod tests {
         let standing = table.touch(6, 9, false, true, false);
         assert!(standing.crowded);
         assert_eq!(standing.touchers, [Some(1), Some(2), Some(3), Some(4)]);
-        assert_eq!(
-            table.touch(1, 9, false, true, false).touchers[0],
-            None,
-            "the caller is left out"
-        );
+        let again = table.touch(1, 9, false, true, false);
+        assert!(again.knows(1) && !again.knows(6));
+        assert_eq!(again.others(1).collect::<Vec<_>>(), [2, 3, 4]);
     }
 }

@@ -28,7 +28,7 @@ pub enum ProbeClass {
     Normalisation,
     /// A host that is not the service's: metadata address, collaborator domain, broken syntax.
     HostSpray,
-    /// Origins tried one after the other; decided by state.
+    /// Origins tried one after the other. Nothing decides it yet; the name is kept for rules.
     OriginSpray,
     /// SQL, script, template or command syntax in path, query or body.
     Injection,
@@ -40,7 +40,7 @@ pub enum ProbeClass {
     UnknownPath,
     /// A method nobody used on this path with success; decided by state.
     UnknownVerb,
-    /// An error of the server provoked on rare input; decided by state.
+    /// An error of the server provoked on rare input. Nothing decides it yet; the name is kept for rules.
     ServerError,
 }
 

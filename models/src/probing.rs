@@ -3,11 +3,18 @@
 //! Comes in: every call of an identity, with its request-local [`ProbeClass`] if it has one. Two
 //! classes are decided here, from what *other* identities were answered: a path nobody else reaches
 //! and a verb nobody else uses there. Goes out: the evidence of a Shiryaev-Roberts e-detector per
-//! identity over probe classes, `p_y = (c_y + 200 m_y) / (n + 200)`, where `m_y` is the mean over
-//! identities of the class's share, at most 2 % each. No warm-up: it judges from the first event.
+//! identity over probe classes.
+//!
+//! * The null: `p_y = (c_y + 200 m_y) / (n + 200)`, never below 1e-5, where `m_y` is the mean over
+//!   identities of the class's share, at most 2 % each. Every identity with a credential votes each
+//!   64th call, whether it probed or not.
+//! * The alternative: a share e of calls are probes, of class y with `a_y = (k_y + 1) / (k + 13)`,
+//!   k the probes of the current run: at first all classes alike, then what this prober prefers.
+//!   `a` depends on the past alone and sums to one, so `L_e = e a_y / p_y + 1 - e` keeps its promise.
+//! * No warm-up: it judges from the first event.
 //!
 //! A probe counts once per (identity, class, path): a broken client that repeats one bad call stays
-//! one unit. 200 bytes an identity, 16 an endpoint, 9 a probe remembered; all bounded.
+//! one unit. 250 bytes an identity, 16 an endpoint, 9 a probe remembered; all bounded.
 
 use crate::generations::Generations;
 use crate::probe::ProbeClass;
@@ -19,7 +26,8 @@ const KAPPA: f64 = 200.0;
 /// Share of calls in a class before any identity is known, and pseudo-identities that say so.
 const PRIOR: f64 = 3e-4;
 const PRIOR_IDENTITIES: f64 = 20.0;
-/// An identity says at most this of its peers, and a class is never rarer than the floor.
+/// An identity says at most this of its peers, and a class is never rarer than the floor, for anybody: one odd
+/// call of the best-known client is odd, and no proof.
 const SHARE_MAX: f64 = 0.02;
 const SHARE_FLOOR: f64 = 1e-5;
 /// Learning a probe never slows below this share, and has slowed to a half at this evidence.
@@ -28,6 +36,10 @@ const GATE_R: f64 = 50.0;
 /// Weight of this detector in the sum that must not pass one.
 pub const PROBE_WEIGHT: f64 = 0.2;
 const R_MAX: f64 = 1e30;
+/// Counts are halved beyond this, so that a mix can change.
+const N_MAX: f32 = 2000.0;
+/// Calls between two votes of an identity.
+const VOTE_EVERY: u8 = 64;
 
 /// One call as the detector meets it.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +58,9 @@ pub struct Call {
     pub status: Option<u16>,
     /// Weight of the identity's grade, in (0, 1].
     pub weight: f64,
+    /// Whether the caller showed a credential (grades A to C): only then does it say what is usual. Identities
+    /// without one cost nothing, and scanners have as many as they like.
+    pub votes: bool,
     /// Event time, ms.
     pub at_ms: i64,
 }
@@ -74,12 +89,50 @@ struct Identity {
     voted: [f32; CLASSES],
     has_vote: bool,
     r: [f64; SHARES.len()],
+    n_since_vote: u8,
     n_probes: u32,
-    classes: u32,
+    by_class: [u16; CLASSES],
     first_ms: i64,
 }
 
 impl Identity {
+    /// Share of the class among the probes of one who probes as this one has so far.
+    fn preference(&self, y: usize) -> f64 {
+        (f64::from(self.by_class[y]) + 1.0) / (f64::from(self.n_probes) + CLASSES as f64)
+    }
+
+    fn note(&mut self, y: usize, at_ms: i64) {
+        // A run is over long before: kept equal, so that the preferences sum to one.
+        if self.by_class[y] < u16::MAX {
+            self.by_class[y] += 1;
+            self.n_probes += 1;
+        }
+        if self.first_ms == 0 {
+            self.first_ms = at_ms;
+        }
+    }
+
+    fn classes(&self) -> u32 {
+        let bit = |y: usize| u32::from(self.by_class[y] != 0) << y;
+        (0..CLASSES).map(bit).sum()
+    }
+
+    fn learn(&mut self, y: Option<usize>, gate: f32) {
+        if let Some(y) = y {
+            self.counts[y] += gate;
+        }
+        self.n += if y.is_some() { gate } else { 1.0 };
+        if self.n > N_MAX {
+            self.n /= 2.0;
+            self.counts.iter_mut().for_each(|count| *count /= 2.0);
+        }
+    }
+
+    fn restart(&mut self) {
+        self.r = [0.0; SHARES.len()];
+        (self.n_probes, self.by_class, self.first_ms) = (0, [0; CLASSES], 0);
+    }
+
     /// Evidence before its weight: the mean of R over the shares.
     fn evidence(&self) -> f64 {
         self.r.iter().sum::<f64>() / SHARES.len() as f64
@@ -159,28 +212,25 @@ impl ProbeDetector {
                 let y = class as usize;
                 let p =
                     (f64::from(identity.counts[y]) + KAPPA * m) / (f64::from(identity.n) + KAPPA);
+                let lift = identity.preference(y) / p.max(SHARE_FLOOR);
                 for (r, share) in identity.r.iter_mut().zip(SHARES) {
-                    let ratio = 1.0 - share + share / CLASSES as f64 / p;
+                    let ratio = 1.0 - share + share * lift;
                     *r = ((1.0 + *r) * ratio.powf(call.weight)).min(R_MAX);
                 }
-                identity.n_probes += 1;
-                identity.classes |= 1 << y;
-                if identity.first_ms == 0 {
-                    identity.first_ms = call.at_ms;
-                }
-                identity.counts[y] += gate;
+                identity.note(y, call.at_ms);
             }
         }
-        identity.n += if unit.is_some() { gate } else { 1.0 };
+        identity.learn(unit.map(|class| class as usize), gate);
         probing.evidence = PROBE_WEIGHT * identity.evidence();
         probing.alarm = unit.is_some() && probing.evidence >= self.alarm_at;
-        (probing.n_probes, probing.classes) = (identity.n_probes, identity.classes);
+        (probing.n_probes, probing.classes) = (identity.n_probes, identity.classes());
         probing.first_ms = identity.first_ms;
         if probing.alarm {
-            identity.r = [0.0; SHARES.len()];
-            (identity.n_probes, identity.classes, identity.first_ms) = (0, 0, 0);
+            identity.restart();
         }
-        if unit.is_some() || (identity.n as u32).is_multiple_of(64) {
+        identity.n_since_vote += u8::from(call.votes);
+        if identity.n_since_vote == VOTE_EVERY {
+            identity.n_since_vote = 0;
             vote(identity, &mut self.shares, &mut self.n_identities);
         }
         probing
@@ -268,6 +318,7 @@ mod tests {
             class: None,
             status: Some(status),
             weight: 1.0,
+            votes: true,
             at_ms: 1,
         }
     }
@@ -282,17 +333,84 @@ mod tests {
         detector
     }
 
+    /// Calls `probe` after every `n_normal` known calls, at most twenty times; which one alarms, from one.
+    fn probes_to_alarm(
+        detector: &mut ProbeDetector,
+        n_normal: u64,
+        probe: impl Fn(u64) -> Call,
+    ) -> Option<u64> {
+        (1..=20).find(|&i| {
+            for k in 0..n_normal {
+                detector.observe(&call(7, 100 + k % 10, 200));
+            }
+            detector.observe(&probe(i)).alarm
+        })
+    }
+
     #[test]
     fn a_quiet_prober_is_found_after_a_few_unknown_paths_among_normal_use() {
+        let n = probes_to_alarm(&mut settled(), 5, |i| call(7, 1000 + i, 404));
+        let n = n.expect("twenty quiet probes are enough");
+        assert!((3..15).contains(&n), "alarm at probe {n}");
+    }
+
+    #[test]
+    fn a_prober_of_many_classes_is_found_though_a_hundred_clean_callers_vote() {
         let mut detector = settled();
-        let found = (0..20u64).find(|&i| {
-            for path in 100..105 {
-                detector.observe(&call(7, path, 200));
+        for identity in 100..200 {
+            for i in 0..128 {
+                detector.observe(&call(identity, 100 + i % 10, 200));
             }
-            detector.observe(&call(7, 1000 + i, 404)).alarm
+        }
+        let n = probes_to_alarm(&mut detector, 5, |i| Call {
+            class: Some(ProbeClass::ALL[i as usize % 5]),
+            ..call(7, 1000 + i, 404)
         });
-        let n = found.expect("twenty quiet probes are enough");
-        assert!((2..15).contains(&n), "alarm at probe {n}");
+        let n = n.expect("twenty quiet probes are enough");
+        assert!((3..9).contains(&n), "alarm at probe {n}");
+    }
+
+    #[test]
+    fn a_loud_scanner_is_found_within_a_dozen_calls() {
+        let n = probes_to_alarm(&mut settled(), 0, |i| call(7, 1000 + i, 404));
+        let n = n.expect("twenty calls are enough");
+        assert!((3..=12).contains(&n), "alarm at probe {n}");
+    }
+
+    #[test]
+    fn one_odd_call_of_a_good_client_of_years_is_no_alarm() {
+        let mut detector = settled();
+        for identity in 7..40 {
+            for i in 0..100_000 {
+                detector.observe(&call(identity, 100 + i % 10, 200));
+            }
+        }
+        let odd = Call {
+            class: Some(ProbeClass::Injection),
+            ..call(7, 1000, 404)
+        };
+        let probing = detector.observe(&odd);
+        assert!(!probing.alarm && probing.evidence < 1e4, "{probing:?}");
+        assert!(detector.identities.entry(7).n <= N_MAX);
+    }
+
+    #[test]
+    fn only_callers_with_credentials_say_what_is_usual_and_all_at_one_pace() {
+        let mut detector = settled();
+        for bot in 1000..2000 {
+            detector.observe(&Call {
+                votes: false,
+                ..call(bot, bot, 404)
+            });
+        }
+        assert_eq!(detector.n_identities, 0.0, "bots have no vote");
+        for (identity, probes) in [(7, false), (8, true)] {
+            for i in 0..u64::from(VOTE_EVERY) {
+                let path = if probes { 5000 + i } else { 100 };
+                detector.observe(&call(identity, path, if probes { 404 } else { 200 }));
+            }
+        }
+        assert_eq!(detector.n_identities, 2.0, "probing or not");
     }
 
     #[test]

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::endpoint::{decode, decode_query};
+
 /// What a blanked value becomes.
 pub const BLANK: &str = "***";
 
@@ -34,16 +36,19 @@ impl fmt::Debug for HashKey {
     }
 }
 
-/// Longest parameter name that is looked at, in bytes; a longer one names no secret.
+/// Longest parameter name that is looked at, in bytes; of a longer one its end, which says most.
 const NAME_BYTES_MAX: usize = 64;
+/// Levels of addresses within a value that are looked into: a login page's return address holds
+/// one, its own return address another.
+const NESTING_MAX: usize = 3;
 
 /// Says whether a parameter, header or field of this name usually holds a secret.
 ///
 /// Words are split at punctuation and at camel humps, so `accessToken`, `access_token` and `X-Api-Key`
-/// match but `keyword`, `monkey` and `author` don't. Page cursors (`nextPageToken`) and descriptions
+/// match but `keyword`, `monkey` and `author` don't. Escapes in the name are decoded. Page cursors (`nextPageToken`) and descriptions
 /// (`token_type`, `max_tokens`) don't either.
 pub fn is_secret_name(name: &str) -> bool {
-    strength(name) != Strength::None
+    strength(&decode_query(name)) != Strength::None
 }
 
 /// Says whether a value has the shape of a credential, whatever its name.
@@ -55,38 +60,85 @@ pub fn looks_like_secret(value: &str) -> bool {
 
 /// Appends `query` to `out` with the values of secret parameters replaced by `***`.
 ///
-/// Secret is a value whose name says so ([`is_secret_name`]) or that looks so ([`looks_like_secret`]).
-/// `key` and `code` are also ordinary words: theirs count from eight characters on.
-/// Returns the name of the first such parameter, as it stands in `query`.
+/// Secret is a value whose name says so ([`is_secret_name`]), that looks so ([`looks_like_secret`]), or that
+/// holds such a parameter or token, escaped or not (`next=/cb?token=…`). `key`, `code` and `ticket` are also
+/// ordinary words: theirs count from eight characters on.
+/// Returns the name of the first such parameter, as it stands in `query`; `***` where it has none.
 pub fn redact_query<'q>(query: &'q str, out: &mut String) -> Option<&'q str> {
     let mut first = None;
     for (i, pair) in query.split('&').enumerate() {
         if i != 0 {
             out.push('&');
         }
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let secret = match strength(name) {
-            Strength::Strong => !value.is_empty(),
-            Strength::Weak => 8 <= value.len(),
-            Strength::None => looks_like_secret(value),
-        };
-        if secret {
-            out.push_str(name);
-            out.push('=');
-            out.push_str(BLANK);
-            first = first.or(Some(name));
-        } else {
-            out.push_str(pair);
-        }
+        first = first.or(redact_pair(pair, out));
     }
     first
 }
 
+/// One pair, or several with the older separator `;`: behind a secret nothing tells whether a `;` ends it, so
+/// the rest goes too.
+fn redact_pair<'q>(pair: &'q str, out: &mut String) -> Option<&'q str> {
+    for (i, part) in pair.split(';').enumerate() {
+        if i != 0 {
+            out.push(';');
+        }
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        if holds_secret(name, NESTING_MAX) {
+            out.push_str(BLANK);
+            return Some(BLANK);
+        }
+        if is_secret_pair(name, value) || holds_secret(value, NESTING_MAX) {
+            out.push_str(name);
+            out.push('=');
+            out.push_str(BLANK);
+            return Some(name);
+        }
+        out.push_str(part);
+    }
+    None
+}
+
+fn is_secret_pair(name: &str, value: &str) -> bool {
+    !value.is_empty()
+        && match strength(&decode_query(name)) {
+            Strength::Strong => true,
+            Strength::Weak => 8 <= value.len(),
+            Strength::None => false,
+        }
+}
+
+/// Says whether a value is a secret or carries one: in an address, a list, behind a scheme.
+fn holds_secret(value: &str, levels: usize) -> bool {
+    let decoded = decode_query(value);
+    if looks_like_secret(&decoded) {
+        return true;
+    }
+    // A plain word has no parts.
+    let is_mark = |c: char| matches!(c, '?' | '&' | ';' | '#' | ',' | '/' | ' ' | '"' | '\'');
+    if !decoded.contains(|c: char| is_mark(c) || c == '=') {
+        return levels != 0 && decoded.contains('%') && holds_secret(&decoded, levels - 1);
+    }
+    decoded
+        .split(is_mark)
+        .any(|part| match part.split_once('=') {
+            Some((name, value)) => {
+                is_secret_pair(name, value) || (levels != 0 && holds_secret(value, levels - 1))
+            }
+            None => looks_like_secret(part),
+        })
+}
+
 /// Appends `path` to `out` with segments that look like secrets replaced by `***`; says whether any was.
 ///
-/// A matrix parameter (`;jsessionid=…`) is judged like a query parameter.
+/// A matrix parameter (`;jsessionid=…`) is judged like a query parameter, and so is a query behind the path;
+/// a segment behind `reset` and its like by [`is_link_token`].
 pub fn redact_path(path: &str, out: &mut String) -> bool {
+    let (path, query) = match path.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (path, None),
+    };
     let mut found = false;
+    let mut before = "";
     for (i, segment) in path.split('/').enumerate() {
         if i != 0 {
             out.push('/');
@@ -95,18 +147,58 @@ pub fn redact_path(path: &str, out: &mut String) -> bool {
             Some((body, matrix)) => (body, Some(matrix)),
             None => (segment, None),
         };
-        if looks_like_secret(body) {
+        if is_link_token(before, &decode(body)) {
             out.push_str(BLANK);
             found = true;
         } else {
-            out.push_str(body);
+            found |= redact_pair(body, out).is_some();
         }
         for pair in matrix.into_iter().flat_map(|matrix| matrix.split(';')) {
             out.push(';');
             found |= redact_query(pair, out).is_some();
         }
+        before = body;
+    }
+    if let Some(query) = query {
+        out.push('?');
+        found |= redact_query(query, out).is_some();
     }
     found
+}
+
+/// Says whether a decoded segment is the secret of a link sent by mail: behind `reset`, `verify`, `invite` and
+/// their like, at least eight letters and digits mixed, or 16 letters in both cases. A number, a word or a
+/// phrase (`/password/reset/instructions`) is none.
+pub(crate) fn is_link_token(before: &str, segment: &str) -> bool {
+    if segment.len() < 8 {
+        return false;
+    }
+    let has = |is: fn(&u8) -> bool| segment.as_bytes().iter().any(is);
+    let lower = has(u8::is_ascii_lowercase);
+    let upper = has(u8::is_ascii_uppercase);
+    let mixed =
+        (has(u8::is_ascii_digit) && (lower || upper)) || (16 <= segment.len() && lower && upper);
+    mixed && words(before).any(sends_link)
+}
+
+fn sends_link(word: &str) -> bool {
+    [
+        "reset",
+        "verify",
+        "verification",
+        "invite",
+        "invites",
+        "invitation",
+        "invitations",
+        "magic",
+        "confirm",
+        "confirmation",
+        "activate",
+        "activation",
+        "unsubscribe",
+    ]
+    .iter()
+    .any(|link| word.eq_ignore_ascii_case(link))
 }
 
 /// How sure a name makes us that its value is a secret.
@@ -119,10 +211,10 @@ enum Strength {
 }
 
 fn strength(name: &str) -> Strength {
-    // Nearly all names are short and hold none of the words; this look costs less than the split.
-    if name.len() < 3 || NAME_BYTES_MAX < name.len() {
+    if name.len() < 3 {
         return Strength::None;
     }
+    let name = tail(name);
     let mut lower = [0u8; NAME_BYTES_MAX];
     let mut previous = Word::Other;
     let mut last = Word::Other;
@@ -140,7 +232,8 @@ fn strength(name: &str) -> Strength {
         let now = match (previous, kind) {
             (_, Word::Secret) => Strength::Strong,
             (Word::KeyOwner, Word::Key) | (Word::Session, Word::Id) => Strength::Strong,
-            (Word::CodeOwner, Word::Code) => Strength::Strong,
+            (Word::Session, Word::Key | Word::Code) => Strength::Strong,
+            (Word::CodeOwner, Word::Code) | (Word::Code, Word::Verifier) => Strength::Strong,
             _ => Strength::None,
         };
         if now == Strength::Strong {
@@ -153,14 +246,25 @@ fn strength(name: &str) -> Strength {
     if paged || last == Word::Describes {
         return Strength::None;
     }
-    if n_words == 1 && matches!(last, Word::Key | Word::Code) {
-        return Strength::Weak;
+    match last {
+        Word::Key | Word::Code | Word::Ticket if n_words == 1 => return Strength::Weak,
+        // `boarding_pass` and `accountSid` name things.
+        Word::Alone if n_words == 1 => return Strength::Strong,
+        _ => (),
     }
     // `auth` and `session` are secrets alone or at the end (`x-auth`); `session_count` is none.
     if strongest == Strength::None && matches!(last, Word::Session) {
         return Strength::Strong;
     }
     strongest
+}
+
+/// The end of a name, at a character boundary.
+fn tail(name: &str) -> &str {
+    let start = (name.len().saturating_sub(NAME_BYTES_MAX)..name.len())
+        .find(|&at| name.is_char_boundary(at))
+        .unwrap_or(0);
+    name.get(start..).unwrap_or(name)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -171,6 +275,9 @@ enum Word {
     KeyOwner,
     Code,
     CodeOwner,
+    Verifier,
+    Ticket,
+    Alone,
     Page,
     Describes,
     Id,
@@ -183,15 +290,18 @@ fn word_kind(word: &[u8]) -> Word {
         | b"passwd" | b"pwd" | b"passphrase" | b"secret" | b"clientsecret" | b"jwt" | b"apikey"
         | b"secretkey" | b"accesskey" | b"privatekey" | b"sig" | b"signature" | b"credential"
         | b"credentials" | b"bearer" | b"otp" | b"jsessionid" | b"phpsessid" | b"sessionid"
-        | b"sessid" | b"sessiontoken" | b"authorization" | b"hmac" | b"cookie" => Word::Secret,
+        | b"sessid" | b"sessiontoken" | b"sessionkey" | b"authcode" | b"authorization"
+        | b"hmac" | b"cookie" | b"samlresponse" | b"samlrequest" => Word::Secret,
         b"auth" | b"session" => Word::Session,
         b"id" => Word::Id,
         b"key" => Word::Key,
         b"api" | b"access" | b"private" | b"subscription" | b"app" | b"license" => Word::KeyOwner,
         b"code" => Word::Code,
-        b"authentication" | b"verification" | b"mfa" | b"otpauth" | b"reset" | b"magic" => {
-            Word::CodeOwner
-        }
+        b"authentication" | b"verification" | b"mfa" | b"otpauth" | b"reset" | b"magic"
+        | b"device" => Word::CodeOwner,
+        b"verifier" => Word::Verifier,
+        b"ticket" => Word::Ticket,
+        b"pass" | b"sid" => Word::Alone,
         b"page" | b"next" | b"continuation" | b"sync" | b"resume" | b"pagination" | b"cursor"
         | b"start" | b"pagetoken" | b"nexttoken" => Word::Page,
         b"type" | b"count" | b"kind" | b"method" | b"name" | b"policy" | b"expiry" | b"expires"
@@ -201,17 +311,10 @@ fn word_kind(word: &[u8]) -> Word {
     }
 }
 
-/// Splits at everything but letters and digits and at camel humps (`apiKey`); `%5F` and `%2D` separate too.
+/// Splits at everything but letters and digits and at camel humps (`apiKey`).
 fn words(name: &str) -> impl Iterator<Item = &str> {
-    let parts = name.split(|c: char| !c.is_ascii_alphanumeric());
-    // The two hex digits of an escaped separator stick to the next word.
-    let whole = |part| {
-        ["5F", "5f", "2D", "2d"]
-            .iter()
-            .find_map(|hex| str::strip_prefix(part, hex))
-            .unwrap_or(part)
-    };
-    parts.map(whole).flat_map(humps)
+    name.split(|c: char| !c.is_ascii_alphanumeric())
+        .flat_map(humps)
 }
 
 fn humps(word: &str) -> impl Iterator<Item = &str> {
@@ -339,6 +442,16 @@ mod tests {
             "refresh%5Ftoken",
             "X-Amz-Signature",
             "JSESSIONID",
+            "user%5Bpassword%5D",
+            "auth_code",
+            "device_code",
+            "code_verifier",
+            "pass",
+            "sid",
+            "ticket",
+            "SAMLResponse",
+            "session_key",
+            "a_name_of_more_than_sixty_four_bytes_that_ends_in_what_it_really_is[token]",
         ] {
             assert!(is_secret_name(name), "{name}");
         }
@@ -361,6 +474,10 @@ mod tests {
             "password_policy",
             "customerId",
             "session_type",
+            "code_challenge",
+            "boarding_pass",
+            "accountSid",
+            "device",
         ] {
             assert!(!is_secret_name(name), "{name}");
         }
@@ -375,6 +492,30 @@ mod tests {
             ("x=eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.", "x=***", Some("x")),
             ("aws=AKIAIOSFODNN7EXAMPLE", "aws=***", Some("aws")),
             ("token=", "token=", None),
+            (
+                "user%5Bpassword%5D=x",
+                "user%5Bpassword%5D=***",
+                Some("user%5Bpassword%5D"),
+            ),
+            ("next=%2Fcb%3Faccess_token%3DeyJx", "next=***", Some("next")),
+            (
+                "next=%2Flogin%3Fto%3D%252Fcb%253Fpassword%253Dx",
+                "next=***",
+                Some("next"),
+            ),
+            ("next=%2Fcb%3Fpage%3D2", "next=%2Fcb%3Fpage%3D2", None),
+            ("next=/a/AKIAIOSFODNN7EXAMPLE/b", "next=***", Some("next")),
+            (
+                "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.&a=1",
+                "***&a=1",
+                Some("***"),
+            ),
+            ("h=Bearer+abcdefgh12", "h=***", Some("h")),
+            ("a=1;token=x", "a=1;token=***", Some("token")),
+            ("token=x;y", "token=***", Some("token")),
+            ("a=1;b=2", "a=1;b=2", None),
+            ("ticket=42&sid=7", "ticket=42&sid=***", Some("sid")),
+            ("ticket=ST-1856339-aA", "ticket=***", Some("ticket")),
             ("sk=task-1234567890123456", "sk=task-1234567890123456", None),
             ("", "", None),
         ] {
@@ -394,6 +535,26 @@ mod tests {
             ),
             ("/a;jsessionid=0123/b", "/a;jsessionid=***/b", true),
             ("/a/b;v=1", "/a/b;v=1", false),
+            ("/password/reset/8fk2mQ9x", "/password/reset/***", true),
+            ("/verify-email/abcDEFghijKLmnop", "/verify-email/***", true),
+            (
+                "/Invite/9f86d081-884c-4d65-9a2f-eaa0c55ad015",
+                "/Invite/***",
+                true,
+            ),
+            (
+                "/password/reset/instructions",
+                "/password/reset/instructions",
+                false,
+            ),
+            (
+                "/users/verify/1234567890",
+                "/users/verify/1234567890",
+                false,
+            ),
+            ("/a/%65yJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.x", "/a/***", true),
+            ("/a/token=x/b", "/a/token=***/b", true),
+            ("/a?token=x", "/a?token=***", true),
         ] {
             let mut out = String::new();
             assert_eq!(redact_path(path, &mut out), found, "{path}");

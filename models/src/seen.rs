@@ -36,7 +36,11 @@ impl Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sighting {
     /// The first call on this object, or the first success after denials: goes on to be judged.
-    New,
+    New {
+        /// True when the identity met the object in no way before: not by a denial, not by the other of read
+        /// and write. So one object counts once among those it knows.
+        first: bool,
+    },
     /// A call on an object that answered before: usual. Every fourfold count is told to the owner.
     Known {
         /// True at the 4th, 16th, 64th … time.
@@ -70,16 +74,21 @@ impl SeenFilter {
             return Sighting::Repeat;
         }
         let key = pair_key(identity, object, write);
+        let other = pair_key(identity, object, !write);
         let pair = self.pairs.entry(key);
         let before = *pair;
         match outcome {
             Outcome::Success if before & SUCCEEDED == 0 => {
                 *pair = (before | SUCCEEDED).saturating_add(COUNT_ONE);
-                Sighting::New
+                Sighting::New {
+                    first: before == 0 && self.pairs.get(&other).is_none(),
+                }
             }
             Outcome::Denied if before == 0 => {
                 *pair = DENIED + COUNT_ONE;
-                Sighting::New
+                Sighting::New {
+                    first: self.pairs.get(&other).is_none(),
+                }
             }
             Outcome::Denied if before & SUCCEEDED == 0 => Sighting::Repeat,
             _ => {
@@ -130,8 +139,9 @@ mod tests {
     #[test]
     fn a_pair_is_new_once_and_again_at_its_first_success() {
         let known = |reminder| Sighting::Known { reminder };
+        let new = |first| Sighting::New { first };
         let table = [
-            ("the first success is new", Outcome::Success, Sighting::New),
+            ("the first success is new", Outcome::Success, new(true)),
             ("the second is known", Outcome::Success, known(false)),
             ("the third is known", Outcome::Success, known(false)),
             (
@@ -156,12 +166,12 @@ mod tests {
         }
         assert_eq!(
             seen.sight(1, 2, true, Outcome::Success),
-            Sighting::New,
-            "writes apart"
+            new(false),
+            "writes apart, but the object is known"
         );
         assert_eq!(
             seen.sight(3, 2, false, Outcome::Denied),
-            Sighting::New,
+            new(true),
             "a first denial"
         );
         assert_eq!(
@@ -171,7 +181,7 @@ mod tests {
         );
         assert_eq!(
             seen.sight(3, 2, false, Outcome::Success),
-            Sighting::New,
+            new(false),
             "denied, then allowed"
         );
     }

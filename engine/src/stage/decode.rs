@@ -15,7 +15,7 @@ use connectors::format::{Decoder, Format, SourceRecord};
 use connectors::reject::Reject;
 use models::endpoint::{Variable, endpoint};
 use models::identity::{Credentials, Resolver};
-use models::object::{Object, Request, objects};
+use models::object::{Object, Request, is_write, objects};
 use models::probe::{ProbeRequest, classify};
 use models::secret::{redact_path, redact_query};
 
@@ -146,6 +146,10 @@ impl Decode {
         let raw_path = text("path").unwrap_or("/");
         let query = text("query");
         let host = text("host");
+        let status = columns
+            .status
+            .is_valid(row)
+            .then(|| columns.status.value(row));
         let credentials = Credentials {
             authorization: text("authorization"),
             api_key: text("api_key"),
@@ -159,6 +163,7 @@ impl Decode {
             client_ip: text("client_ip"),
             user_agent: text("user_agent"),
             authenticated_hint: columns.authenticated_hint.value(row),
+            status,
         };
         scratch.identity.clear();
         let identity = self
@@ -187,10 +192,6 @@ impl Decode {
         let secret_in_path = redact_path(raw_path, &mut scratch.path);
         scratch.query.clear();
         let url_secret = query.and_then(|query| redact_query(query, &mut scratch.query));
-        let status = columns
-            .status
-            .is_valid(row)
-            .then(|| columns.status.value(row));
         let probe = classify(&ProbeRequest {
             method,
             path: raw_path,
@@ -204,7 +205,6 @@ impl Decode {
             status,
         });
         let first = scratch.objects.first();
-        let writes = matches!(method, "PUT" | "PATCH" | "DELETE");
         let event = EventRow {
             event_time,
             gateway: text("gateway").unwrap_or("-"),
@@ -234,7 +234,7 @@ impl Decode {
             object: first.map(|object| object.key),
             object_number: first.and_then(|object| object.number),
             n_objects: scratch.objects.len() as i32,
-            write: rpc.writes.unwrap_or(writes),
+            write: is_write(method, &rpc),
             probe_class: probe.map(|class| class.as_str()),
             url_secret: url_secret.or(secret_in_path.then_some("path")),
             origin: text("origin"),

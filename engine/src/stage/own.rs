@@ -25,7 +25,7 @@ struct Target {
 /// The stage.
 pub struct Own {
     objects: OwnershipTable,
-    /// Names of identities that touched something, for alerts; forgotten names are shown as hashes.
+    /// Names of identities that touched something, for alerts; an alert says nothing of a forgotten one.
     names: Generations<u64, Box<str>>,
     targets: Vec<Target>,
 }
@@ -105,7 +105,7 @@ impl Stage for Own {
             if touch.denied || touch.pan_reader || standing.crowded {
                 continue;
             }
-            for toucher in standing.touchers.into_iter().flatten() {
+            for toucher in standing.others(touch.identity_hash) {
                 let visit = TouchRow {
                     in_offset: offset,
                     in_row: next(),

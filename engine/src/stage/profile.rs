@@ -113,8 +113,8 @@ impl Profile {
             let usage = self.usage.entry(identity ^ collection.rotate_left(23));
             let n_known = &mut usage.n_known[usize::from(event.write)];
             let reminder = match sighting {
-                Sighting::New => {
-                    usage.n_objects = usage.n_objects.saturating_add(1);
+                Sighting::New { first } => {
+                    usage.n_objects = usage.n_objects.saturating_add(u32::from(first));
                     false
                 }
                 Sighting::Known { reminder } => {
@@ -123,10 +123,11 @@ impl Profile {
                 }
                 Sighting::Repeat => false,
             };
+            let is_new = matches!(sighting, Sighting::New { .. });
             if first.0.is_none() {
-                first = (Some(sighting == Sighting::New), i64::from(usage.n_objects));
+                first = (Some(is_new), i64::from(usage.n_objects));
             }
-            if sighting != Sighting::New && !reminder {
+            if !is_new && !reminder {
                 continue;
             }
             let sent = TouchRow {
@@ -183,6 +184,7 @@ impl Profile {
             .endpoint
             .split_once(' ')
             .map_or(event.endpoint, |(_, rest)| rest);
+        let quality = Quality::from_name(event.identity_quality);
         let probing = self.probes.observe(&Call {
             identity,
             template: xxh3_64(template.as_bytes()) ^ tool,
@@ -190,7 +192,8 @@ impl Profile {
             path: xxh3_64(event.path.as_bytes()),
             class: event.probe_class.and_then(ProbeClass::from_name),
             status: status(event),
-            weight: Quality::from_name(event.identity_quality).weight(),
+            weight: quality.weight(),
+            votes: quality != Quality::D,
             at_ms: event.event_time,
         });
         if probing.class.is_some() && probing.evidence >= SUSPICION {

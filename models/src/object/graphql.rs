@@ -2,6 +2,12 @@
 //!
 //! **Invariant**: no document makes this panic, recurse deeper than [`DEPTH_MAX`] or read a byte twice.
 
+use std::borrow::Cow;
+
+use hashbrown::HashMap;
+
+use crate::generations::FixedHasher;
+
 /// Deepest nesting of argument values; deeper ones are skipped.
 const DEPTH_MAX: usize = 8;
 
@@ -14,20 +20,25 @@ pub(crate) enum Argument<'q> {
     Variable(&'q str),
 }
 
+/// Values that variables have when the request gives them none: by variable, the key each stands under and its
+/// text; the key is the variable's name where it stands alone or in a list.
+pub(crate) type Defaults<'q> = HashMap<&'q str, Vec<(&'q str, &'q str)>, FixedHasher>;
+
+/// Takes `(field, name, argument, defaults)`.
+type Visit<'f, 'q> = &'f mut dyn FnMut(&'q str, &'q str, Argument<'q>, &Defaults<'q>);
+
 /// What the head of a document says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Operation<'q> {
-    /// The operation is a mutation.
+    /// One of the operations is a mutation.
     pub(crate) is_mutation: bool,
-    /// The first field of the first operation, without its alias.
+    /// The first field of the first mutation, else of the first operation, without its alias.
     pub(crate) field: &'q str,
 }
 
-/// Reads a document, calling `f(field, name, argument)` for every argument of every field.
-pub(crate) fn scan<'q>(
-    document: &'q str,
-    f: &mut dyn FnMut(&'q str, &'q str, Argument<'q>),
-) -> Operation<'q> {
+/// Reads a document, calling `f` for every argument of every field.
+pub(crate) fn scan<'q>(document: &'q str, f: Visit<'_, 'q>) -> Operation<'q> {
+    let mut defaults = Defaults::default();
     let mut reader = Reader {
         text: document,
         at: 0,
@@ -36,38 +47,56 @@ pub(crate) fn scan<'q>(
     let mut depth = 0usize;
     let mut previous = Token::End;
     let mut field = "";
+    let mut in_fragment = false;
     loop {
         let token = reader.token();
         match token {
             Token::End => return operation,
-            Token::Mark(b'{') => depth += 1,
-            Token::Mark(b'}') => depth = depth.saturating_sub(1),
-            Token::Name("mutation") if depth == 0 && operation.field.is_empty() => {
-                operation.is_mutation = true
+            Token::Mark(b'{') => {
+                // A query may begin without its keyword.
+                in_fragment &= depth != 0 || !is_end_of_definition(previous);
+                depth += 1;
             }
+            Token::Mark(b'}') => depth = depth.saturating_sub(1),
+            // Definitions begin the document or follow one another; elsewhere these are names like any other.
+            Token::Name(keyword) if depth == 0 && is_end_of_definition(previous) => {
+                in_fragment = keyword == "fragment";
+                if keyword == "mutation" && !operation.is_mutation {
+                    operation.is_mutation = true;
+                    operation.field = "";
+                }
+            }
+            Token::Name(_) if depth == 0 => (),
             Token::Name(name) if 0 < depth => {
                 let directive = previous == Token::Mark(b'@');
                 let spread = previous == Token::Mark(b'.');
                 if !directive && !spread {
                     field = name;
                     // An alias is a name before a colon: the field follows.
-                    if depth == 1 && operation.field.is_empty() && reader.peek() != Some(b':') {
+                    let is_first = depth == 1 && !in_fragment && operation.field.is_empty();
+                    if is_first && reader.peek() != Some(b':') {
                         operation.field = name;
                     }
                 } else {
                     field = "";
                 }
             }
-            Token::Mark(b'(') if depth == 0 => reader.skip_parens(),
+            Token::Mark(b'(') if depth == 0 => reader.definitions(&mut defaults),
             Token::Mark(b'(') if field.is_empty() => reader.skip_parens(),
             Token::Mark(b'(') => {
-                reader.arguments(field, f);
+                reader.arguments(field, &mut |field, name, argument| {
+                    f(field, name, argument, &defaults);
+                });
                 field = "";
             }
             _ => (),
         }
         previous = token;
     }
+}
+
+fn is_end_of_definition(token: Token<'_>) -> bool {
+    matches!(token, Token::End | Token::Mark(b'}'))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -158,6 +187,28 @@ impl<'q> Reader<'q> {
         text
     }
 
+    /// The variables of an operation: `($id: ID! = "8", $in: In = {taskId: 7})`.
+    fn definitions(&mut self, defaults: &mut Defaults<'q>) {
+        let mut variable = "";
+        loop {
+            match self.token() {
+                Token::End | Token::Mark(b')') => return,
+                Token::Mark(b'(') => self.skip_parens(),
+                Token::Mark(b'$') => {
+                    if let Token::Name(name) = self.token() {
+                        variable = name;
+                    }
+                }
+                Token::Mark(b'=') => self.value("", variable, 0, &mut |_, key, argument| {
+                    if let Argument::Literal(text) = argument {
+                        defaults.entry(variable).or_default().push((key, text));
+                    }
+                }),
+                _ => (),
+            }
+        }
+    }
+
     fn skip_parens(&mut self) {
         let mut depth = 1usize;
         while 0 < depth {
@@ -220,6 +271,17 @@ impl<'q> Reader<'q> {
             }
             _ => (),
         }
+    }
+}
+
+/// A string's text without its escapes (`\u0037`), which are those of JSON; a broken one stays as it is.
+pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
+    if memchr::memchr(b'\\', text.as_bytes()).is_none() {
+        return Cow::Borrowed(text);
+    }
+    match serde_json::from_str(&format!("\"{text}\"")) {
+        Ok(plain) => Cow::Owned(plain),
+        Err(_) => Cow::Borrowed(text),
     }
 }
 
