@@ -197,14 +197,14 @@ impl<'a> Deployment<'a> {
     /// Runs until everything there is has been read.
     fn catch_up(&self) {
         let mut run = self.command("run");
-        let mut run = run.arg("--exit-when-caught-up").spawn().expect("starts");
+        let mut run = Running(run.arg("--exit-when-caught-up").spawn().expect("starts"));
         let status = wait(&mut run);
         assert!(status.success(), "run ended with {status}");
     }
 
     /// Runs until it has written this many records to a log.
-    fn run_until(&self, log: &str, n_records: i64) -> Child {
-        let mut run = self.command("run").spawn().expect("starts");
+    fn run_until(&self, log: &str, n_records: i64) -> Running {
+        let mut run = Running(self.command("run").spawn().expect("starts"));
         let began = Instant::now();
         while self.kafka.n_records(&self.topic(log)) < n_records {
             let ended = run.try_wait().expect("a child");
@@ -231,6 +231,30 @@ impl<'a> Deployment<'a> {
             serde_json::from_slice(message.payload().expect("a value")).expect("an alert is JSON")
         };
         messages.iter().map(alert).collect()
+    }
+}
+
+/// A process that ends with its test, however that ends.
+struct Running(Child);
+
+impl std::ops::Deref for Running {
+    type Target = Child;
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended can't be killed, and need not be.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -515,7 +539,7 @@ fn sigterm_ends_cleanly_and_metrics_tell_what_was_done() {
     let address = free_address();
     let options = ["--listen", address.as_str()];
     let service = Deployment::new(one(), "terminated-service", &["terminated"], &options);
-    let mut run = service.command("run").spawn().expect("starts");
+    let mut run = Running(service.command("run").spawn().expect("starts"));
     let began = Instant::now();
     let metrics = loop {
         assert!(began.elapsed() < PATIENCE, "the events are not read");

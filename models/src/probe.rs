@@ -110,6 +110,8 @@ pub struct ProbeRequest<'a> {
     pub method_override: Option<&'a str>,
     /// `X-Forwarded-Host` and its like.
     pub forwarded_host: Option<&'a str>,
+    /// `X-Original-URL` and its like. A proxy may set it, so that it is there says nothing; the path in it may.
+    pub rewritten_url: Option<&'a str>,
     /// The status; not used here.
     pub status: Option<u16>,
 }
@@ -137,7 +139,11 @@ pub fn classify(request: &ProbeRequest<'_>) -> Option<ProbeClass> {
     {
         return Some(ProbeClass::Injection);
     }
-    if known::is_bad(path) {
+    if known::is_bad(path)
+        || request
+            .rewritten_url
+            .is_some_and(|url| known::is_bad(head(url)))
+    {
         return Some(ProbeClass::KnownBadPath);
     }
     if [request.host, request.forwarded_host]
@@ -522,6 +528,8 @@ mod tests {
             (ProbeRequest { method_override: Some("GET"), ..get }, None),
             (ProbeRequest { forwarded_host: Some("169.254.169.254"), ..get }, Some(ProbeClass::HostSpray)),
             (ProbeRequest { host: Some("x.oastify.com"), ..get }, Some(ProbeClass::HostSpray)),
+            (ProbeRequest { rewritten_url: Some("/.env"), ..get }, Some(ProbeClass::KnownBadPath)),
+            (ProbeRequest { rewritten_url: Some("/orders/7"), ..get }, None),
             (ProbeRequest { host: Some("127.0.0.1:8080"), ..get }, None),
             (ProbeRequest { body: Some(r#"{"boardId":"501) AND 8590=9605 AND (2137=2137"}"#), ..get }, Some(ProbeClass::Injection)),
             (ProbeRequest { body: Some(r#"{"text":"it's 'fine' and we (mostly) agree; select one"}"#), ..get }, None),
@@ -537,7 +545,7 @@ mod tests {
         fn classifying_never_panics(path in "\\PC{0,80}|[/.;%2efEF0-9a-z'\" ()=-]{0,60}", query in "\\PC{0,60}", body in "\\PC{0,60}") {
             let _ = classify(&ProbeRequest {
                 method: &query, path: &path, query: Some(&path), body: Some(&body), host: Some(&query), origin: None,
-                user_agent: Some(&body), method_override: Some(&path), forwarded_host: Some(&path), status: None,
+                user_agent: Some(&body), method_override: Some(&path), forwarded_host: Some(&path), rewritten_url: Some(&body), status: None,
             });
         }
     }

@@ -202,6 +202,7 @@ impl Decode {
             user_agent: text("user_agent"),
             method_override: text("method_override"),
             forwarded_host: text("forwarded_host"),
+            rewritten_url: text("rewritten_url"),
             status,
         });
         let first = scratch.objects.first();
@@ -388,7 +389,7 @@ columns! {
     text: gateway, method, scheme, host, path, query, client_ip, peer_ip, user_agent,
         authorization, api_key, token_hash, jwt_sub, jwt_claims, consumer, principal, client_cert,
         session, route, service, tls_version, request_content_type, response_content_type,
-        request_id, trace_id, origin, method_override, forwarded_host, allow_origin,
+        request_id, trace_id, origin, method_override, forwarded_host, rewritten_url, allow_origin,
         allow_credentials, server, powered_by, request_body;
     number: request_bytes, response_bytes, latency_us
 }
