@@ -1,8 +1,9 @@
 //! Who owns an object, and who has touched it.
 //!
 //! The owner is the first identity that reads (or, apart, writes) an object with success and is no
-//! pan-reader: support staff, batch jobs and agents read everything and own nothing. Up to four
-//! touchers are kept, enough to see teams; a fifth adds nothing (measured on captures).
+//! pan-reader: support staff, batch jobs and agents read everything and own nothing. Until somebody
+//! has written an object, a write counts against its first reader. Up to four touchers are kept,
+//! enough to see teams; a fifth adds nothing (measured on captures).
 //!
 //! 56 bytes an object and table slack; beyond `objects_max` the least recently touched are
 //! forgotten, and their next toucher becomes their owner.
@@ -70,9 +71,15 @@ impl OwnershipTable {
         success: bool,
         pan_reader: bool,
     ) -> Standing {
+        // Until somebody has written the object, a write counts against who owns it by reading.
+        let reader = if write {
+            self.objects.get(&object).and_then(|read| read.owner)
+        } else {
+            None
+        };
         let object = self.objects.entry(object.rotate_left(u32::from(write)));
         let mut standing = Standing {
-            owner: object.owner,
+            owner: object.owner.or(reader),
             crowded: object.crowded,
             ..Standing::default()
         };
@@ -142,8 +149,20 @@ mod tests {
         assert_eq!(bobs.owner, Some(alice));
         assert_eq!(bobs.touchers[0], Some(alice));
         assert_eq!(
-            table.touch(bob, 9, true, true, false).owner,
+            table.touch(alice, 8, true, true, false).owner,
             None,
+            "nobody read or wrote it yet"
+        );
+        let carol = 3;
+        let first_write = table.touch(bob, 9, true, true, false);
+        assert_eq!(
+            first_write.owner,
+            Some(alice),
+            "its reader's, until written"
+        );
+        assert_eq!(
+            table.touch(carol, 9, true, true, false).owner,
+            Some(bob),
             "writes have their own owner"
         );
     }
