@@ -199,9 +199,9 @@ pub struct Identity {
 /// | 1 | `jwt_sub` | `jwt_sub`, subject in `jwt_claims` | plain | A | yes |
 /// | 2 | `consumer` | `consumer` | plain | A | yes |
 /// | 3 | `principal` | `principal` | plain | A | no |
-/// | 4 | `cert` | `client_cert`: common name, else all of it | plain | B | yes |
-/// | 5 | `token` | `token_hash`: first 16 hex digits as logged | as logged | B | yes |
-/// | 6 | `jwt_sub` | subject of a bearer JWT that is signed | plain | A | no |
+/// | 4 | `jwt_sub` | subject of a bearer JWT that is signed | plain | A | no |
+/// | 5 | `cert` | `client_cert`: common name, else all of it | plain | B | yes |
+/// | 6 | `token` | `token_hash`: first 16 hex digits as logged | as logged | B | yes |
 /// | 7 | `principal` | user of a basic or digest header | plain | A | no |
 /// | 8 | `api_key` | `api_key`, `ApiKey`/AWS authorization | keyed hash | B | no |
 /// | 9 | `token` | opaque bearer | keyed hash | C | no |
@@ -242,7 +242,12 @@ impl Resolver {
         let sub = |claims: &Option<Claims>| claims.as_ref().and_then(|claims| claims.sub.clone());
         (identity.kind, identity.quality) = self
             .asserted(c, sub(&asserted).as_deref(), name)
-            .or_else(|| self.sent(c, &authorization, sub(&sent).as_deref(), name))
+            // A mesh logs its own certificate on every call, and a hash changes with every token: who
+            // the token is for says more than either.
+            .or_else(|| self.plain(IdentityKind::JwtSub, sub(&sent).as_deref(), name))
+            .or_else(|| self.plain(IdentityKind::Cert, c.client_cert.map(common_name), name))
+            .or_else(|| self.logged_hash(c.token_hash, name))
+            .or_else(|| self.sent(c, &authorization, name))
             .unwrap_or_else(|| self.place(c, name));
         if matches!(identity.kind, IdentityKind::IpUa | IdentityKind::Unknown) {
             identity.authenticated = c.authenticated_hint || identity.auth_scheme.is_some();
@@ -266,8 +271,6 @@ impl Resolver {
         self.plain(IdentityKind::JwtSub, present(c.jwt_sub).or(sub), out)
             .or_else(|| self.plain(IdentityKind::Consumer, c.consumer, out))
             .or_else(|| self.plain(IdentityKind::Principal, principal, out))
-            .or_else(|| self.plain(IdentityKind::Cert, c.client_cert.map(common_name), out))
-            .or_else(|| self.logged_hash(c.token_hash, out))
     }
 
     /// What the client says of itself, unless the gateway refused to believe it.
@@ -275,7 +278,6 @@ impl Resolver {
         &self,
         c: &Credentials<'_>,
         authorization: &Authorization<'_>,
-        sub: Option<&str>,
         out: &mut String,
     ) -> Option<Named> {
         if is_rejected(c) {
@@ -284,8 +286,7 @@ impl Resolver {
         let key = present(c.api_key)
             .or(authorization.api_key())
             .filter(|key| key.bytes().any(|b| b != b'0'));
-        self.plain(IdentityKind::JwtSub, sub, out)
-            .or_else(|| self.user(authorization, out))
+        self.user(authorization, out)
             .or_else(|| self.hashed(IdentityKind::ApiKey, Quality::B, key, out))
             .or_else(|| self.hashed(IdentityKind::Token, Quality::C, authorization.token(), out))
             .or_else(|| self.hashed(IdentityKind::Session, Quality::C, c.session, out))
@@ -700,8 +701,10 @@ mod tests {
             ("consumer, token", Credentials { consumer: Some("shop"), ..of(dave) }, "shop"),
             ("consumer, basic", Credentials { consumer: Some("shop"), ..of(bob) }, "shop"),
             ("principal, token", Credentials { principal: Some("carol"), ..of(dave) }, "carol"),
-            ("certificate, token", Credentials { client_cert: Some("CN=svc-a"), ..of(dave) }, "svc-a"),
-            ("hash, token", Credentials { token_hash: Some("10d619bd8b00a105"), ..of(dave) }, "token:10d619bd8b00a105"),
+            ("certificate, token", Credentials { client_cert: Some("CN=svc-a"), ..of(dave) }, "dave"),
+            ("certificate, basic", Credentials { client_cert: Some("CN=svc-a"), ..of(bob) }, "svc-a"),
+            ("hash, token", Credentials { token_hash: Some("10d619bd8b00a105"), ..of(dave) }, "dave"),
+            ("hash, basic", Credentials { token_hash: Some("10d619bd8b00a105"), ..of(bob) }, "token:10d619bd8b00a105"),
             ("claims, token", Credentials { jwt_claims: Some(r#"{"sub":"erin"}"#), ..of(dave) }, "erin"),
             ("token", of(dave), "dave"),
             ("unsigned token", Credentials { api_key: None, ..of(nobody) }, "token:"),
