@@ -61,7 +61,7 @@ fn secret_traffic() -> Vec<Vec<u8>> {
     let claims = "eyJzdWIiOiJtYWxsb3J5In0";
     let call = |i: usize| {
         let path = probes[i % probes.len()];
-        let hostile = if i % 3 == 0 {
+        let hostile = if i.is_multiple_of(3) {
             "\u{1b}[31m<img src=x>\r\nSet-Cookie: a"
         } else {
             "curl/8"
@@ -74,7 +74,7 @@ fn secret_traffic() -> Vec<Vec<u8>> {
             "started_at": 1_767_571_200_000_i64 + i as i64 * 500,
             "client_ip": "192.0.2.7",
             "request": {
-                "method": if i % 5 == 0 { "PROPFIND" } else { "GET" }, "uri": uri, "url": format!("http://api.example{uri}"), "size": "138",
+                "method": if i.is_multiple_of(5) { "PROPFIND" } else { "GET" }, "uri": uri, "url": format!("http://api.example{uri}"), "size": "138",
                 "headers": {
                     "host": "api.example",
                     "authorization": format!("Bearer eyJhbGciOiJIUzI1NiJ9.{claims}.{JWT_SIGNATURE}"),
@@ -85,7 +85,7 @@ fn secret_traffic() -> Vec<Vec<u8>> {
                     "user-agent": hostile,
                 },
             },
-            "response": { "status": if i % 4 == 0 { 200 } else { 404 }, "size": 827, "headers": { "server": "nginx/1.22.1" } },
+            "response": { "status": if i.is_multiple_of(4) { 200 } else { 404 }, "size": 827, "headers": { "server": "nginx/1.22.1" } },
             "latencies": { "request": 5 },
         })
         .to_string()

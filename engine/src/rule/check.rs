@@ -157,7 +157,8 @@ fn is_value(value: &ScalarValue, wanted: &Value) -> bool {
             let float = value.cast_to(&DataType::Float64);
             matches!(float, Ok(ScalarValue::Float64(Some(v))) if number.as_f64().is_some_and(|n| (v - n).abs() <= 1e-9 * n.abs().max(1.0)))
         }
-        other => value.to_string() == other.to_string(),
+        Value::Bool(flag) => *value == ScalarValue::Boolean(Some(*flag)),
+        Value::Array(_) | Value::Object(_) => false,
     }
 }
 

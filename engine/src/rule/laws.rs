@@ -1048,21 +1048,15 @@ fn speed_of_the_shipped_rules() {
             "scheme" => Arc::new(StringArray::from_iter_values((0..n).map(|_| "https"))),
             "server" => Arc::new(StringArray::from_iter_values((0..n).map(|_| "nginx"))),
             _ => match field.data_type() {
-                DataType::Utf8 => Arc::new(StringArray::from_iter_values(
-                    (0..n)
-                        .map(|_| {
-                            if field.is_nullable() {
-                                None
-                            } else {
-                                Some("GET api.x/orders/{id}")
-                            }
-                        })
-                        .flatten()
-                        .chain(std::iter::repeat_n(
-                            "",
-                            if field.is_nullable() { n } else { 0 },
-                        )),
-                )),
+                DataType::Utf8 => {
+                    let nullable = field.is_nullable();
+                    let text = if nullable {
+                        ""
+                    } else {
+                        "GET api.x/orders/{id}"
+                    };
+                    Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, n)))
+                }
                 DataType::Boolean => Arc::new(BooleanArray::from_iter((0..n).map(|_| Some(false)))),
                 other => ScalarValue::Int64(Some(0))
                     .cast_to(other)
