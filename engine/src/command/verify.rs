@@ -134,6 +134,9 @@ pub fn run(args: &VerifyArgs) -> Result<u8, Failure> {
     Ok(u8::from(!sound))
 }
 
+/// What each stage's comparison found, in the order of the data.
+type Results = Vec<(&'static str, Compared)>;
+
 /// Why a stage could not be compared.
 type NotCompared = BTreeMap<&'static str, String>;
 
@@ -150,7 +153,7 @@ type Rows = BTreeMap<(i32, String, i32), RecordBatch>;
 type Letters = BTreeMap<(String, i32, RowAt), String>;
 
 impl Verifier {
-    fn verify(&self) -> Result<(Vec<(&'static str, Compared)>, NotCompared), Failure> {
+    fn verify(&self) -> Result<(Results, NotCompared), Failure> {
         let (mut results, mut not_compared) = (Vec::new(), NotCompared::new());
         let mut logs = BTreeMap::new();
         let mut cut = BTreeSet::new();
