@@ -41,6 +41,9 @@ pub(crate) struct WayConfig {
     partitions: i32,
     #[arg(long, default_value_t = 3)]
     rounds: u32,
+    /// Compression of the logs: lz4, zstd, gzip, snappy, none
+    #[arg(long, default_value = "lz4")]
+    compression: String,
     /// Produces this many records a second for 30 s and measures latency instead.
     #[arg(long)]
     pace: Option<u64>,
@@ -113,6 +116,7 @@ fn service(config: &WayConfig, round: u32) -> Result<Service> {
             warm_up_hours: 0.0,
             ..ModelConfig::default()
         },
+        kafka: [("compression.type".to_owned(), config.compression.clone())].into(),
         ..Config::default()
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -122,9 +122,11 @@ impl Cluster {
     /// A property is wrong.
     pub fn writer(&self) -> Result<Writer, Error> {
         let mut config = self.config();
+        if !self.properties.contains_key("compression.type") {
+            config.set("compression.type", "lz4");
+        }
         config
             .set("enable.idempotence", "true")
-            .set("compression.type", "lz4")
             .set("linger.ms", "2")
             .set("batch.size", "1048576")
             .set("message.max.bytes", "8388608")

@@ -54,7 +54,7 @@ pub enum Command {
     Replay(replay::ReplayArgs),
     /// Measures detection on a labelled file: recall, exposure, false alerts
     Eval(eval::EvalArgs),
-    /// Checks configuration, rules, topics and permissions; tells every fault at once
+    /// Checks configuration, rules, topics and what each source lets rules see; tells every fault at once
     #[command(after_help = check::EXAMPLES)]
     Check(Box<run::RunArgs>),
     /// Derives each stage's output again from its input log and compares
