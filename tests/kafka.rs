@@ -172,7 +172,8 @@ impl<'a> Deployment<'a> {
     fn command(&self, command: &str) -> Command {
         let mut tollwatch = tollwatch();
         tollwatch
-            .args([command, "--brokers", &self.kafka.bootstrap])
+            .args(command.split(' '))
+            .args(["--brokers", &self.kafka.bootstrap])
             .args(["--group", self.name])
             .args(["--topic-prefix", &format!("{}.", self.name)])
             .args(["--alerts-topic", &self.topic("alerts")])
@@ -492,6 +493,71 @@ fn a_source_that_ends_in_a_transactions_marker_is_caught_up_with() {
     service.catch_up();
     let report = service.verify();
     assert_eq!(report["stages"]["decode"]["expected"], all.len());
+}
+
+#[test]
+fn dead_letters_are_listed_and_put_back_once() {
+    let mut all = lines("vampi.ndjson.xz", 20);
+    let good = all.remove(7);
+    all.insert(7, b"garbage".to_vec());
+    all.push(b"{\"msec\":\"never\"}".to_vec());
+    one().produce("mended", 1, &all);
+    let service = Deployment::new(one(), "mended-service", &["mended"], &[]);
+    service.catch_up();
+    let letters = |command: &str, options: &[&str]| {
+        let output = succeed(service.command(command).args(options));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let listed = letters("dead-letters list", &["--json"]);
+    let listed: Vec<Value> = listed
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let offsets: Vec<i64> = listed
+        .iter()
+        .filter_map(|letter| letter["offset"].as_i64())
+        .collect();
+    assert_eq!(offsets, [7, 20]);
+    assert_eq!(listed[0]["value"], "garbage");
+
+    let count = |options: &[&str]| -> Value {
+        serde_json::from_str(&letters("dead-letters replay", options)).expect("one JSON object")
+    };
+    assert_eq!(count(&["--json", "--dry-run"])["replayed"], 2);
+    let mut mended = listed[0].clone();
+    mended["value"] = json!(String::from_utf8(good).expect("text"));
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("mended.ndjson");
+    std::fs::write(&file, format!("{mended}\n")).expect("writes");
+    let from = ["--json", "--from", file.to_str().expect("text")];
+    assert_eq!(count(&from)["replayed"], 1);
+    let again = count(&from);
+    assert_eq!(
+        (&again["replayed"], &again["replayed_before"]),
+        (&json!(0), &json!(1))
+    );
+    mended["topic"] = json!("mended-service.events");
+    std::fs::write(&file, format!("{mended}\n")).expect("writes");
+    let elsewhere = service
+        .command("dead-letters replay")
+        .args(from)
+        .output()
+        .expect("starts");
+    assert_eq!(elsewhere.status.code(), Some(1), "only a source is written");
+
+    service.catch_up();
+    let report = service.verify();
+    let decode = &report["stages"]["decode"];
+    assert_eq!(
+        decode["expected"],
+        all.len() + 1,
+        "the mended record is one more: {report}"
+    );
+    let told = letters("dead-letters list", &[]);
+    assert!(
+        told.contains("2 dead letters") && told.contains("yes"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -142,8 +142,19 @@ fn an_empty_file_is_no_fault() {
 
 #[test]
 fn every_command_explains_itself_with_an_example() {
-    for command in ["demo", "run", "replay", "eval", "check", "verify"] {
-        let output = succeed(tollwatch().args([command, "--help"]));
+    let commands = [
+        "demo",
+        "run",
+        "replay",
+        "eval",
+        "check",
+        "verify",
+        "rules test",
+        "dead-letters list",
+        "dead-letters replay",
+    ];
+    for command in commands {
+        let output = succeed(tollwatch().args(command.split(' ')).arg("--help"));
         let help = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(
             help.contains(&format!("tollwatch {command}")),

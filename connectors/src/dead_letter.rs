@@ -14,6 +14,9 @@
 //! | `tollwatch.reason`, `tollwatch.row` | the label in our metrics, the index inside the record |
 //! | `tollwatch.bytes_in` | only without bytes: `tollwatch.row` of the letter, of the same offset, that has them |
 //! | `tollwatch.truncated` | only when cut: length of the record in bytes |
+//!
+//! A record that was put back into its topic is noted here by a message without a value, whose one header, `tollwatch.replayed`, is
+//! `topic/partition/offset` of the record: [`Entry::read`] tells the two apart.
 
 use crate::reject::Reject;
 
@@ -108,6 +111,78 @@ pub fn headers(topic: &str, partition: i32, reject: &Reject) -> Headers {
     .into()
 }
 
+const REPLAYED: &str = "tollwatch.replayed";
+
+/// Where a record was.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Source {
+    /// The topic.
+    pub topic: String,
+    /// Its partition.
+    pub partition: i32,
+    /// The offset there.
+    pub offset: i64,
+}
+
+/// What a message of the dead-letter topic says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A record, or a row of it, was rejected.
+    Rejected {
+        /// Where the record was.
+        source: Source,
+        /// The row inside it.
+        row: i32,
+        /// The reason's label.
+        reason: String,
+        /// What was wrong.
+        detail: String,
+        /// True when the message's value is the whole record.
+        is_whole: bool,
+    },
+    /// The record was put back.
+    Replayed(Source),
+}
+
+impl Entry {
+    /// Reads a message by its headers; none when this project did not write it.
+    pub fn read<'h>(header: impl Fn(&str) -> Option<&'h [u8]>) -> Option<Entry> {
+        let text = |name: &str| std::str::from_utf8(header(name)?).ok();
+        if let Some(replayed) = text(REPLAYED) {
+            let (rest, offset) = replayed.rsplit_once('/')?;
+            let (topic, partition) = rest.rsplit_once('/')?;
+            return Some(Entry::Replayed(Source {
+                topic: topic.to_owned(),
+                partition: partition.parse().ok()?,
+                offset: offset.parse().ok()?,
+            }));
+        }
+        Some(Entry::Rejected {
+            source: Source {
+                topic: text("__connect.errors.topic")?.to_owned(),
+                partition: text("__connect.errors.partition")?.parse().ok()?,
+                offset: text("__connect.errors.offset")?.parse().ok()?,
+            },
+            row: text("tollwatch.row").map_or(Some(0), |row| row.parse().ok())?,
+            reason: text("tollwatch.reason")?.to_owned(),
+            detail: text("__connect.errors.exception.message")
+                .unwrap_or_default()
+                .to_owned(),
+            is_whole: text("tollwatch.truncated").is_none() && text("tollwatch.bytes_in").is_none(),
+        })
+    }
+}
+
+/// The header that notes a record as put back.
+pub fn replayed(source: &Source) -> (&'static str, String) {
+    let Source {
+        topic,
+        partition,
+        offset,
+    } = source;
+    (REPLAYED, format!("{topic}/{partition}/{offset}"))
+}
+
 /// Replaces control characters, and those that reorder a terminal's text, by `?`: the message ends in somebody's terminal.
 fn printable(text: &str) -> String {
     let hidden = |c: char| {
@@ -125,6 +200,49 @@ mod tests {
     use crate::event::RowPosition;
     use crate::format::{Decoder, Format, SourceRecord};
     use crate::reject::RejectReason;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let position = RowPosition { offset: 42, row: 3 };
+        let reject = Reject::new(position, RejectReason::WrongType, "status is an object");
+        let source = Source {
+            topic: "gateway/logs".to_owned(),
+            partition: 7,
+            offset: 42,
+        };
+        let letter = |bytes_max| {
+            let payload_of = |_| &b"{\"status\":{}}"[..];
+            let mut all = letters(
+                &source.topic,
+                7,
+                std::slice::from_ref(&reject),
+                payload_of,
+                bytes_max,
+            );
+            all.next().unwrap()
+        };
+        for (bytes_max, whole) in [(1000, true), (5, false)] {
+            let headers = letter(bytes_max).headers;
+            let find = |name: &str| {
+                headers
+                    .iter()
+                    .find(|(n, _)| n == name)
+                    .map(|(_, value)| &value[..])
+            };
+            let want = Entry::Rejected {
+                source: source.clone(),
+                row: 3,
+                reason: "wrong_type".to_owned(),
+                detail: "status is an object".to_owned(),
+                is_whole: whole,
+            };
+            assert_eq!(Entry::read(find), Some(want));
+        }
+        let (name, value) = replayed(&source);
+        let find = |asked: &str| (asked == name).then_some(value.as_bytes());
+        assert_eq!(Entry::read(find), Some(Entry::Replayed(source)));
+        assert_eq!(Entry::read(|_| None), None, "somebody else's message");
+    }
 
     #[test]
     fn a_dead_letter_says_where_and_why_without_control_characters() {

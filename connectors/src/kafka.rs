@@ -4,7 +4,7 @@
 //! promise needs (idempotent producers, no automatic commits) and what was measured: a
 //! `fetch.queue.backoff.ms` of 10, where the default of 1000 quarters the throughput.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
@@ -61,6 +61,12 @@ pub enum Error {
         topic: String,
         /// Kafka's reason.
         reason: String,
+    },
+    /// A topic has more, and nothing of it came for a minute.
+    #[error("topic {topic} went silent before its end")]
+    Silent {
+        /// The topic.
+        topic: String,
     },
     /// Reading failed.
     #[error("cannot read from Kafka")]
@@ -176,6 +182,64 @@ impl Cluster {
                 brokers: self.brokers.clone(),
                 source,
             })
+    }
+
+    /// Hands over every message of a topic up to its present end, partitions mixed, each in order.
+    ///
+    /// # Errors
+    /// The topic does not exist, the brokers don't answer, or `each` fails.
+    pub fn read_to_end<E: From<Error>>(
+        &self,
+        topic: &str,
+        mut each: impl FnMut(&BorrowedMessage<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let ends = self.watermarks(topic)?;
+        // Assigned and never committed, so the group is a name only.
+        let consumer = self.consumer("tollwatch-reader", StartAt::Beginning)?;
+        let mut assigned = TopicPartitionList::new();
+        let mut open = BTreeSet::new();
+        for (partition, (first, end)) in (0..).zip(&ends) {
+            if first < end {
+                assigned
+                    .add_partition_offset(topic, partition, Offset::Offset(*first))
+                    .map_err(Error::Consume)?;
+                open.insert(partition);
+            }
+        }
+        if open.is_empty() {
+            return Ok(());
+        }
+        consumer.assign(&assigned).map_err(Error::Consume)?;
+        let mut heard = Instant::now();
+        while !open.is_empty() {
+            match consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => {
+                    heard = Instant::now();
+                    let end = ends
+                        .get(message.partition() as usize)
+                        .map_or(0, |ends| ends.1);
+                    if message.offset() < end {
+                        each(&message)?;
+                    }
+                    if end <= message.offset() + 1 {
+                        open.remove(&message.partition());
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    open.remove(&partition);
+                }
+                Some(Err(error)) if is_retryable(&error) && heard.elapsed() < TIMEOUT => (),
+                Some(Err(error)) => return Err(Error::Consume(error).into()),
+                None if 2 * TIMEOUT < heard.elapsed() => {
+                    return Err(Error::Silent {
+                        topic: topic.to_owned(),
+                    }
+                    .into());
+                }
+                None => (),
+            }
+        }
+        Ok(())
     }
 
     /// Makes a topic unless it exists; says how many partitions it has.

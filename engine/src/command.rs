@@ -11,6 +11,7 @@ use models::secret::HashKey;
 use crate::rule::{RuleFault, RuleSet};
 
 pub mod check;
+pub mod dead_letters;
 pub mod demo;
 pub mod eval;
 pub mod replay;
@@ -59,6 +60,9 @@ pub enum Command {
     Check(Box<run::RunArgs>),
     /// Derives each stage's output again from its input log and compares
     Verify(verify::VerifyArgs),
+    /// Lists what could not be decoded, and puts it back when its cause is mended
+    #[command(subcommand)]
+    DeadLetters(dead_letters::DeadLettersCommand),
     /// Lists, checks and tests rules
     #[command(subcommand)]
     Rules(rules::RulesCommand),
@@ -90,6 +94,7 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Eval(args) => eval::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::DeadLetters(command) => dead_letters::run(&command),
         Command::Rules(command) => rules::run(&command),
     }
 }

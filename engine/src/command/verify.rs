@@ -9,21 +9,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use clap::Args;
+use connectors::dead_letter::Entry;
 use connectors::format::{Format, SourceRecord};
-use connectors::kafka::{Assignments, Cluster, Error, StartAt};
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::message::{Headers, Message, OwnedMessage};
-use rdkafka::{Offset, TopicPartitionList};
+use connectors::kafka::Cluster;
+use rdkafka::message::{Message, OwnedMessage};
 use serde_json::{Value, json};
 
 use super::run::{ConfigFaults, RunArgs};
-use super::{Failure, RuleFaults, load_rules, plain_table, resolver};
+use super::{Failure, RuleFaults, dead_letters, load_rules, plain_table, resolver};
 use crate::config::Config;
 use crate::lane::{Lane, Outbox};
 use crate::log::{Log, LogRecord, RowAt, row_at};
@@ -261,13 +258,21 @@ impl Verifier {
         let mut compared = compare(Log::Events, &expected, events, covered)?;
         let mut held = Letters::new();
         for letter in self.read(&self.config.dead_letter_topic())? {
-            let (topic, partition, at) =
-                letter_position(&letter).ok_or("a dead letter has no position")?;
+            let (source, row, reason) = match dead_letters::entry(&letter) {
+                Some(Entry::Rejected {
+                    source,
+                    row,
+                    reason,
+                    ..
+                }) => (source, row, reason),
+                Some(Entry::Replayed(_)) => continue,
+                None => return Err("the dead-letter topic holds a message of somebody else".into()),
+            };
+            let (topic, partition, at) = (source.topic, source.partition, (source.offset, row));
             if !covered(&topic, partition, at) {
                 compared.n_uncovered += 1;
                 continue;
             }
-            let reason = header(&letter, "tollwatch.reason").unwrap_or_default();
             // A letter written again after a crash says the same of the same record.
             if held.insert((topic, partition, at), reason).is_some() {
                 compared.n_rewritten += 1;
@@ -360,65 +365,14 @@ impl Verifier {
 
     /// Every message of a topic up to its present end, partitions apart, in order.
     fn read(&self, topic: &str) -> Result<Vec<OwnedMessage>, Failure> {
-        let ends = self.cluster.watermarks(topic)?;
-        let consumer: BaseConsumer<Assignments> = self
-            .cluster
-            .consumer("tollwatch-verify", StartAt::Beginning)?;
-        let mut assigned = TopicPartitionList::new();
-        let mut open = BTreeSet::new();
-        for (partition, (first, end)) in (0..).zip(&ends) {
-            if first < end {
-                assigned.add_partition_offset(topic, partition, Offset::Offset(*first))?;
-                open.insert(partition);
-            }
-        }
         let mut messages = Vec::new();
-        if open.is_empty() {
-            return Ok(messages);
-        }
-        consumer.assign(&assigned).map_err(Error::Consume)?;
-        let mut heard = Instant::now();
-        while !open.is_empty() {
-            match consumer.poll(Duration::from_millis(100)) {
-                Some(Ok(message)) => {
-                    heard = Instant::now();
-                    let (partition, offset) = (message.partition(), message.offset());
-                    if offset < ends[partition as usize].1 {
-                        messages.push(message.detach());
-                    }
-                    if offset + 1 >= ends[partition as usize].1 {
-                        open.remove(&partition);
-                    }
-                }
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    open.remove(&partition);
-                }
-                Some(Err(error)) => return Err(Error::Consume(error).into()),
-                None if heard.elapsed() > Duration::from_secs(60) => {
-                    return Err(format!("{topic} went silent before its end").into());
-                }
-                None => (),
-            }
-        }
+        self.cluster.read_to_end(topic, |message| {
+            messages.push(message.detach());
+            Ok::<_, Failure>(())
+        })?;
         messages.sort_by_key(|message| (message.partition(), message.offset()));
         Ok(messages)
     }
-}
-
-fn letter_position(letter: &OwnedMessage) -> Option<(String, i32, RowAt)> {
-    let text = |name| header(letter, name);
-    let topic = text("__connect.errors.topic")?;
-    let partition = text("__connect.errors.partition")?.parse().ok()?;
-    let offset = text("__connect.errors.offset")?.parse().ok()?;
-    let row = text("tollwatch.row")
-        .and_then(|row| row.parse().ok())
-        .unwrap_or(0);
-    Some((topic, partition, (offset, row)))
-}
-
-fn header(letter: &OwnedMessage, name: &str) -> Option<String> {
-    let found = letter.headers()?.iter().find(|h| h.key == name)?.value?;
-    std::str::from_utf8(found).ok().map(str::to_owned)
 }
 
 /// The rows of a log by partition and input, those at or below the highest position seen dropped.
