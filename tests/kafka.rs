@@ -112,7 +112,7 @@ impl Kafka {
         let cluster = self.cluster();
         let ends = cluster.watermarks(topic).expect("the topic is there");
         let consumer = cluster
-            .consumer("tests", StartAt::Beginning)
+            .consumer("tests", StartAt::Beginning, None)
             .expect("a consumer");
         let mut assigned = TopicPartitionList::new();
         let mut n_left = 0;
@@ -583,6 +583,26 @@ fn a_killed_service_goes_on_as_if_nothing_had_happened() {
     );
 }
 
+#[test]
+fn a_named_instance_that_was_killed_need_not_be_declared_dead() {
+    one().produce("named", 2, &lines("ledger.log.xz", 20_000));
+    let dir = tempfile::tempdir().expect("a folder");
+    let config = dir.path().join("tollwatch.toml");
+    // Longer than anybody waits here: only its name can give the instance its partitions back.
+    let text =
+        "[kafka]\n\"session.timeout.ms\" = \"600000\"\n\"max.poll.interval.ms\" = \"600000\"\n";
+    std::fs::write(&config, text).expect("writes");
+    let config = config.to_str().expect("text");
+    let options = ["--instance", "a", "--config", config];
+    let service = Deployment::new(one(), "named-service", &["named"], &options);
+    let mut run = service.run_until("judgements", 4);
+    run.kill().expect("a running process");
+    run.wait().expect("a child");
+    service.catch_up();
+    let report = service.verify();
+    assert_eq!(report["stages"]["decode"]["expected"], 20_000);
+}
+
 /// An address nobody listens on.
 fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -708,7 +728,7 @@ fn three_brokers_replicate_what_one_of_them_may_lose() {
     let mut run = service.run_until("events", 4);
     let consumer = kafka
         .cluster()
-        .consumer("tests", StartAt::Beginning)
+        .consumer("tests", StartAt::Beginning, None)
         .expect("a consumer");
     let metadata = consumer.fetch_metadata(None, PATIENCE).expect("answers");
     let find = |name: &str| metadata.topics().iter().find(|topic| topic.name() == name);

@@ -94,14 +94,22 @@ impl Cluster {
 
     /// A consumer of `group` that commits only when told to.
     ///
+    /// * `instance`: name of a static member, one consumer's alone. One that comes back under its name, even
+    ///   after a kill, gets its partitions at once; without a name the group waits for the dead one's
+    ///   `session.timeout.ms`.
+    ///
     /// # Errors
     /// A property is wrong.
     pub fn consumer(
         &self,
         group: &str,
         start_at: StartAt,
+        instance: Option<&str>,
     ) -> Result<BaseConsumer<Assignments>, Error> {
         let mut config = self.config();
+        if let Some(instance) = instance {
+            config.set("group.instance.id", instance);
+        }
         config
             .set("group.id", group)
             .set("partition.assignment.strategy", "cooperative-sticky")
@@ -195,7 +203,7 @@ impl Cluster {
     ) -> Result<(), E> {
         let ends = self.watermarks(topic)?;
         // Assigned and never committed, so the group is a name only.
-        let consumer = self.consumer("tollwatch-reader", StartAt::Beginning)?;
+        let consumer = self.consumer("tollwatch-reader", StartAt::Beginning, None)?;
         let mut assigned = TopicPartitionList::new();
         let mut open = BTreeSet::new();
         for (partition, (first, end)) in (0..).zip(&ends) {

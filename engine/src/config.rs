@@ -151,6 +151,8 @@ pub struct Config {
     pub sources: Vec<SourceConfig>,
     /// Consumer group; each stage reads as `<group>.<stage>`.
     pub group: String,
+    /// Name of this instance among those of its group, kept over restarts; empty for none.
+    pub instance: String,
     /// Where the key of the keyed hashes is kept, and later snapshots.
     pub state: PathBuf,
     /// Folder of rules; the shipped ones when absent.
@@ -177,6 +179,7 @@ impl Default for Config {
             brokers: String::new(),
             sources: Vec::new(),
             group: "tollwatch".to_owned(),
+            instance: String::new(),
             state: PathBuf::from("tollwatch-state"),
             rules: None,
             listen: "127.0.0.1:9477".to_owned(),

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use connectors::kafka::{self, Cluster, Topic, Writer};
+use connectors::kafka::{self, Assignments, Cluster, StartAt, Topic, Writer};
 
 use crate::alert::Alert;
 use crate::config::{Config, TopicConfig};
@@ -20,6 +20,7 @@ use crate::rule::RuleSet;
 use crate::stage::StageError;
 use crate::telemetry::Metrics;
 use models::identity::Resolver;
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 
 mod decoding;
@@ -128,6 +129,20 @@ impl Shared {
     /// True when every stage was told to end, or one has failed.
     pub fn stopping(&self) -> bool {
         self.stopped(STAGES.len() - 1)
+    }
+
+    /// A consumer of one thread: a static member of the stage's group when the instance has a name.
+    fn consumer(
+        &self,
+        group: &str,
+        start_at: StartAt,
+        n: usize,
+    ) -> Result<BaseConsumer<Assignments>, kafka::Error> {
+        let instance = match self.config.instance.as_str() {
+            "" => None,
+            instance => Some(format!("{instance}.{n}")),
+        };
+        self.cluster.consumer(group, start_at, instance.as_deref())
     }
 
     fn reach(&self, stage: &'static str, topic: &str, partition: i32, next: i64) {
@@ -274,8 +289,8 @@ impl Service {
                 let shared = shared.clone();
                 let run = move || {
                     let done = match stage {
-                        0 => decoding::run(&shared),
-                        _ => judging::run(&shared, stage),
+                        0 => decoding::run(&shared, n),
+                        _ => judging::run(&shared, stage, n),
                     };
                     if done.is_err() {
                         shared.stop();

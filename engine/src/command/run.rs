@@ -33,6 +33,9 @@ pub struct RunArgs {
     /// Consumer group; each stage reads as GROUP.STAGE
     #[arg(long, env = "TOLLWATCH_GROUP")]
     pub group: Option<String>,
+    /// Name of this instance in its group, the same after a restart and no other's: its partitions come back at once
+    #[arg(long, env = "TOLLWATCH_INSTANCE")]
+    pub instance: Option<String>,
     /// Folder of the key of the keyed hashes
     #[arg(long, env = "TOLLWATCH_STATE")]
     pub state: Option<PathBuf>,
@@ -86,6 +89,7 @@ impl RunArgs {
         }
         lay(&self.brokers, &mut config.brokers);
         lay(&self.group, &mut config.group);
+        lay(&self.instance, &mut config.instance);
         lay(&self.state, &mut config.state);
         lay(&self.alerts_topic, &mut config.topics.alerts);
         lay(&self.topic_prefix, &mut config.topics.prefix);

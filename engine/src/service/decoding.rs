@@ -40,10 +40,10 @@ struct Source {
 
 type Sources = BTreeMap<(String, i32), Source>;
 
-/// Runs until the stage is stopped.
-pub(super) fn run(shared: &Shared) -> Result<(), ServiceError> {
+/// Runs the stage's `n`th thread until the stage is stopped.
+pub(super) fn run(shared: &Shared, n: usize) -> Result<(), ServiceError> {
     let group = format!("{}.{STAGE}", shared.config.group);
-    let consumer = shared.cluster.consumer(&group, StartAt::Committed)?;
+    let consumer = shared.consumer(&group, StartAt::Committed, n)?;
     let topics: Vec<&str> = shared
         .config
         .sources

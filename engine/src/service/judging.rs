@@ -32,11 +32,11 @@ struct Owned {
     n_dropped: u64,
 }
 
-/// Runs until the stage is stopped.
-pub(super) fn run(shared: &Shared, stage: usize) -> Result<(), ServiceError> {
+/// Runs the stage's `n`th thread until the stage is stopped.
+pub(super) fn run(shared: &Shared, stage: usize, n: usize) -> Result<(), ServiceError> {
     let (name, input) = (STAGES[stage], Log::ALL[stage - 1]);
     let group = format!("{}.{name}", shared.config.group);
-    let consumer = shared.cluster.consumer(&group, StartAt::Beginning)?;
+    let consumer = shared.consumer(&group, StartAt::Beginning, n)?;
     let topic = shared.config.log_topic(input);
     consumer.subscribe(&[&topic]).map_err(Error::Consume)?;
     let writer = shared.cluster.writer()?;
