@@ -22,6 +22,9 @@ use rdkafka::{Offset, TopicPartitionList};
 /// Longest wait for a broker's answer.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Wait before brokers are asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+
 /// A cluster and the properties of its clients.
 #[derive(Clone, Debug)]
 pub struct Cluster {
@@ -184,7 +187,7 @@ impl Cluster {
         let n = self.partitions(topic)?.ok_or_else(missing)?;
         let consumer: BaseConsumer = self.config().create().map_err(Error::Client)?;
         (0..n as i32)
-            .map(|partition| consumer.fetch_watermarks(topic, partition, TIMEOUT))
+            .map(|partition| ask(|| consumer.fetch_watermarks(topic, partition, TIMEOUT)))
             .collect::<Result<_, _>>()
             .map_err(|source| Error::Unreachable {
                 brokers: self.brokers.clone(),
@@ -585,6 +588,23 @@ impl Writer {
             .clone();
         let (topic, reason) = first.unwrap_or_default();
         Err(Error::Produce { topic, reason })
+    }
+}
+
+/// Asks brokers, again while the answer is that it may be asked again: for a moment after a broker's end nobody leads its
+/// partitions, and that is no reason to stop.
+///
+/// # Errors
+/// The answer is no, or there is none within [`TIMEOUT`].
+pub fn ask<T>(mut question: impl FnMut() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    let asked = Instant::now();
+    loop {
+        match question() {
+            Err(error) if is_retryable(&error) && asked.elapsed() < TIMEOUT => {
+                std::thread::sleep(ASK_AGAIN);
+            }
+            answer => return answer,
+        }
     }
 }
 

@@ -37,8 +37,10 @@ const LINGER: Duration = Duration::from_millis(50);
 /// Messages taken before the writes of a thread are looked after, and bytes of them: 2000 of the longest would be 2 GB.
 const MESSAGES_MAX: usize = 2000;
 const MESSAGES_BYTES_MAX: usize = 16 << 20;
-/// How often event time is told to logs that had no rows.
+/// How often event time is told to logs that had no rows. Every lane tells every partition of the next log, so beyond
+/// [`BEAT_LANES`] partitions the time grows with them, and heartbeats only as fast as the partitions do.
 const BEAT_EVERY: Duration = Duration::from_millis(500);
+const BEAT_LANES: usize = 16;
 /// How often a read that fails again and again is told.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 /// How often lag and state are measured.
@@ -143,6 +145,12 @@ impl Shared {
             instance => Some(format!("{instance}.{n}")),
         };
         self.cluster.consumer(group, start_at, instance.as_deref())
+    }
+
+    /// How often a stage that writes `log` tells it how far event time is.
+    fn beat_every(&self, log: Log) -> Duration {
+        let n = self.partitions.get(log.name()).copied().unwrap_or(1);
+        BEAT_EVERY * n.div_ceil(BEAT_LANES).max(1) as u32
     }
 
     fn reach(&self, stage: &'static str, topic: &str, partition: i32, next: i64) {

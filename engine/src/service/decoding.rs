@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use connectors::dead_letter;
 use connectors::format::{Format, SourceRecord};
 use connectors::kafka::{
-    Assignment, Assignments, Error, Outgoing, StartAt, TIMEOUT, Writer, is_retryable,
+    Assignment, Assignments, Error, Outgoing, StartAt, TIMEOUT, Writer, ask, is_retryable,
 };
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
@@ -14,8 +14,8 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::{
-    BEAT_EVERY, COMMIT_EVERY, Complaint, Every, LINGER, MEASURE_EVERY, MESSAGES_BYTES_MAX,
-    MESSAGES_MAX, ServiceError, Shared, now_ms,
+    COMMIT_EVERY, Complaint, Every, LINGER, MEASURE_EVERY, MESSAGES_BYTES_MAX, MESSAGES_MAX,
+    ServiceError, Shared, now_ms,
 };
 use crate::lane::Outbox;
 use crate::log::{self, Log};
@@ -62,7 +62,8 @@ pub(super) fn run(shared: &Shared, n: usize) -> Result<(), ServiceError> {
         gathered_since: None,
         complaint: Complaint::default(),
     };
-    let (mut commit, mut beat) = (Every::new(COMMIT_EVERY), Every::new(BEAT_EVERY));
+    let mut commit = Every::new(COMMIT_EVERY);
+    let mut beat = Every::new(shared.beat_every(Log::Events));
     let mut measure = Every::new(MEASURE_EVERY);
     while !shared.stopped(0) {
         let taken = thread.take(&consumer)?;
@@ -430,20 +431,21 @@ pub(super) fn standing(
 ) -> Result<Standing, ServiceError> {
     let mut asked = TopicPartitionList::new();
     asked.add_partition(topic, partition);
-    let answer = consumer
-        .committed_offsets(asked, TIMEOUT)
-        .map_err(Error::Consume)?;
-    let mut committed = 0;
-    for element in answer.elements() {
-        // An error is no answer: taken for "never committed", every alert would be told again.
-        element.error().map_err(Error::Consume)?;
-        if let Offset::Offset(offset) = element.offset() {
-            committed = offset;
+    let committed = ask(|| {
+        let answer = consumer.committed_offsets(asked.clone(), TIMEOUT)?;
+        let mut committed = 0;
+        for element in answer.elements() {
+            // An error is no answer: taken for "never committed", every alert would be told again.
+            element.error()?;
+            if let Offset::Offset(offset) = element.offset() {
+                committed = offset;
+            }
         }
-    }
-    let (first, end) = consumer
-        .fetch_watermarks(topic, partition, TIMEOUT)
-        .map_err(Error::Consume)?;
+        Ok(committed)
+    });
+    let mut committed = committed.map_err(Error::Consume)?;
+    let ends = ask(|| consumer.fetch_watermarks(topic, partition, TIMEOUT));
+    let (first, end) = ends.map_err(Error::Consume)?;
     if committed > end {
         tracing::warn!(
             stage,

@@ -11,8 +11,8 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::decoding::{Standing, commit, lag, standing, write_log};
 use super::{
-    BEAT_EVERY, COMMIT_EVERY, Complaint, Every, LINGER, MEASURE_EVERY, MESSAGES_MAX, STAGES,
-    ServiceError, Shared,
+    COMMIT_EVERY, Complaint, Every, LINGER, MEASURE_EVERY, MESSAGES_MAX, STAGES, ServiceError,
+    Shared,
 };
 use crate::command::RuleFaults;
 use crate::lane::{Lane, Outbox};
@@ -56,7 +56,8 @@ pub(super) fn run(shared: &Shared, stage: usize, n: usize) -> Result<(), Service
         ready: false,
         complaint: Complaint::default(),
     };
-    let (mut commit, mut beat) = (Every::new(COMMIT_EVERY), Every::new(BEAT_EVERY));
+    let mut commit = Every::new(COMMIT_EVERY);
+    let mut beat = Every::new(shared.beat_every(input.next().unwrap_or(input)));
     let mut measure = Every::new(MEASURE_EVERY);
     while !shared.stopped(stage) {
         let more = thread.take(&consumer)?;
