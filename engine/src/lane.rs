@@ -253,3 +253,109 @@ fn unseen(log: Log, batch: &RecordBatch, highest: RowAt) -> RecordBatch {
     }
     batch.slice(low, n - low)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::schema::{JudgementRow, JudgementRowsBuilder, TouchRow, TouchRowsBuilder};
+    use crate::stage::StateSize;
+
+    /// A stage that notes the event time it was given.
+    struct Recorder(Arc<Mutex<Vec<EventTime>>>);
+
+    impl Stage for Recorder {
+        fn input(&self) -> Log {
+            Log::Judgements
+        }
+        fn process(
+            &mut self,
+            _batch: &RecordBatch,
+            _offset: i64,
+            time: EventTime,
+            _alerts: &mut Vec<Alert>,
+        ) -> Result<(), StageError> {
+            self.0.lock().unwrap().push(time);
+            Ok(())
+        }
+        fn n_pending(&self) -> usize {
+            0
+        }
+        fn flush(&mut self) -> Vec<(usize, RecordBatch)> {
+            Vec::new()
+        }
+        fn close(&mut self, _alerts: &mut Vec<Alert>) {}
+        fn state(&self) -> StateSize {
+            StateSize::default()
+        }
+    }
+
+    /// A record of an `own` lane: one row of event time `row_ms`, or a heartbeat.
+    fn record(partition: i32, watermark_ms: i64, idle: bool, row_ms: Option<i64>) -> LogRecord {
+        let (mut touches, mut judgements) =
+            (TouchRowsBuilder::default(), JudgementRowsBuilder::default());
+        if let Some(event_time) = row_ms {
+            let touch = TouchRow {
+                in_offset: event_time,
+                event_time,
+                ..TouchRow::default()
+            };
+            touches.push(&touch);
+            judgements.push(&JudgementRow::default());
+        }
+        let columns = [touches.finish(), judgements.finish()].concat();
+        let header = Header {
+            input_topic: "touches".into(),
+            input_partition: partition,
+            watermark_ms,
+            idle,
+            read_at_ms: 0,
+        };
+        LogRecord {
+            header,
+            batch: RecordBatch::try_new(schema::judgements(), columns).unwrap(),
+        }
+    }
+
+    #[test]
+    fn behind_own_event_time_is_what_the_writers_say_and_the_slowest_holds_back() {
+        let times = Arc::new(Mutex::new(Vec::new()));
+        let mut lane = Lane::new(Box::new(Recorder(times.clone())), "judgements".into(), 0);
+        // Record, and how far event time may be at its rows: never what the row itself says.
+        let steps = [
+            (record(0, 100, false, Some(900)), i64::MIN),
+            (record(0, 200, false, Some(950)), 100),
+            (record(1, i64::MIN, false, None), i64::MIN),
+            (record(0, 300, false, Some(960)), i64::MIN),
+            (record(1, 50, false, None), 50),
+            (record(0, 400, false, Some(970)), 50),
+            (record(1, 50, true, None), 50),
+            (record(0, 500, false, Some(980)), 400),
+        ];
+        let mut out = Outbox::default();
+        for (offset, (record, want)) in (0..).zip(steps) {
+            lane.feed(offset, &record, &mut out).unwrap();
+            let time = times.lock().unwrap()[offset as usize];
+            let reached_ms = time.input_ms.max(i64::MAX - 1).min(time.others_ms);
+            assert_eq!(reached_ms, want, "record {offset}: {time:?}");
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_is_told_once_and_only_by_a_lane_that_has_heard() {
+        let mut lane = Lane::new(Box::new(Recorder(Arc::default())), "judgements".into(), 0);
+        let mut out = Outbox::default();
+        lane.heartbeat(Log::Touches, 3, &mut out);
+        assert!(out.records.is_empty(), "nothing is known of event time");
+        lane.feed(0, &record(0, i64::MIN, false, None), &mut out)
+            .unwrap();
+        lane.heartbeat(Log::Touches, 3, &mut out);
+        lane.heartbeat(Log::Touches, 3, &mut out);
+        assert_eq!(out.records.len(), 3, "once to every partition");
+        lane.feed(1, &record(0, 7, false, None), &mut out).unwrap();
+        lane.heartbeat(Log::Touches, 3, &mut out);
+        assert_eq!(out.records.len(), 6);
+        assert_eq!(out.records[5].1.header.watermark_ms, 7);
+    }
+}
