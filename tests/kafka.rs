@@ -13,7 +13,6 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::Consumer;
 use rdkafka::message::{Headers, Message, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
 use crate::poison;
@@ -109,31 +108,12 @@ impl Kafka {
 
     /// Everything in a topic.
     fn read(&self, topic: &str) -> Vec<OwnedMessage> {
-        let cluster = self.cluster();
-        let ends = cluster.watermarks(topic).expect("the topic is there");
-        let consumer = cluster
-            .consumer("tests", StartAt::Beginning, None)
-            .expect("a consumer");
-        let mut assigned = TopicPartitionList::new();
-        let mut n_left = 0;
-        for (partition, (first, end)) in (0..).zip(&ends) {
-            assigned
-                .add_partition_offset(topic, partition, Offset::Offset(*first))
-                .expect("an offset");
-            n_left += end - first;
-        }
-        consumer.assign(&assigned).expect("assigned");
-        let (mut messages, began) = (Vec::new(), Instant::now());
-        while n_left > 0 {
-            assert!(
-                began.elapsed() < PATIENCE,
-                "{topic}: {n_left} records don't come"
-            );
-            if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
-                messages.push(message.detach());
-                n_left -= 1;
-            }
-        }
+        let mut messages = Vec::new();
+        let read = self.cluster().read_to_end(topic, |message| {
+            messages.push(message.detach());
+            Ok::<_, connectors::kafka::Error>(())
+        });
+        read.expect("everything there is comes");
         messages
     }
 
