@@ -13,6 +13,8 @@
 //! * Source: J. Shin, A. Ramdas, A. Rinaldo, *E-detectors*, 2022, with a Dirichlet-mixture
 //!   predictive as the null.
 
+use serde::{Deserialize, Serialize};
+
 /// What a touch is to the identity that makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Category {
@@ -72,7 +74,7 @@ const R_MAX: f64 = 1e30;
 /// The peers of a collection and the streams that voted there are forgotten apart. A stream that outlives its
 /// peers finds another epoch and takes nothing back; the vote of a forgotten stream stays, and counts as one
 /// identity more should it come back. `n >= 0` and each sum is `>= 0`, so every mean is a distribution.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Peers {
     sum: [[f64; CATEGORIES]; TYPES],
     n: [f64; TYPES],
@@ -145,7 +147,7 @@ pub struct Step {
 }
 
 /// The mix and the evidence of one identity on one collection (or over all of them).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Stream {
     counts: [f32; CATEGORIES],
     n: f32,
@@ -158,7 +160,7 @@ pub struct Stream {
 }
 
 /// What a stream said of itself to its peers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Vote {
     behaviour: u8,
     shares: [f32; CATEGORIES],

@@ -2,13 +2,152 @@
 //!
 //! Every keyed state of the models sits in one of these, so memory has a limit that an attacker's
 //! choice of keys cannot move, and what is forgotten depends on the order of the log alone.
+//!
+//! The entries lie in chunks of about a thousand, so that the map can be saved while it is at work:
+//! [`Generations::freeze`] shares the chunks that have changed, in a microsecond each, and who writes to
+//! a shared chunk copies it first. An entry knows when it last changed, so that what is saved is what
+//! has changed since the last time.
 
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 
 /// Hasher of keys that are already uniform 64-bit hashes: folds them with a fixed seed.
 pub type FixedHasher = foldhash::fast::FixedState;
+
+/// Entries of one chunk that is full, about: the unit that is copied when it is written while it is saved.
+const CHUNK_ENTRIES: usize = 1024;
+/// Chunks of one generation; beyond it they get larger.
+const CHUNKS_MAX: usize = 4096;
+
+#[derive(Clone, Debug)]
+struct Entry<K, V> {
+    key: K,
+    /// The epoch of the last change.
+    changed: u32,
+    value: V,
+}
+
+type Entries<K, V> = HashTable<Entry<K, V>>;
+
+/// Part of a map, of one owner or shared with who saves it.
+#[derive(Debug)]
+pub enum Chunk<T> {
+    /// Written in place.
+    Owned(T),
+    /// Copied before it is written, unless nobody reads it any more.
+    Shared(Arc<T>),
+}
+
+impl<T: Clone + Default> Chunk<T> {
+    /// To read.
+    pub fn get(&self) -> &T {
+        match self {
+            Chunk::Owned(part) => part,
+            Chunk::Shared(part) => part,
+        }
+    }
+
+    /// To write.
+    pub fn get_mut(&mut self) -> &mut T {
+        if let Chunk::Shared(_) = self
+            && let Chunk::Shared(part) = std::mem::replace(self, Chunk::Owned(T::default()))
+        {
+            *self = Chunk::Owned(Arc::unwrap_or_clone(part));
+        }
+        match self {
+            Chunk::Owned(part) => part,
+            // Made its owner's a line ago.
+            Chunk::Shared(part) => Arc::make_mut(part),
+        }
+    }
+
+    /// As it is now, whatever is written later.
+    pub fn share(&mut self) -> Arc<T> {
+        let part = match std::mem::replace(self, Chunk::Owned(T::default())) {
+            Chunk::Owned(part) => Arc::new(part),
+            Chunk::Shared(part) => part,
+        };
+        *self = Chunk::Shared(part.clone());
+        part
+    }
+}
+
+#[derive(Debug)]
+struct Generation<K, V> {
+    /// A power of two of chunks; each with the epoch of its last change.
+    chunks: Box<[(u32, Chunk<Entries<K, V>>)]>,
+    n_entries: usize,
+}
+
+impl<K: Hash + Eq + Copy, V: Clone> Generation<K, V> {
+    fn new(n_chunks: usize) -> Self {
+        let chunk = |_| (0, Chunk::Owned(HashTable::new()));
+        Self {
+            chunks: (0..n_chunks).map(chunk).collect(),
+            n_entries: 0,
+        }
+    }
+
+    fn place(&self, hash: u64) -> usize {
+        // Not the bits the tables in the chunks use: the lowest and the highest seven.
+        (hash >> 40) as usize & (self.chunks.len() - 1)
+    }
+
+    fn get(&self, hash: u64, key: &K) -> Option<&V> {
+        let (_, chunk) = &self.chunks[self.place(hash)];
+        let entry = chunk.get().find(hash, |entry| entry.key == *key)?;
+        Some(&entry.value)
+    }
+
+    fn get_mut(&mut self, hash: u64, key: &K, epoch: u32) -> Option<&mut V> {
+        let place = self.place(hash);
+        let (changed, chunk) = &mut self.chunks[place];
+        if let Chunk::Shared(part) = chunk {
+            // A chunk is not copied for a key it has not.
+            part.find(hash, |entry| entry.key == *key)?;
+        }
+        let entry = chunk
+            .get_mut()
+            .find_mut(hash, |entry| entry.key == *key)?;
+        (entry.changed, *changed) = (epoch, epoch);
+        Some(&mut entry.value)
+    }
+
+    fn remove(&mut self, hash: u64, key: &K) -> Option<V> {
+        let place = self.place(hash);
+        let (_, chunk) = &mut self.chunks[place];
+        chunk.get().find(hash, |entry| entry.key == *key)?;
+        let found = chunk
+            .get_mut()
+            .find_entry(hash, |entry| entry.key == *key)
+            .ok()?;
+        self.n_entries -= 1;
+        Some(found.remove().0.value)
+    }
+
+    /// Adds a key that is not there.
+    fn insert(&mut self, hasher: &FixedHasher, hash: u64, key: K, value: V, epoch: u32) -> &mut V {
+        let place = self.place(hash);
+        let (changed, chunk) = &mut self.chunks[place];
+        *changed = epoch;
+        self.n_entries += 1;
+        let entry = Entry {
+            key,
+            changed: epoch,
+            value,
+        };
+        let entries = chunk.get_mut();
+        let entry = entries.insert_unique(hash, entry, |entry| hasher.hash_one(entry.key));
+        &mut entry.into_mut().value
+    }
+
+    fn capacity(&self) -> usize {
+        let chunks = self.chunks.iter();
+        chunks.map(|(_, chunk)| chunk.get().capacity()).sum()
+    }
+}
 
 /// A map of at most `entries_max` entries.
 ///
@@ -16,45 +155,91 @@ pub type FixedHasher = foldhash::fast::FixedState;
 /// it becomes the old one and what the old one still held is dropped: the keys least recently used.
 #[derive(Debug)]
 pub struct Generations<K, V> {
-    young: HashMap<K, V, FixedHasher>,
-    old: HashMap<K, V, FixedHasher>,
+    young: Generation<K, V>,
+    old: Generation<K, V>,
     young_max: usize,
+    hasher: FixedHasher,
+    n_turns: u64,
     n_evicted: u64,
+    /// What changes now has changed in this epoch; it grows with every freeze.
+    epoch: u32,
 }
 
-impl<K: Hash + Eq + Copy, V: Default> Generations<K, V> {
+/// The entries of a map that changed after an epoch, as they were when it was frozen.
+#[derive(Debug)]
+pub struct Frozen<K, V> {
+    n_turns: u64,
+    since: u32,
+    /// With whether they are of the young generation.
+    chunks: Vec<(bool, Arc<Entries<K, V>>)>,
+}
+
+impl<K, V> Frozen<K, V> {
+    /// Times the young generation had become the old one: to be given to [`Generations::turn_to`].
+    pub fn n_turns(&self) -> u64 {
+        self.n_turns
+    }
+
+    /// Hands over every entry, with whether it is of the young generation, and lets go of each chunk as it is done.
+    ///
+    /// # Errors
+    /// Those of `each`, at once.
+    pub fn for_each<E>(
+        self,
+        mut each: impl FnMut(bool, &K, &V) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (is_young, chunk) in self.chunks {
+            for entry in chunk.iter().filter(|entry| self.since < entry.changed) {
+                each(is_young, &entry.key, &entry.value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<K: Hash + Eq + Copy, V: Default + Clone> Generations<K, V> {
     /// A map that never holds more than `entries_max` entries (at least two).
     pub fn new(entries_max: usize) -> Self {
+        let young_max = (entries_max / 2).max(1);
+        let n_chunks = (young_max / CHUNK_ENTRIES).clamp(1, CHUNKS_MAX);
+        let n_chunks = n_chunks.next_power_of_two();
         Self {
-            young: HashMap::default(),
-            old: HashMap::default(),
-            young_max: (entries_max / 2).max(1),
+            young: Generation::new(n_chunks),
+            old: Generation::new(n_chunks),
+            young_max,
+            hasher: FixedHasher::default(),
+            n_turns: 0,
             n_evicted: 0,
+            epoch: 1,
         }
     }
 
     /// The entry of `key`, made by default when it is not there.
     pub fn entry(&mut self, key: K) -> &mut V {
-        if !self.young.contains_key(&key) {
+        let (hash, epoch) = (self.hasher.hash_one(key), self.epoch);
+        if self.young.get(hash, &key).is_none() {
             // Taken first: a key that is asked for must not go with the generation it lies in.
-            let value = self.old.remove(&key).unwrap_or_default();
-            if self.young.len() >= self.young_max {
-                let dropped = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
-                self.n_evicted += dropped.len() as u64;
+            let value = self.old.remove(hash, &key).unwrap_or_default();
+            if self.young.n_entries >= self.young_max {
+                self.turn();
             }
-            self.young.insert(key, value);
+            return self.young.insert(&self.hasher, hash, key, value, epoch);
         }
-        self.young.entry(key).or_default()
+        self.young
+            .get_mut(hash, &key, epoch)
+            .expect("it was there a line ago")
     }
 
     /// The entry of `key`, if there is one; does not make it younger.
     pub fn get(&self, key: &K) -> Option<&V> {
-        self.young.get(key).or_else(|| self.old.get(key))
+        let hash = self.hasher.hash_one(key);
+        let young = self.young.get(hash, key);
+        young.or_else(|| self.old.get(hash, key))
     }
 
     /// Entries held.
     pub fn len(&self) -> usize {
-        self.young.len() + self.old.len()
+        self.young.n_entries + self.old.n_entries
     }
 
     /// True when nothing is held.
@@ -69,12 +254,67 @@ impl<K: Hash + Eq + Copy, V: Default> Generations<K, V> {
 
     /// Bytes of the tables themselves, without what the values point to.
     pub fn table_bytes(&self) -> usize {
-        (self.young.capacity() + self.old.capacity()) * (size_of::<(K, V)>() + 1)
+        (self.young.capacity() + self.old.capacity()) * (size_of::<Entry<K, V>>() + 1)
+    }
+
+    fn turn(&mut self) {
+        let fresh = Generation::new(self.young.chunks.len());
+        let dropped = std::mem::replace(&mut self.old, std::mem::replace(&mut self.young, fresh));
+        self.n_evicted += dropped.n_entries as u64;
+        self.n_turns += 1;
+    }
+
+    /// What changed after epoch `since`, as it is now; what changes from now on, changes in `epoch + 1`.
+    ///
+    /// * `since`: 0 for everything. Takes a microsecond a changed chunk, whatever is in it.
+    pub fn freeze(&mut self, since: u32, epoch: u32) -> Frozen<K, V> {
+        self.epoch = epoch + 1;
+        let mut chunks = Vec::new();
+        for (is_young, generation) in [(true, &mut self.young), (false, &mut self.old)] {
+            let changed = generation.chunks.iter_mut().filter(|(at, _)| since < *at);
+            chunks.extend(changed.map(|(_, chunk)| (is_young, chunk.share())));
+        }
+        Frozen {
+            n_turns: self.n_turns,
+            since,
+            chunks,
+        }
+    }
+
+    /// First step of putting back what was frozen: the generations turn as often as they had turned there.
+    ///
+    /// The map must be as it was at the epoch the frozen one is `since`, or new. An entry that changed after it is put
+    /// back by [`Generations::put`]. All others that lived were in the young generation once more, or have not moved: so
+    /// one turn carries them over as it did then, and after two none is left.
+    pub fn turn_to(&mut self, n_turns: u64) {
+        let n = n_turns.saturating_sub(self.n_turns);
+        for _ in 0..n.min(2) {
+            self.turn();
+        }
+        (self.n_turns, self.n_evicted) = (n_turns, 0);
+    }
+
+    /// Puts back one entry.
+    pub fn put(&mut self, is_young: bool, key: K, value: V) {
+        let hash = self.hasher.hash_one(key);
+        self.young.remove(hash, &key);
+        self.old.remove(hash, &key);
+        let generation = match is_young {
+            true => &mut self.young,
+            false => &mut self.old,
+        };
+        // Saved already, in an epoch before the first.
+        generation.insert(&self.hasher, hash, key, value, 0);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::convert::Infallible;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -100,5 +340,78 @@ mod tests {
         map.entry(4);
         *map.entry(1) += 1;
         assert_eq!(*map.entry(1), 2);
+    }
+
+    type Held = BTreeMap<u64, (bool, u32)>;
+
+    fn held(frozen: Frozen<u64, u32>) -> Held {
+        let mut all = Held::new();
+        let noted = frozen.for_each(|is_young, key, value| {
+            assert!(all.insert(*key, (is_young, *value)).is_none(), "twice");
+            Ok::<_, Infallible>(())
+        });
+        noted.unwrap();
+        all
+    }
+
+    fn put_back(map: &mut Generations<u64, u32>, n_turns: u64, entries: &Held) {
+        map.turn_to(n_turns);
+        for (key, (is_young, value)) in entries {
+            map.put(*is_young, *key, *value);
+        }
+    }
+
+    #[test]
+    fn what_is_frozen_stays_as_it_was_while_the_map_goes_on() {
+        let mut map: Generations<u64, u32> = Generations::new(100_000);
+        (0..10_000).for_each(|key| *map.entry(key) = 1);
+        let frozen = map.freeze(0, 1);
+        (0..20_000).for_each(|key| *map.entry(key) += 10);
+        let entries = held(frozen);
+        assert_eq!(entries.len(), 10_000);
+        assert!(entries.values().all(|(_, value)| *value == 1));
+        assert_eq!(map.get(&5), Some(&11));
+    }
+
+    /// Everything in a map, with the generation it is in.
+    fn all(map: &Generations<u64, u32>) -> Held {
+        let mut all = Held::new();
+        for (is_young, generation) in [(true, &map.young), (false, &map.old)] {
+            let before = all.len();
+            let entries = generation.chunks.iter().flat_map(|(_, chunk)| chunk.get());
+            all.extend(entries.map(|entry| (entry.key, (is_young, entry.value))));
+            assert_eq!(all.len() - before, generation.n_entries);
+        }
+        all
+    }
+
+    proptest! {
+        /// A map put together from what was frozen, at any moments and in chains of any length, holds what the first
+        /// one holds, in the same generations: so it forgets the same from then on.
+        #[test]
+        fn a_map_put_back_is_the_map(
+            keys in proptest::collection::vec(0_u64..60, 0..600),
+            every in 1_usize..90,
+            chain in 1_usize..6,
+        ) {
+            let mut map: Generations<u64, u32> = Generations::new(40);
+            let mut copy: Generations<u64, u32> = Generations::new(40);
+            let mut epoch = 0;
+            for (n, key) in keys.iter().enumerate() {
+                *map.entry(*key) += n as u32;
+                if n % every != 0 {
+                    continue;
+                }
+                let is_full = (n / every).is_multiple_of(chain);
+                if is_full {
+                    copy = Generations::new(40);
+                }
+                let frozen = map.freeze(if is_full { 0 } else { epoch }, epoch + 1);
+                epoch += 1;
+                put_back(&mut copy, frozen.n_turns(), &held(frozen));
+                prop_assert_eq!(all(&copy), all(&map));
+                prop_assert!(held(copy.freeze(0, 0)).is_empty(), "what was put back counts as saved");
+            }
+        }
     }
 }

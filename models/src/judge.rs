@@ -4,10 +4,13 @@
 //! [`Verdict`] a touch. State: neighbours, one evidence stream per (identity, collection, read or
 //! write) and one per identity over all collections, and the peers' mixes. All bounded.
 
+use serde::{Deserialize, Serialize};
+
 use crate::evidence::{Category, Evidence, Peers, Stream};
 use crate::generations::Generations;
 use crate::ownership::Standing;
 use crate::sharing::Sharing;
+use crate::walk::Walk;
 
 /// The one knob and the bounds of the state.
 #[derive(Clone, Debug)]
@@ -82,7 +85,7 @@ pub struct Verdict {
 }
 
 /// What an identity did in one collection since its evidence last started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// Touches judged.
     pub n_touches: u32,
@@ -102,13 +105,13 @@ pub struct Run {
     pub first_ms: i64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Identity {
     sharing: Sharing,
     overall: Stream,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Collection {
     stream: Stream,
     run: Run,
@@ -151,6 +154,16 @@ impl Judge {
     /// Evidence at which an alarm is raised: `A = 1e6 / f`.
     pub fn alarm_at(&self) -> f64 {
         1e6 / self.config.false_alerts_per_million_events
+    }
+
+    /// Goes over the state.
+    pub fn walk(&mut self, walk: &mut impl Walk) {
+        walk.table("judge.identities", &mut self.identities);
+        walk.table("judge.collections", &mut self.collections);
+        walk.table("judge.peers", &mut self.peers);
+        walk.value("judge.peers_overall", &mut self.peers_overall);
+        walk.value("judge.n_epochs", &mut self.n_epochs);
+        walk.value("judge.started_ms", &mut self.started_ms);
     }
 
     /// Entries, bytes of the tables and evictions.

@@ -4,6 +4,8 @@
 //! → `ownership` (whose is it) → `sharing`, `evidence`, `judge` (is the caller leaving its usual
 //! mix); beside it `probe`, `probing` (misconfiguration) and `sizes` (response volume).
 //!
+//! Their tables are `generations`, and `walk` is how all of it is saved and put back.
+//!
 //! **Invariant**: no I/O, no clock, no async, no Arrow, no Kafka, no SQL. Time is an argument, and
 //! every state has a bound and forgets in an order the log decides.
 
@@ -21,3 +23,4 @@ pub mod secret;
 pub mod seen;
 pub mod sharing;
 pub mod sizes;
+pub mod walk;

@@ -8,7 +8,10 @@
 //! 56 bytes an object and table slack; beyond `objects_max` the least recently touched are
 //! forgotten, and their next toucher becomes their owner.
 
+use serde::{Deserialize, Serialize};
+
 use crate::generations::Generations;
+use crate::walk::Walk;
 
 /// Touchers kept for one object.
 pub const TOUCHERS_MAX: usize = 4;
@@ -38,7 +41,7 @@ impl Standing {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Object {
     owner: Option<u64>,
     touchers: [u64; TOUCHERS_MAX],
@@ -99,6 +102,11 @@ impl OwnershipTable {
             }
         }
         standing
+    }
+
+    /// Goes over the state.
+    pub fn walk(&mut self, walk: &mut impl Walk) {
+        walk.table("ownership.objects", &mut self.objects);
     }
 
     /// Objects held.

@@ -16,8 +16,11 @@
 //! A probe counts once per (identity, class, path): a broken client that repeats one bad call stays
 //! one unit. 250 bytes an identity, 16 an endpoint, 9 a probe remembered; all bounded.
 
+use serde::{Deserialize, Serialize};
+
 use crate::generations::Generations;
 use crate::probe::ProbeClass;
+use crate::walk::Walk;
 
 const SHARES: [f64; 4] = [0.02, 0.1, 0.4, 0.9];
 const CLASSES: usize = ProbeClass::ALL.len();
@@ -82,7 +85,7 @@ pub struct Probing {
     pub first_ms: i64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Identity {
     n: f32,
     counts: [f32; CLASSES],
@@ -140,7 +143,7 @@ impl Identity {
 }
 
 /// Who was answered with success there: the first identity, and whether there was another.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Reached {
     first: u64,
     others: bool,
@@ -234,6 +237,15 @@ impl ProbeDetector {
             vote(identity, &mut self.shares, &mut self.n_identities);
         }
         probing
+    }
+
+    /// Goes over the state.
+    pub fn walk(&mut self, walk: &mut impl Walk) {
+        walk.table("probing.identities", &mut self.identities);
+        walk.table("probing.reached", &mut self.reached);
+        walk.table("probing.counted", &mut self.counted);
+        walk.value("probing.shares", &mut self.shares);
+        walk.value("probing.n_identities", &mut self.n_identities);
     }
 
     /// Identities held.

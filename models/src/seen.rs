@@ -9,6 +9,7 @@
 //! lost costs traffic, not false evidence.
 
 use crate::generations::Generations;
+use crate::walk::Walk;
 
 /// How a call on an object ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +102,11 @@ impl SeenFilter {
                 Sighting::Known { reminder }
             }
         }
+    }
+
+    /// Goes over the state.
+    pub fn walk(&mut self, walk: &mut impl Walk) {
+        walk.table("seen.pairs", &mut self.pairs);
     }
 
     /// Pairs held.

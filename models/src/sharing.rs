@@ -6,13 +6,15 @@
 //!
 //! 16 bytes a neighbour, at most [`NEIGHBOURS_MAX`]; beyond it the weakest gives way.
 
+use serde::{Deserialize, Serialize};
+
 /// Neighbours kept for one identity.
 pub const NEIGHBOURS_MAX: usize = 64;
 
 /// Visits in both directions that make two identities related.
 pub const MUTUAL_MIN: u16 = 4;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Neighbour {
     identity: u64,
     n_out: u16,
@@ -20,7 +22,7 @@ struct Neighbour {
 }
 
 /// The neighbours of one identity.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Sharing {
     neighbours: Vec<Neighbour>,
 }

@@ -6,16 +6,50 @@
 
 use hdrhistogram::Histogram;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::generations::Generations;
+use crate::walk::Walk;
 
 const SIZE_MAX: u64 = 1 << 30;
 const MARKS: [f64; 6] = [0.5, 0.75, 0.9, 0.99, 0.999, 1.0];
 const MARK_EVERY: u64 = 64;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Sizes {
+    #[serde(serialize_with = "recorded", deserialize_with = "record_again")]
     histogram: Option<Histogram<u32>>,
     marks: [u64; MARKS.len()],
+}
+
+fn empty() -> Option<Histogram<u32>> {
+    Histogram::new_with_bounds(1, SIZE_MAX, 1).ok()
+}
+
+/// The buckets that have something in them: the lowest size of each, and how many.
+fn recorded<S: Serializer>(
+    histogram: &Option<Histogram<u32>>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    let buckets = histogram.as_ref().map(|histogram| {
+        let buckets = histogram.iter_recorded();
+        buckets
+            .map(|b| (histogram.lowest_equivalent(b.value_iterated_to()), b.count_at_value()))
+            .collect::<Vec<(u64, u32)>>()
+    });
+    buckets.serialize(to)
+}
+
+fn record_again<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Histogram<u32>>, D::Error> {
+    let Some(buckets) = Option::<Vec<(u64, u32)>>::deserialize(from)? else {
+        return Ok(None);
+    };
+    let mut histogram = empty().ok_or_else(|| D::Error::custom("no histogram"))?;
+    for (bytes, n) in buckets {
+        histogram.saturating_record_n(bytes, n);
+    }
+    Ok(Some(histogram))
 }
 
 /// Sizes of the answers of the endpoints of one lane.
@@ -30,6 +64,11 @@ impl EndpointSizes {
         Self {
             endpoints: Generations::new(endpoints_max),
         }
+    }
+
+    /// Goes over the state.
+    pub fn walk(&mut self, walk: &mut impl Walk) {
+        walk.table("sizes.endpoints", &mut self.endpoints);
     }
 
     /// Endpoints held.
@@ -54,7 +93,7 @@ impl EndpointSizes {
         let bytes = bytes.clamp(1, SIZE_MAX);
         let histogram = match &mut sizes.histogram {
             Some(histogram) => histogram,
-            empty => empty.insert(Histogram::new_with_bounds(1, SIZE_MAX, 1).ok()?),
+            none => none.insert(empty()?),
         };
         let above = MARKS
             .iter()
