@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use connectors::kafka::{Cluster, Outgoing, StartAt, Topic};
+use connectors::kafka::{Cluster, Membership, Outgoing, StartAt, Topic};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::Consumer;
 use rdkafka::message::{Headers, Message, OwnedMessage};
@@ -19,13 +19,13 @@ use crate::poison;
 use crate::support::{json as json_of, lines, read_alerts, root, succeed, tollwatch, write_lines};
 
 /// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A Kafka that ends with this process, however that ends.
-struct Kafka {
+pub(crate) struct Kafka {
     bootstrap: String,
     n_brokers: usize,
-    dir: tempfile::TempDir,
+    pub(crate) dir: tempfile::TempDir,
     /// Its standard input: when it closes, the brokers are stopped.
     _guard: Mutex<Child>,
 }
@@ -41,7 +41,7 @@ rm -rf "$2"
 "#;
 
 impl Kafka {
-    fn start(n_brokers: usize) -> Kafka {
+    pub(crate) fn start(n_brokers: usize) -> Kafka {
         let dir = tempfile::tempdir().expect("a folder");
         let mut guard = Command::new("bash")
             .args(["-c", GUARD])
@@ -77,7 +77,7 @@ impl Kafka {
     }
 
     /// Makes a topic and writes records to it: to `partition`, or where a random key falls.
-    fn produce(&self, topic: &str, partitions: i32, lines: &[Vec<u8>]) {
+    pub(crate) fn produce(&self, topic: &str, partitions: i32, lines: &[Vec<u8>]) {
         let cluster = self.cluster();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -107,7 +107,7 @@ impl Kafka {
     }
 
     /// Everything in a topic.
-    fn read(&self, topic: &str) -> Vec<OwnedMessage> {
+    pub(crate) fn read(&self, topic: &str) -> Vec<OwnedMessage> {
         let mut messages = Vec::new();
         let read = self.cluster().read_to_end(topic, |message| {
             messages.push(message.detach());
@@ -118,7 +118,7 @@ impl Kafka {
     }
 
     /// Records in a topic, 0 when it does not exist.
-    fn n_records(&self, topic: &str) -> i64 {
+    pub(crate) fn n_records(&self, topic: &str) -> i64 {
         let ends = self.cluster().watermarks(topic).unwrap_or_default();
         ends.iter().map(|(first, end)| end - first).sum()
     }
@@ -130,16 +130,21 @@ fn one() -> &'static Kafka {
 }
 
 /// One service: a name of its own for everything it has on the cluster.
-struct Deployment<'a> {
-    kafka: &'a Kafka,
+pub(crate) struct Deployment<'a> {
+    pub(crate) kafka: &'a Kafka,
     name: &'static str,
-    state: tempfile::TempDir,
+    pub(crate) state: tempfile::TempDir,
     sources: Vec<String>,
     options: Vec<String>,
 }
 
 impl<'a> Deployment<'a> {
-    fn new(kafka: &'a Kafka, name: &'static str, sources: &[&str], options: &[&str]) -> Self {
+    pub(crate) fn new(
+        kafka: &'a Kafka,
+        name: &'static str,
+        sources: &[&str],
+        options: &[&str],
+    ) -> Self {
         Self {
             kafka,
             name,
@@ -149,7 +154,7 @@ impl<'a> Deployment<'a> {
         }
     }
 
-    fn command(&self, command: &str) -> Command {
+    pub(crate) fn command(&self, command: &str) -> Command {
         let mut tollwatch = tollwatch();
         tollwatch
             .args(command.split(' '))
@@ -171,12 +176,12 @@ impl<'a> Deployment<'a> {
         tollwatch
     }
 
-    fn topic(&self, log: &str) -> String {
+    pub(crate) fn topic(&self, log: &str) -> String {
         format!("{}.{log}", self.name)
     }
 
     /// Runs until everything there is has been read.
-    fn catch_up(&self) {
+    pub(crate) fn catch_up(&self) {
         let mut run = self.command("run");
         let mut run = Running(run.arg("--exit-when-caught-up").spawn().expect("starts"));
         let status = wait(&mut run);
@@ -184,7 +189,7 @@ impl<'a> Deployment<'a> {
     }
 
     /// Runs until it has written this many records to a log.
-    fn run_until(&self, log: &str, n_records: i64) -> Running {
+    pub(crate) fn run_until(&self, log: &str, n_records: i64) -> Running {
         let mut run = Running(self.command("run").spawn().expect("starts"));
         let began = Instant::now();
         while self.kafka.n_records(&self.topic(log)) < n_records {
@@ -200,7 +205,7 @@ impl<'a> Deployment<'a> {
     }
 
     /// `verify`'s report, which must say that everything is as it should be.
-    fn verify(&self) -> Value {
+    pub(crate) fn verify(&self) -> Value {
         let report = json_of(self.command("verify").arg("--json"));
         assert_eq!(report["sound"], true, "{report:#}");
         report
@@ -216,7 +221,7 @@ impl<'a> Deployment<'a> {
 }
 
 /// A process that ends with its test, however that ends.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl std::ops::Deref for Running {
     type Target = Child;
@@ -239,7 +244,7 @@ impl Drop for Running {
     }
 }
 
-fn wait(child: &mut Child) -> std::process::ExitStatus {
+pub(crate) fn wait(child: &mut Child) -> std::process::ExitStatus {
     let began = Instant::now();
     loop {
         if let Some(status) = child.try_wait().expect("a child") {
@@ -711,7 +716,7 @@ fn three_brokers_replicate_what_one_of_them_may_lose() {
     let mut run = service.run_until("events", 4);
     let consumer = kafka
         .cluster()
-        .consumer("tests", StartAt::Beginning, None)
+        .consumer("tests", StartAt::Committed, Membership::Classic, None)
         .expect("a consumer");
     let metadata = consumer.fetch_metadata(None, PATIENCE).expect("answers");
     let find = |name: &str| metadata.topics().iter().find(|topic| topic.name() == name);

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -18,6 +18,8 @@ use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Message, OwnedHe
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
+
+pub mod transaction;
 
 /// Longest wait for a broker's answer.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
@@ -74,6 +76,16 @@ pub enum Error {
     /// Reading failed.
     #[error("cannot read from Kafka")]
     Consume(#[source] KafkaError),
+    /// A transaction could not be committed; nothing of it is visible.
+    #[error(
+        "cannot write alerts and offsets in the transaction {id}; does the cluster allow it to this user? delivery = \"at_least_once\" needs none"
+    )]
+    Transaction {
+        /// The `transactional.id`.
+        id: String,
+        /// Kafka's reason.
+        source: KafkaError,
+    },
     /// Offsets could not be committed.
     #[error("cannot commit offsets of group {group}")]
     Commit {
@@ -97,6 +109,7 @@ impl Cluster {
 
     /// A consumer of `group` that commits only when told to.
     ///
+    /// * `membership`: how the members of the group agree on who has what.
     /// * `instance`: name of a static member, one consumer's alone. One that comes back under its name, even
     ///   after a kill, gets its partitions at once; without a name the group waits for the dead one's
     ///   `session.timeout.ms`.
@@ -107,15 +120,21 @@ impl Cluster {
         &self,
         group: &str,
         start_at: StartAt,
+        membership: Membership,
         instance: Option<&str>,
     ) -> Result<BaseConsumer<Assignments>, Error> {
         let mut config = self.config();
         if let Some(instance) = instance {
             config.set("group.instance.id", instance);
         }
+        match membership {
+            Membership::Classic => {
+                config.set("partition.assignment.strategy", "cooperative-sticky")
+            }
+            Membership::Consumer => config.set("group.protocol", "consumer"),
+        };
         config
             .set("group.id", group)
-            .set("partition.assignment.strategy", "cooperative-sticky")
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
@@ -129,6 +148,7 @@ impl Cluster {
                 start_at,
                 complaints: Complaints::default(),
                 changes: Mutex::default(),
+                gate: Arc::default(),
             })
             .map_err(Error::Client)
     }
@@ -206,7 +226,12 @@ impl Cluster {
     ) -> Result<(), E> {
         let ends = self.watermarks(topic)?;
         // Assigned and never committed, so the group is a name only.
-        let consumer = self.consumer("tollwatch-reader", StartAt::Beginning, None)?;
+        let consumer = self.consumer(
+            "tollwatch-reader",
+            StartAt::Committed,
+            Membership::Classic,
+            None,
+        )?;
         let mut assigned = TopicPartitionList::new();
         let mut open = BTreeSet::new();
         for (partition, (first, end)) in (0..).zip(&ends) {
@@ -341,8 +366,43 @@ pub enum Assignment {
 pub enum StartAt {
     /// At the group's committed offset, or the beginning.
     Committed,
-    /// At the beginning, whatever was committed.
-    Beginning,
+    /// Nowhere yet: the partition is paused, to be sought and resumed when its state is there.
+    Told,
+}
+
+/// How the members of a group agree on who has which partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Membership {
+    /// By one of them, cooperative-sticky: who keeps a partition goes on reading it meanwhile.
+    Classic,
+    /// By the brokers (KIP-848), Kafka 4.0 or later.
+    Consumer,
+}
+
+/// Shut while something must be finished before partitions may be given up.
+#[derive(Debug, Default)]
+pub struct Gate {
+    shut: Mutex<bool>,
+    opened: Condvar,
+}
+
+/// Longest time a rebalance waits for that; then what is unfinished is refused by the group.
+const GATE_WAIT: Duration = Duration::from_secs(10);
+
+impl Gate {
+    /// Shuts or opens it.
+    pub fn set(&self, shut: bool) {
+        *self.shut.lock().unwrap_or_else(PoisonError::into_inner) = shut;
+        self.opened.notify_all();
+    }
+
+    fn wait(&self) {
+        let shut = self.shut.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = self
+            .opened
+            .wait_timeout_while(shut, GATE_WAIT, |shut| *shut);
+        drop(opened.unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 /// How often one client says what is wrong with its brokers; librdkafka tries again several times a second.
@@ -375,9 +435,15 @@ pub struct Assignments {
     start_at: StartAt,
     complaints: Complaints,
     changes: Mutex<Vec<Assignment>>,
+    gate: Arc<Gate>,
 }
 
 impl Assignments {
+    /// What a revocation waits for.
+    pub fn gate(&self) -> Arc<Gate> {
+        self.gate.clone()
+    }
+
     /// The changes since the last call.
     pub fn take(&self) -> Vec<Assignment> {
         std::mem::take(&mut self.changes.lock().unwrap_or_else(PoisonError::into_inner))
@@ -402,8 +468,8 @@ impl ClientContext for Assignments {
 }
 
 impl ConsumerContext for Assignments {
-    /// As librdkafka's own, but for where reading starts: a seek after the assignment would race
-    /// with the first fetch.
+    /// As librdkafka's own, but that partitions whose state is still to come are paused at once, and that none is
+    /// given up while a transaction is open.
     fn rebalance(
         &self,
         consumer: &BaseConsumer<Self>,
@@ -423,19 +489,19 @@ impl ConsumerContext for Assignments {
         let done = match event {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 self.note(Assignment::Assigned(named(partitions)));
-                let placed = match self.start_at {
-                    StartAt::Committed => Ok(()),
-                    StartAt::Beginning => partitions.set_all_offsets(Offset::Beginning),
+                let assigned = if incremental {
+                    consumer.incremental_assign(partitions)
+                } else {
+                    consumer.assign(partitions)
                 };
-                placed.and_then(|()| {
-                    if incremental {
-                        consumer.incremental_assign(partitions)
-                    } else {
-                        consumer.assign(partitions)
-                    }
-                })
+                match self.start_at {
+                    StartAt::Committed => assigned,
+                    // Never restored here: the group would wait for it.
+                    StartAt::Told => assigned.and_then(|()| consumer.pause(partitions)),
+                }
             }
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
+                self.gate.wait();
                 self.note(Assignment::Revoked(named(partitions)));
                 if incremental {
                     consumer.incremental_unassign(partitions)

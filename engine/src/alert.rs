@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::config::ModelConfig;
 use crate::rule::header::plain;
 use crate::rule::{Admitted, Cases, Evidence, Finding, RuleCounters, Status, evidence_at};
+use crate::state::LaneWalk;
 
 /// Longest text of a caller's choosing in an alert, in characters.
 const TEXT_MAX: usize = 512;
@@ -104,6 +105,11 @@ impl Alerter {
             let alert = alert(finding, &trigger, &evidence, case, promise, numbers);
             alerts.push(alert);
         }
+    }
+
+    /// Goes over the state.
+    pub fn walk(&mut self, walk: &mut impl LaneWalk) {
+        self.cases.walk(walk);
     }
 
     /// Adds what the cases counted to the counters of the rules.

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::state::{StateError, Store};
+
 /// What the models are given: the one knob and the bounds of their state, per lane.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -133,6 +135,51 @@ impl Default for TopicConfig {
     }
 }
 
+/// How often an alert is in the results topic when a process ends in the middle of its work.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Delivery {
+    /// Once for readers of committed records: alerts and consumed offsets in one transaction.
+    #[default]
+    ExactlyOnce,
+    /// Once or more, always with the same id and bytes; needs no transactions.
+    AtLeastOnce,
+}
+
+/// How the members of a consumer group agree.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupProtocol {
+    /// By one of them, cooperative-sticky.
+    #[default]
+    Classic,
+    /// By the brokers (KIP-848).
+    Consumer,
+}
+
+/// What lanes leave behind, to be put back quickly.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SnapshotConfig {
+    /// Where: `file:///folder`, `s3://bucket/prefix`, `gs://…`, `az://…`; the folder `snapshots` in `state` when empty.
+    pub url: String,
+    /// Time between two snapshots of a lane, in seconds, at least 1.
+    pub every_seconds: u64,
+    /// Snapshots of a lane that are kept, at least 2.
+    pub keep: usize,
+}
+
+impl Default for SnapshotConfig {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            every_seconds: 30,
+            keep: 3,
+        }
+    }
+}
+
 /// What is done with names.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -153,7 +200,11 @@ pub struct Config {
     pub group: String,
     /// Name of this instance among those of its group, kept over restarts; empty for none.
     pub instance: String,
-    /// Where the key of the keyed hashes is kept, and later snapshots.
+    /// How the members of the groups agree on who has which partitions.
+    pub group_protocol: GroupProtocol,
+    /// Whether an alert can be in the results topic twice.
+    pub delivery: Delivery,
+    /// Where the key of the keyed hashes is kept, and snapshots unless they have a place of their own.
     pub state: PathBuf,
     /// Folder of rules; the shipped ones when absent.
     pub rules: Option<PathBuf>,
@@ -163,6 +214,8 @@ pub struct Config {
     pub threads: usize,
     /// How long an input may be silent before its event time holds nobody back, in ms, at least 100.
     pub idle_ms: u64,
+    /// Snapshots of the lanes.
+    pub snapshots: SnapshotConfig,
     /// The topics written.
     pub topics: TopicConfig,
     /// The models.
@@ -180,11 +233,14 @@ impl Default for Config {
             sources: Vec::new(),
             group: "tollwatch".to_owned(),
             instance: String::new(),
+            group_protocol: GroupProtocol::default(),
+            delivery: Delivery::default(),
             state: PathBuf::from("tollwatch-state"),
             rules: None,
             listen: "127.0.0.1:9477".to_owned(),
             threads: 1,
             idle_ms: 2000,
+            snapshots: SnapshotConfig::default(),
             topics: TopicConfig::default(),
             models: ModelConfig::default(),
             privacy: PrivacyConfig::default(),
@@ -247,6 +303,15 @@ impl Config {
                 self.idle_ms
             ));
         }
+        if self.snapshots.every_seconds < 1 {
+            faults.push("snapshots.every_seconds is 0; it must be at least 1".to_owned());
+        }
+        if self.snapshots.keep < 2 {
+            faults.push(format!(
+                "snapshots.keep is {}; it must be at least 2, or a damaged one leaves none",
+                self.snapshots.keep
+            ));
+        }
         if topics.replication < 1 || topics.min_insync_replicas > topics.replication {
             faults.push(format!(
                 "topics.replication is {} and topics.min_insync_replicas {}; replication must be at least 1 and not below min_insync_replicas",
@@ -265,6 +330,22 @@ impl Config {
     /// Name of a log's topic.
     pub fn log_topic(&self, log: crate::log::Log) -> String {
         format!("{}{}", self.topics.prefix, log.name())
+    }
+
+    /// Where snapshots lie.
+    ///
+    /// # Errors
+    /// The address can't be used.
+    pub fn open_store(&self) -> Result<Store, StateError> {
+        match self.snapshots.url.as_str() {
+            "" => Store::folder(&self.state.join("snapshots")),
+            url => Store::open(url),
+        }
+    }
+
+    /// True when alerts are written in transactions: they go to a topic, and only once.
+    pub fn is_transactional(&self) -> bool {
+        self.alerts_to_topic() && self.delivery == Delivery::ExactlyOnce
     }
 
     /// Name of the dead-letter topic.
@@ -291,9 +372,9 @@ mod tests {
 
     #[test]
     fn every_fault_is_told_at_once() {
-        let text = "threads = 0\nidle_ms = 1\n[topics]\nretention_hours = 0\nmin_insync_replicas = 0\n[models]\nfalse_alerts_per_million_events = 0.0\npairs_max = 1\n";
+        let text = "threads = 0\nidle_ms = 1\n[snapshots]\nevery_seconds = 0\nkeep = 1\n[topics]\nretention_hours = 0\nmin_insync_replicas = 0\n[models]\nfalse_alerts_per_million_events = 0.0\npairs_max = 1\n";
         let faults = Config::parse(text).expect("parses").faults();
-        assert_eq!(faults.len(), 8, "{faults:#?}");
+        assert_eq!(faults.len(), 10, "{faults:#?}");
     }
 
     #[test]

@@ -16,10 +16,7 @@ use crate::lane::{Lane, Outbox};
 use crate::log::{Log, LogRecord};
 use crate::rule::{RuleFault, RuleSet};
 use crate::stage::decode::{Decode, DecodeConfig};
-use crate::stage::judge::Judging;
-use crate::stage::own::Own;
-use crate::stage::profile::Profile;
-use crate::stage::{Stage, StageError};
+use crate::stage::{self, StageError};
 
 /// What one round gave.
 #[derive(Debug, Default)]
@@ -60,13 +57,9 @@ impl Pipeline {
         Ok(Self {
             config,
             decoders: Vec::new(),
-            profile: Lanes::new(Log::Events, n, || {
-                Ok(Box::new(Profile::new(models, rules, n)?))
-            })?,
-            own: Lanes::new(Log::Touches, n, || Ok(Box::new(Own::new(models, n))))?,
-            judge: Lanes::new(Log::Judgements, n, || {
-                Ok(Box::new(Judging::new(models, rules)?))
-            })?,
+            profile: Lanes::new(Log::Events, n, models, rules)?,
+            own: Lanes::new(Log::Touches, n, models, rules)?,
+            judge: Lanes::new(Log::Judgements, n, models, rules)?,
         })
     }
 
@@ -172,9 +165,13 @@ impl Lanes {
     fn new(
         log: Log,
         n: usize,
-        stage: impl Fn() -> Result<Box<dyn Stage>, Vec<RuleFault>>,
+        models: &ModelConfig,
+        rules: &Arc<RuleSet>,
     ) -> Result<Lanes, Vec<RuleFault>> {
-        let lane = |partition| Ok(Lane::new(stage()?, log.name().into(), partition));
+        let lane = |partition| {
+            let stage = stage::of(log, models, rules, n)?;
+            Ok(Lane::new(stage, log.name().into(), partition))
+        };
         let lanes = (0..n as i32)
             .map(lane)
             .collect::<Result<_, Vec<RuleFault>>>()?;

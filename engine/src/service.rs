@@ -2,29 +2,33 @@
 //!
 //! Each stage reads its topic as group `<group>.<stage>`; one thread owns some partitions and runs
 //! their decoders or lanes. What a thread reads it processes, writes with an idempotent producer, and
-//! commits only after every record derived from it is acknowledged. A lane that is assigned reads its
-//! log again from the beginning up to the committed offset with its output off, and goes on: state is
-//! a function of the log.
+//! commits only after every record derived from it is acknowledged; alerts go out in one transaction
+//! with the offsets. A lane that is assigned is put back from its newest snapshot, reads its log from
+//! there up to the committed offset with its output off, and goes on: state is a function of the log.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use connectors::kafka::{self, Assignments, Cluster, StartAt, Topic, Writer};
+use connectors::kafka::{self, Assignments, Cluster, Membership, StartAt, Topic, Writer};
 
 use crate::alert::Alert;
-use crate::config::{Config, TopicConfig};
+use crate::config::{Config, GroupProtocol, TopicConfig};
 use crate::log::Log;
 use crate::rule::RuleSet;
+use crate::schema;
 use crate::stage::StageError;
+use crate::state::{Keeper, StateError, part};
 use crate::telemetry::Metrics;
 use models::identity::Resolver;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 
 mod decoding;
+mod edge;
 mod judging;
+mod restoring;
 mod sink;
 
 pub(crate) use judging::read;
@@ -86,6 +90,9 @@ pub enum ServiceError {
         /// Why.
         source: std::io::Error,
     },
+    /// A lane's state cannot be put back.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The rules have faults.
     #[error(transparent)]
     Rules(#[from] crate::command::RuleFaults),
@@ -106,7 +113,12 @@ pub struct Shared {
     cluster: Cluster,
     rules: Arc<RuleSet>,
     resolver: Arc<Resolver>,
+    /// Tells this process from others that have no name either.
+    process: u64,
     sink: Sink,
+    keeper: Keeper,
+    /// What state depends on beside the logs.
+    fingerprint: String,
     watcher: Option<Watcher>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
@@ -144,7 +156,20 @@ impl Shared {
             "" => None,
             instance => Some(format!("{instance}.{n}")),
         };
-        self.cluster.consumer(group, start_at, instance.as_deref())
+        let membership = match self.config.group_protocol {
+            GroupProtocol::Classic => Membership::Classic,
+            GroupProtocol::Consumer => Membership::Consumer,
+        };
+        self.cluster
+            .consumer(group, start_at, membership, instance.as_deref())
+    }
+
+    /// Name of this process among those of its group: the instance's, or one of its own.
+    fn member(&self) -> String {
+        match self.config.instance.as_str() {
+            "" => format!("{:016x}", self.process),
+            instance => instance.to_owned(),
+        }
     }
 
     /// How often a stage that writes `log` tells it how far event time is.
@@ -172,6 +197,12 @@ impl Shared {
 
     fn alert(&self, writer: &Writer, alert: &Alert) -> Result<(), ServiceError> {
         self.sink.write(writer, &self.config.topics.alerts, alert)?;
+        self.note_alert(alert);
+        Ok(())
+    }
+
+    /// Counts an alert that was written.
+    fn note_alert(&self, alert: &Alert) {
         if alert.read_at_ms > 0 {
             self.metrics.alert_after(now_ms() - alert.read_at_ms);
         }
@@ -188,7 +219,6 @@ impl Shared {
         if let Some(watcher) = &self.watcher {
             watcher(alert);
         }
-        Ok(())
     }
 
     fn note_assigned(&self, stage: &'static str) {
@@ -198,6 +228,12 @@ impl Shared {
             self.metrics.set_ready();
         }
     }
+}
+
+/// A number no other process has.
+fn process() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
 }
 
 fn now_ms() -> i64 {
@@ -256,6 +292,23 @@ pub fn cluster(config: &Config) -> Cluster {
     }
 }
 
+/// What a lane's state depends on beside its log, in few characters: the layout of what is saved, the columns of the logs,
+/// the options of the models, and the text of the rules.
+pub fn fingerprint(config: &Config, rules: &RuleSet) -> String {
+    let rules: Vec<(&str, u64)> = rules
+        .rules
+        .iter()
+        .map(|rule| (rule.header.name.as_str(), rule.hash))
+        .collect();
+    let text = format!(
+        "{} {} {:?} {rules:?}",
+        part::VERSION,
+        schema::VERSION,
+        config.models
+    );
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
+}
+
 /// A service that runs.
 pub struct Service {
     /// What its threads share.
@@ -278,11 +331,17 @@ impl Service {
         let cluster = cluster(&config);
         let partitions = ensure_topics(&config, &cluster).await?;
         let sink = Sink::open(&config)?;
+        let store = Arc::new(config.open_store()?);
+        let keeper = Keeper::start(store, config.snapshots.keep)?;
+        let fingerprint = fingerprint(&config, &rules);
         let shared = Arc::new(Shared {
             cluster,
             rules,
             resolver,
+            process: process(),
             sink,
+            keeper,
+            fingerprint,
             watcher,
             metrics: Arc::new(Metrics::new()),
             partitions,

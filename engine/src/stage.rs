@@ -5,10 +5,12 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 use crate::alert::Alert;
+use crate::config::ModelConfig;
 use crate::lane::EventTime;
 use crate::log::Log;
 use crate::rule::{Catalog, RuleCounters, RuleFault, RuleRunner, RuleSet};
 use crate::schema;
+use crate::state::{Loader, Saver};
 
 pub mod decode;
 pub mod judge;
@@ -57,10 +59,33 @@ pub trait Stage: Send {
     /// Entries and bytes of state.
     fn state(&self) -> StateSize;
 
+    /// Freezes its state; nothing is pending.
+    fn save(&mut self, to: &mut Saver);
+
+    /// Puts its state back into a stage that has seen nothing, or what the snapshot before held.
+    fn load(&mut self, from: &mut Loader);
+
     /// What its rules did.
     fn rules(&self) -> Vec<RuleCounters> {
         Vec::new()
     }
+}
+
+/// The stage that reads `input`, for one lane that writes to `partitions` partitions of the next log.
+///
+/// # Errors
+/// Every fault of the rules it runs.
+pub fn of(
+    input: Log,
+    models: &ModelConfig,
+    rules: &Arc<RuleSet>,
+    partitions: usize,
+) -> Result<Box<dyn Stage>, Vec<RuleFault>> {
+    Ok(match input {
+        Log::Events => Box::new(profile::Profile::new(models, rules, partitions)?),
+        Log::Touches => Box::new(own::Own::new(models, partitions)),
+        Log::Judgements => Box::new(judge::Judging::new(models, rules)?),
+    })
 }
 
 /// Size of a lane's state.

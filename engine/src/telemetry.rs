@@ -57,6 +57,15 @@ pub struct AlertLabel {
     pub activity: &'static str,
 }
 
+/// What became of a stage's snapshots.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SnapshotLabel {
+    /// The stage.
+    pub stage: &'static str,
+    /// `published`, `failed` or `fenced`.
+    pub outcome: &'static str,
+}
+
 /// A limit that a rule met.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LimitLabel {
@@ -114,6 +123,16 @@ pub struct Metrics {
     pub state_bytes: Family<StageLabel, Gauge>,
     /// Keys forgotten at a bound.
     pub state_evicted: Family<StageLabel, Gauge>,
+    /// Transactions of alerts and offsets committed, by stage.
+    pub transactions: Family<StageLabel, Counter>,
+    /// Snapshots of lanes, by stage and what became of them.
+    pub snapshots: Family<SnapshotLabel, Counter>,
+    /// Bytes of snapshots written.
+    pub snapshot_bytes: Family<StageLabel, Counter>,
+    /// Time a lane stood still to be saved, in seconds.
+    pub snapshot_pause_seconds: Family<StageLabel, Histogram>,
+    /// Time to put a lane back from its snapshot, in seconds.
+    pub restore_seconds: Family<StageLabel, Histogram>,
     /// Commits of input offsets.
     pub commits: Family<StageLabel, Counter>,
     latencies_ms: Mutex<Latencies<u64>>,
@@ -141,6 +160,12 @@ impl Metrics {
             Histogram::new([
                 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
             ])
+        };
+        let short_seconds = || {
+            let buckets = [
+                0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5,
+            ];
+            Histogram::new(buckets)
         };
         Self {
             records: register!("records", "Records read", Family::default()),
@@ -203,6 +228,31 @@ impl Metrics {
                 "state_evicted",
                 "Keys forgotten at a bound",
                 Family::default()
+            ),
+            transactions: register!(
+                "transactions",
+                "Transactions of alerts and offsets committed",
+                Family::default()
+            ),
+            snapshots: register!(
+                "snapshots",
+                "Snapshots of lanes by what became of them: published, failed, fenced",
+                Family::default()
+            ),
+            snapshot_bytes: register!(
+                "snapshot_bytes",
+                "Bytes of snapshots written",
+                Family::default()
+            ),
+            snapshot_pause_seconds: register!(
+                "snapshot_pause_seconds",
+                "Time a lane stood still to be saved",
+                Family::new_with_constructor(short_seconds as fn() -> Histogram)
+            ),
+            restore_seconds: register!(
+                "restore_seconds",
+                "Time to put a lane back from its snapshot",
+                Family::new_with_constructor(seconds as fn() -> Histogram)
             ),
             commits: register!("commits", "Commits of input offsets", Family::default()),
             registry,

@@ -108,9 +108,7 @@ impl<K: Hash + Eq + Copy, V: Clone> Generation<K, V> {
             // A chunk is not copied for a key it has not.
             part.find(hash, |entry| entry.key == *key)?;
         }
-        let entry = chunk
-            .get_mut()
-            .find_mut(hash, |entry| entry.key == *key)?;
+        let entry = chunk.get_mut().find_mut(hash, |entry| entry.key == *key)?;
         (entry.changed, *changed) = (epoch, epoch);
         Some(&mut entry.value)
     }
@@ -169,7 +167,7 @@ pub struct Generations<K, V> {
 #[derive(Debug)]
 pub struct Frozen<K, V> {
     n_turns: u64,
-    since: u32,
+    since: Option<u32>,
     /// With whether they are of the young generation.
     chunks: Vec<(bool, Arc<Entries<K, V>>)>,
 }
@@ -184,12 +182,12 @@ impl<K, V> Frozen<K, V> {
     ///
     /// # Errors
     /// Those of `each`, at once.
-    pub fn for_each<E>(
-        self,
-        mut each: impl FnMut(bool, &K, &V) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub fn for_each<E>(self, mut each: impl FnMut(bool, &K, &V) -> Result<(), E>) -> Result<(), E> {
         for (is_young, chunk) in self.chunks {
-            for entry in chunk.iter().filter(|entry| self.since < entry.changed) {
+            for entry in chunk
+                .iter()
+                .filter(|entry| self.since < Some(entry.changed))
+            {
                 each(is_young, &entry.key, &entry.value)?;
             }
         }
@@ -266,12 +264,15 @@ impl<K: Hash + Eq + Copy, V: Default + Clone> Generations<K, V> {
 
     /// What changed after epoch `since`, as it is now; what changes from now on, changes in `epoch + 1`.
     ///
-    /// * `since`: 0 for everything. Takes a microsecond a changed chunk, whatever is in it.
-    pub fn freeze(&mut self, since: u32, epoch: u32) -> Frozen<K, V> {
+    /// * `since`: none for everything. Takes a microsecond a changed chunk, whatever is in it.
+    pub fn freeze(&mut self, since: Option<u32>, epoch: u32) -> Frozen<K, V> {
         self.epoch = epoch + 1;
         let mut chunks = Vec::new();
         for (is_young, generation) in [(true, &mut self.young), (false, &mut self.old)] {
-            let changed = generation.chunks.iter_mut().filter(|(at, _)| since < *at);
+            let changed = generation
+                .chunks
+                .iter_mut()
+                .filter(|(at, _)| since < Some(*at));
             chunks.extend(changed.map(|(_, chunk)| (is_young, chunk.share())));
         }
         Frozen {
@@ -365,7 +366,7 @@ mod tests {
     fn what_is_frozen_stays_as_it_was_while_the_map_goes_on() {
         let mut map: Generations<u64, u32> = Generations::new(100_000);
         (0..10_000).for_each(|key| *map.entry(key) = 1);
-        let frozen = map.freeze(0, 1);
+        let frozen = map.freeze(None, 1);
         (0..20_000).for_each(|key| *map.entry(key) += 10);
         let entries = held(frozen);
         assert_eq!(entries.len(), 10_000);
@@ -406,11 +407,11 @@ mod tests {
                 if is_full {
                     copy = Generations::new(40);
                 }
-                let frozen = map.freeze(if is_full { 0 } else { epoch }, epoch + 1);
+                let frozen = map.freeze((!is_full).then_some(epoch), epoch + 1);
                 epoch += 1;
                 put_back(&mut copy, frozen.n_turns(), &held(frozen));
                 prop_assert_eq!(all(&copy), all(&map));
-                prop_assert!(held(copy.freeze(0, 0)).is_empty(), "what was put back counts as saved");
+                prop_assert!(held(copy.freeze(Some(0), 0)).is_empty(), "what was put back counts as saved");
             }
         }
     }

@@ -28,14 +28,16 @@ fn empty() -> Option<Histogram<u32>> {
 }
 
 /// The buckets that have something in them: the lowest size of each, and how many.
-fn recorded<S: Serializer>(
-    histogram: &Option<Histogram<u32>>,
-    to: S,
-) -> Result<S::Ok, S::Error> {
+fn recorded<S: Serializer>(histogram: &Option<Histogram<u32>>, to: S) -> Result<S::Ok, S::Error> {
     let buckets = histogram.as_ref().map(|histogram| {
         let buckets = histogram.iter_recorded();
         buckets
-            .map(|b| (histogram.lowest_equivalent(b.value_iterated_to()), b.count_at_value()))
+            .map(|b| {
+                (
+                    histogram.lowest_equivalent(b.value_iterated_to()),
+                    b.count_at_value(),
+                )
+            })
             .collect::<Vec<(u64, u32)>>()
     });
     buckets.serialize(to)

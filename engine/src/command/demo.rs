@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::eval::{self, told};
 use super::{Failure, load_rules, plain_table, resolver};
 use crate::alert::Alert;
-use crate::config::{Config, SourceConfig, TopicConfig};
+use crate::config::{Config, Delivery, SnapshotConfig, SourceConfig, TopicConfig};
 use crate::evaluation::{Evaluation, Labels, Told};
 use crate::log::Log;
 use crate::service::{STAGES, Service, Shared, Watcher, cluster};
@@ -144,6 +144,12 @@ fn show(
             create: false,
             partitions: 1,
             ..TopicConfig::default()
+        },
+        // The embedded broker has no transactions, and nothing is to stay behind.
+        delivery: Delivery::AtLeastOnce,
+        snapshots: SnapshotConfig {
+            url: "memory:///".to_owned(),
+            ..SnapshotConfig::default()
         },
         ..Config::default()
     };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{EngineArgs, Failure, load_rules, resolver};
-use crate::config::{Config, SourceConfig};
+use crate::config::{Config, Delivery, SourceConfig};
 use crate::service::{Service, Watcher};
 use crate::telemetry;
 
@@ -36,7 +36,16 @@ pub struct RunArgs {
     /// Name of this instance in its group, the same after a restart and no other's: its partitions come back at once
     #[arg(long, env = "TOLLWATCH_INSTANCE")]
     pub instance: Option<String>,
-    /// Folder of the key of the keyed hashes
+    /// Whether an alert may be in the results topic twice after a crash
+    #[arg(long, env = "TOLLWATCH_DELIVERY")]
+    pub delivery: Option<Delivery>,
+    /// Where snapshots lie: file:///folder, s3://bucket/prefix, gs://…, az://…; STATE/snapshots without it
+    #[arg(long, env = "TOLLWATCH_SNAPSHOTS_URL")]
+    pub snapshots_url: Option<String>,
+    /// Seconds between two snapshots of a lane
+    #[arg(long, env = "TOLLWATCH_SNAPSHOTS_EVERY_SECONDS")]
+    pub snapshots_every_seconds: Option<u64>,
+    /// Folder of the key of the keyed hashes, and of snapshots
     #[arg(long, env = "TOLLWATCH_STATE")]
     pub state: Option<PathBuf>,
     /// Results topic; `-` for standard output, a path with a slash for a file
@@ -90,6 +99,12 @@ impl RunArgs {
         lay(&self.brokers, &mut config.brokers);
         lay(&self.group, &mut config.group);
         lay(&self.instance, &mut config.instance);
+        lay(&self.delivery, &mut config.delivery);
+        lay(&self.snapshots_url, &mut config.snapshots.url);
+        lay(
+            &self.snapshots_every_seconds,
+            &mut config.snapshots.every_seconds,
+        );
         lay(&self.state, &mut config.state);
         lay(&self.alerts_topic, &mut config.topics.alerts);
         lay(&self.topic_prefix, &mut config.topics.prefix);

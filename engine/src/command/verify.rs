@@ -27,11 +27,8 @@ use crate::log::{Log, LogRecord, RowAt, row_at};
 use crate::rule::RuleSet;
 use crate::schema;
 use crate::service::cluster;
-use crate::stage::Stage;
+use crate::stage;
 use crate::stage::decode::{Decode, DecodeConfig};
-use crate::stage::judge::Judging;
-use crate::stage::own::Own;
-use crate::stage::profile::Profile;
 
 /// Options of `verify`.
 #[derive(Debug, Args)]
@@ -310,16 +307,8 @@ impl Verifier {
         let mut written = Vec::new();
         for (partition, offset, record) in records {
             if !lanes.contains_key(partition) {
-                let stage: Box<dyn Stage> = match input {
-                    Log::Events => Box::new(
-                        Profile::new(&self.config.models, &self.rules, partitions)
-                            .map_err(RuleFaults)?,
-                    ),
-                    Log::Touches => Box::new(Own::new(&self.config.models, partitions)),
-                    Log::Judgements => Box::new(
-                        Judging::new(&self.config.models, &self.rules).map_err(RuleFaults)?,
-                    ),
-                };
+                let stage = stage::of(input, &self.config.models, &self.rules, partitions);
+                let stage = stage.map_err(RuleFaults)?;
                 lanes.insert(*partition, Lane::new(stage, topic.clone(), *partition));
             }
             let Some(lane) = lanes.get_mut(partition) else {
@@ -355,6 +344,7 @@ impl Verifier {
         for alert in expected {
             match held.remove(alert) {
                 None => compared.n_missing += 1,
+                Some(n) if self.config.is_transactional() => compared.n_doubled += n - 1,
                 // At least once: a crash between alert and commit tells it again, with the same id.
                 Some(n) => compared.n_rewritten += n - 1,
             }

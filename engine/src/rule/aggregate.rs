@@ -15,6 +15,7 @@ use arrow::row::{RowConverter, SortField};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::scalar::ScalarValue;
 use hashbrown::HashMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Distinct values one group keeps for one aggregate, 32 bytes each; beyond it further values are not counted, so the
@@ -54,7 +55,7 @@ pub struct Aggregate {
 }
 
 /// One value an aggregate folds.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Scalar {
     /// Integers, flags and times.
     Int(i128),
@@ -198,7 +199,7 @@ fn distinct_keys(array: &ArrayRef) -> Result<Vec<Option<u64>>, ArrowError> {
 }
 
 /// One aggregate of one group over a run of panes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
     /// Rows folded.
     n: i64,
@@ -308,7 +309,7 @@ fn precedes(a: &Scalar, b: &Scalar) -> bool {
 }
 
 /// Where one value was seen.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Seen {
     /// Newest pane.
     last: i64,
@@ -332,13 +333,16 @@ impl Seen {
     }
 }
 
+type SeenValues = HashMap<u64, Seen, foldhash::fast::FixedState>;
+
 /// `count(DISTINCT x)` of one group in every window that is still open.
 ///
 /// A value keeps its newest pane and a bit for each pane before it: the running window needs no merge of panes (a value
 /// leaves when its newest pane does), any other window is one pass over the values.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct DistinctSet {
-    values: HashMap<u64, Seen, foldhash::fast::FixedState>,
+    #[serde(serialize_with = "values_out", deserialize_with = "values_in")]
+    values: SeenValues,
     /// How many values have their newest pane here; panes of the running window only.
     newest: VecDeque<(i64, u32)>,
     /// Values in the running window.
@@ -347,6 +351,14 @@ pub struct DistinctSet {
     /// What was kept by the last sweeps of a full set: one sweep a pane, not one a row.
     swept: Option<i64>,
     swept_behind: Option<i64>,
+}
+
+fn values_out<S: Serializer>(values: &SeenValues, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(values)
+}
+
+fn values_in<'de, D: Deserializer<'de>>(from: D) -> Result<SeenValues, D::Error> {
+    Ok(Vec::<(u64, Seen)>::deserialize(from)?.into_iter().collect())
 }
 
 impl DistinctSet {

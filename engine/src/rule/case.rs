@@ -6,13 +6,15 @@
 //! this. **Invariant:** event time decides, so a replay creates the same cases with the same ids.
 //! Must not know: how a case is written or sent, which rules are on trial.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use models::generations::Generations;
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64, xxh3_128};
 
 use super::finding::{Evidence, Finding};
 use super::runner::RuleCounters;
+use crate::state::LaneWalk;
 
 /// How long a case stays open when its rule says nothing, in milliseconds of event time.
 pub const CASE_MS: i64 = 86_400_000;
@@ -43,7 +45,7 @@ pub struct Admitted {
     pub n_findings: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Case {
     started_ms: i64,
     /// Longest `suppress.for` of the rules in it: a rule with a shorter one does not begin the case anew.
@@ -61,7 +63,7 @@ impl Case {
 }
 
 /// Cases one rule has created in its current hour, and findings that created none.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Quota {
     hour: i64,
     n_cases: u32,
@@ -73,7 +75,7 @@ struct Quota {
 pub struct Cases {
     cases: Generations<u64, Case>,
     /// By rule: as many as there are rules.
-    quotas: HashMap<String, Quota>,
+    quotas: BTreeMap<String, Quota>,
 }
 
 /// What a finding's case is keyed by.
@@ -88,7 +90,7 @@ impl Cases {
     pub fn new(cases_max: usize) -> Self {
         Self {
             cases: Generations::new(cases_max),
-            quotas: HashMap::new(),
+            quotas: BTreeMap::new(),
         }
     }
 
@@ -128,6 +130,12 @@ impl Cases {
             is_new: !is_open,
             n_findings: case.n_findings,
         })
+    }
+
+    /// Goes over the state.
+    pub fn walk(&mut self, walk: &mut impl LaneWalk) {
+        walk.table("cases", &mut self.cases);
+        walk.value("cases.quotas", &mut self.quotas);
     }
 
     /// Adds what was counted here to the counters of the rules.

@@ -6,6 +6,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::scalar::ScalarValue;
+use serde::{Deserialize, Serialize};
 
 use super::Rule;
 
@@ -45,7 +46,7 @@ impl Finding {
 }
 
 /// One sample row: where it stands in its source, and what an analyst looks at first.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// Event time.
     pub time_ms: i64,

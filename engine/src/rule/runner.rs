@@ -28,6 +28,7 @@ use super::plan::{Catalog, Stream, physical};
 use super::step::{Step, batch_of, column, mask, taken};
 use super::window::Row;
 use super::{Rule, RuleFault, RuleSet};
+use crate::state::LaneWalk;
 
 /// The rules of one table, compiled.
 pub struct RuleRunner {
@@ -259,6 +260,17 @@ impl RuleRunner {
     pub fn close(&mut self, findings: &mut Vec<Finding>) {
         for lane in &mut self.lanes {
             lane.advance(i64::MAX, &[], &|_| Evidence::default(), findings);
+        }
+    }
+
+    /// Goes over the state: windows that are open. Counts are of this process and begin anew.
+    pub fn walk(&mut self, walk: &mut impl LaneWalk) {
+        walk.value("rules.clock_ms", &mut self.clock_ms);
+        for lane in &mut self.lanes {
+            if let Some(program) = &mut lane.program.window {
+                walk.enter(&lane.counters.rule.header.name);
+                program.windows.walk(walk);
+            }
         }
     }
 

@@ -6,17 +6,19 @@
 //! its end. **Invariant:** everything here is decided row by row, so where the log was cut into batches changes nothing.
 //! Must not know: expressions, SQL, how a finding looks.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use datafusion::common::DataFusionError;
 use datafusion::scalar::ScalarValue;
 use hashbrown::HashTable;
+use serde::{Deserialize, Serialize};
 
 use super::aggregate::{Aggregate, Cell, DISTINCT_MAX, DistinctSet, Having, Input, Kind, Scalar};
 use super::finding::Evidence;
 use super::plan::WindowSpec;
+use crate::state::{LaneWalk, Slab};
 
 /// Groups one rule keeps; a group of few values takes about 300 bytes. Beyond it the least recently touched group is
 /// dropped with its counts, and `evicted` grows.
@@ -94,7 +96,7 @@ pub(super) struct Windows {
     first_open: i64,
     index: HashTable<u32>,
     hasher: foldhash::fast::FixedState,
-    groups: Vec<Group>,
+    groups: Slab<Group>,
     free: Vec<u32>,
     newest: u32,
     oldest: u32,
@@ -106,7 +108,7 @@ pub(super) struct Windows {
     pub(super) counters: WindowCounters,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Group {
     key: Box<[u8]>,
     hash: u64,
@@ -133,7 +135,7 @@ struct Group {
     listed: i64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Pane {
     at: i64,
     cells: Box<[Cell]>,
@@ -142,7 +144,7 @@ struct Pane {
 }
 
 /// The last row of a pane, when it is not among its first ones.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Last {
     Sampled,
     Row(usize),
@@ -255,7 +257,7 @@ impl Windows {
             first_open: i64::MIN,
             index: HashTable::new(),
             hasher: foldhash::fast::FixedState::default(),
-            groups: Vec::new(),
+            groups: Slab::default(),
             free: Vec::new(),
             newest: NONE,
             oldest: NONE,
@@ -306,6 +308,29 @@ impl Windows {
     /// First pane of a window.
     fn oldest_pane(&self, window: i64) -> i64 {
         window.saturating_sub(self.spec.n_panes() - 1)
+    }
+
+    /// Goes over the state; between batches, so no sample waits to be read from one.
+    pub(super) fn walk(&mut self, walk: &mut impl LaneWalk) {
+        let mut ends = (self.first_open, self.newest, self.oldest, self.bytes);
+        walk.value("windows.ends", &mut ends);
+        (self.first_open, self.newest, self.oldest, self.bytes) = ends;
+        walk.copied("windows.free", &mut self.free);
+        walk.copied("windows.by_pane", &mut self.by_pane);
+        if walk.slab("windows.groups", &mut self.groups) {
+            self.index_again();
+        }
+    }
+
+    fn index_again(&mut self) {
+        self.index.clear();
+        let free: HashSet<u32> = self.free.iter().copied().collect();
+        for slot in (0..self.groups.len() as u32).filter(|slot| !free.contains(slot)) {
+            let hash = self.hasher.hash_one(&*self.groups[slot as usize].key);
+            self.groups[slot as usize].hash = hash;
+            self.index
+                .insert_unique(hash, slot, |s| self.groups[*s as usize].hash);
+        }
     }
 
     /// The next window that closes at that clock, with its groups in the order of their first rows in it.

@@ -178,10 +178,8 @@ impl Thread<'_> {
         consumer: &BaseConsumer<Assignments>,
         (topic, partition): &(String, i32),
     ) -> Result<Source, ServiceError> {
-        let Standing {
-            first, committed, ..
-        } = standing(consumer, STAGE, topic, *partition)?;
-        let committed = committed.max(first);
+        let Standing { first, committed } = standing(consumer, STAGE, topic, *partition)?;
+        let committed = committed.unwrap_or(first).max(first);
         // What is committed is done, even if nothing more is ever written.
         self.shared.reach(STAGE, topic, *partition, committed);
         let configured = self
@@ -415,11 +413,12 @@ fn failed(source: StageError) -> ServiceError {
 }
 
 /// Where a group stands in a partition.
+#[derive(Debug)]
 pub(super) struct Standing {
     /// The oldest offset that is still there.
     pub(super) first: i64,
-    /// The next offset the group has to read, at most the partition's end; 0 when it never committed.
-    pub(super) committed: i64,
+    /// The next offset the group has to read, at most the partition's end; none when it never committed.
+    pub(super) committed: Option<i64>,
 }
 
 /// Asks where a group stands, and says what was lost before it came to it.
@@ -433,12 +432,12 @@ pub(super) fn standing(
     asked.add_partition(topic, partition);
     let committed = ask(|| {
         let answer = consumer.committed_offsets(asked.clone(), TIMEOUT)?;
-        let mut committed = 0;
+        let mut committed = None;
         for element in answer.elements() {
             // An error is no answer: taken for "never committed", every alert would be told again.
             element.error()?;
             if let Offset::Offset(offset) = element.offset() {
-                committed = offset;
+                committed = Some(offset);
             }
         }
         Ok(committed)
@@ -446,18 +445,18 @@ pub(super) fn standing(
     let mut committed = committed.map_err(Error::Consume)?;
     let ends = ask(|| consumer.fetch_watermarks(topic, partition, TIMEOUT));
     let (first, end) = ends.map_err(Error::Consume)?;
-    if committed > end {
+    if let Some(committed) = committed.as_mut().filter(|committed| **committed > end) {
         tracing::warn!(
             stage,
             topic,
             partition,
-            committed,
+            committed = *committed,
             end,
             "the topic ends before what was read of it: it was made anew or lost records; going on from its end"
         );
-        committed = end;
+        *committed = end;
     }
-    if 0 < committed && committed < first {
+    if let Some(committed) = committed.filter(|committed| *committed < first) {
         let n_lost = first - committed;
         tracing::warn!(
             stage,

@@ -1,48 +1,83 @@
 //! One thread of a stage of lanes: a log's partitions in, the next log and alerts out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
-use connectors::kafka::{Assignment, Assignments, Error, StartAt, Writer, is_retryable};
+use connectors::kafka::transaction::{Entry, Transactor};
+use connectors::kafka::{
+    Assignment, Assignments, Error, StartAt, TIMEOUT, Writer, ask, is_retryable,
+};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::decoding::{Standing, commit, lag, standing, write_log};
+use super::decoding::{commit, lag, standing, write_log};
+use super::edge::{Batch, Edge, Settled};
+use super::restoring::{Kind, Ready, Restoring, Wanted};
 use super::{
     COMMIT_EVERY, Complaint, Every, LINGER, MEASURE_EVERY, MESSAGES_MAX, STAGES, ServiceError,
-    Shared,
+    Shared, now_ms,
 };
-use crate::command::RuleFaults;
 use crate::lane::{Lane, Outbox};
 use crate::log::{self, Log, LogError, LogRecord};
-use crate::stage::judge::Judging;
-use crate::stage::own::Own;
-use crate::stage::profile::Profile;
-use crate::stage::{Stage, StateSize};
-use crate::telemetry::{LimitLabel, StageLabel};
+use crate::stage::StateSize;
+use crate::state::StateError;
+use crate::state::keeper::{Chain, Save, Saved};
+use crate::telemetry::{LimitLabel, SnapshotLabel, StageLabel};
+
+/// How often lanes are asked whether a snapshot is due.
+const SNAPSHOT_LOOK: Duration = Duration::from_millis(200);
+/// Longest time a stage that ends waits for its last transaction and its last snapshots.
+const END_WAIT: Duration = Duration::from_secs(60);
 
 struct Owned {
     lane: Lane,
+    /// Which owning of the partition this is, among all of this thread.
+    owning: u64,
     next: i64,
     /// Below this the lane is muted: it was processed before.
     replay_until: i64,
     committed: i64,
     n_dropped: u64,
+    /// What is published of it; none while that is being written, and when it can't be.
+    chain: Option<Chain>,
+    saving: Option<Receiver<Saved>>,
+    saved_at: Instant,
 }
 
 /// Runs the stage's `n`th thread until the stage is stopped.
-pub(super) fn run(shared: &Shared, stage: usize, n: usize) -> Result<(), ServiceError> {
+pub(super) fn run(shared: &Arc<Shared>, stage: usize, n: usize) -> Result<(), ServiceError> {
     let (name, input) = (STAGES[stage], Log::ALL[stage - 1]);
     let group = format!("{}.{name}", shared.config.group);
-    let consumer = shared.consumer(&group, StartAt::Beginning, n)?;
+    let consumer = shared.consumer(&group, StartAt::Told, n)?;
     let topic = shared.config.log_topic(input);
     consumer.subscribe(&[&topic]).map_err(Error::Consume)?;
     let writer = shared.cluster.writer()?;
     let output = Log::ALL
         .get(stage)
         .map(|log| (*log, shared.config.log_topic(*log)));
+    let partitions = output
+        .as_ref()
+        .and_then(|(log, _)| shared.partitions.get(log.name()));
+    let restoring = Restoring::new(Kind {
+        shared: shared.clone(),
+        input,
+        topic: topic.clone(),
+        group: group.clone(),
+        partitions: partitions.copied().unwrap_or(1),
+    });
+    let edge = match shared.config.is_transactional() {
+        true => {
+            let id = format!("{group}.{}.{n}", shared.member());
+            let transactor = Transactor::new(shared.cluster.clone(), id, group.clone());
+            let gate = consumer.context().gate();
+            Some(Edge::start(transactor, gate, format!("{name}-{n}-edge"))?)
+        }
+        false => None,
+    };
     let mut thread = Thread {
         shared,
         name,
@@ -51,7 +86,11 @@ pub(super) fn run(shared: &Shared, stage: usize, n: usize) -> Result<(), Service
         group,
         writer,
         output,
+        edge,
+        restoring,
         lanes: BTreeMap::new(),
+        owned: BTreeMap::new(),
+        n_ownings: 0,
         gathered_since: None,
         ready: false,
         complaint: Complaint::default(),
@@ -59,15 +98,21 @@ pub(super) fn run(shared: &Shared, stage: usize, n: usize) -> Result<(), Service
     let mut commit = Every::new(COMMIT_EVERY);
     let mut beat = Every::new(shared.beat_every(input.next().unwrap_or(input)));
     let mut measure = Every::new(MEASURE_EVERY);
+    let mut snapshot = Every::new(SNAPSHOT_LOOK);
     while !shared.stopped(stage) {
         let more = thread.take(&consumer)?;
+        thread.restored(&consumer)?;
         thread.flush(!more)?;
         thread.note_ready();
         if beat.due() {
             thread.beat()?;
         }
-        if commit.due() {
+        let settled = thread.settle(Duration::ZERO)?;
+        if commit.due() || (settled && thread.edge.as_ref().is_some_and(Edge::is_due)) {
             thread.commit(&consumer)?;
+        }
+        if snapshot.due() {
+            thread.snapshot(false)?;
         }
         if measure.due() {
             thread.measure(&consumer);
@@ -75,7 +120,7 @@ pub(super) fn run(shared: &Shared, stage: usize, n: usize) -> Result<(), Service
     }
     thread.flush(true)?;
     thread.measure(&consumer);
-    thread.commit(&consumer)
+    thread.end(&consumer)
 }
 
 struct Thread<'a> {
@@ -86,7 +131,13 @@ struct Thread<'a> {
     group: String,
     writer: Writer,
     output: Option<(Log, String)>,
+    /// Where alerts go in transactions.
+    edge: Option<Edge>,
+    restoring: Restoring,
     lanes: BTreeMap<i32, Owned>,
+    /// Partitions assigned, with which owning it is; their lanes may still be on their way.
+    owned: BTreeMap<i32, u64>,
+    n_ownings: u64,
     gathered_since: Option<Instant>,
     /// True once every lane has read again what it had read before.
     ready: bool,
@@ -108,6 +159,9 @@ impl Thread<'_> {
                 Some(Err(error)) if is_retryable(&error) => self.complaint.tell(&error, self.name),
                 Some(Err(error)) => return Err(Error::Consume(error).into()),
             }
+            if self.edge.as_ref().is_some_and(Edge::is_full) {
+                return Ok(true);
+            }
         }
         Ok(true)
     }
@@ -119,15 +173,25 @@ impl Thread<'_> {
                 Assignment::Assigned(partitions) => {
                     tracing::info!(stage = self.name, ?partitions, "partitions assigned");
                     for (_, partition) in partitions {
-                        let owned = self.restore(consumer, partition)?;
-                        self.lanes.insert(partition, owned);
+                        self.n_ownings += 1;
+                        self.owned.insert(partition, self.n_ownings);
+                        self.restoring.add(Wanted {
+                            partition,
+                            owning: self.n_ownings,
+                            standing: standing(consumer, self.name, &self.topic, partition)?,
+                        });
                     }
                 }
                 Assignment::Revoked(partitions) => {
                     tracing::info!(stage = self.name, ?partitions, "partitions revoked");
-                    partitions
-                        .iter()
-                        .for_each(|(_, partition)| drop(self.lanes.remove(partition)));
+                    for (_, partition) in partitions {
+                        self.owned.remove(&partition);
+                        self.restoring.remove(partition);
+                        self.lanes.remove(&partition);
+                        if let Some(edge) = &mut self.edge {
+                            edge.forget(partition);
+                        }
+                    }
                 }
             }
         }
@@ -136,56 +200,98 @@ impl Thread<'_> {
 
     fn note_ready(&mut self) {
         let caught_up = |owned: &Owned| owned.replay_until <= owned.next;
-        if !self.ready && !self.lanes.is_empty() && self.lanes.values().all(caught_up) {
+        if !self.ready
+            && self.restoring.is_empty()
+            && !self.lanes.is_empty()
+            && self.lanes.values().all(caught_up)
+        {
             self.ready = true;
             self.shared.note_assigned(self.name);
         }
     }
 
-    /// A lane at the beginning of its log, muted up to what was committed.
-    fn restore(
-        &self,
-        consumer: &BaseConsumer<Assignments>,
-        partition: i32,
-    ) -> Result<Owned, ServiceError> {
-        let Standing { first, committed } = standing(consumer, self.name, &self.topic, partition)?;
-        let mut lane = Lane::new(self.stage()?, self.topic.as_str().into(), partition);
-        if first < committed {
+    /// Takes lanes that were put back, and reads on where their snapshots stand: muted up to what was committed.
+    fn restored(&mut self, consumer: &BaseConsumer<Assignments>) -> Result<(), ServiceError> {
+        while let Some(ready) = self.restoring.next()? {
+            let Ready {
+                wanted,
+                mut lane,
+                chain,
+                committed,
+                took,
+            } = ready;
+            let partition = wanted.partition;
+            if self.owned.get(&partition) != Some(&wanted.owning) {
+                continue;
+            }
+            let first = wanted.standing.first;
+            let snapshot = chain.as_ref().and_then(Chain::offset);
+            let replay_until = committed;
+            let next = snapshot.unwrap_or(0).max(first);
+            if 0 < first && snapshot.unwrap_or(0) < first {
+                tracing::warn!(
+                    stage = self.name,
+                    partition,
+                    first,
+                    ?snapshot,
+                    "retention took what the lane would read for its state: it knows only what came later"
+                );
+            }
             tracing::info!(
                 stage = self.name,
                 partition,
-                first,
-                committed,
-                "reading the log again for its state"
+                ?snapshot,
+                next,
+                replay_until,
+                took_ms = took.as_millis() as u64,
+                "lane put back"
             );
-            lane.mute(true);
+            lane.mute(next < replay_until);
+            let label = StageLabel { stage: self.name };
+            let metrics = &self.shared.metrics;
+            metrics
+                .restore_seconds
+                .get_or_create(&label)
+                .observe(took.as_secs_f64());
+            let owned = Owned {
+                lane,
+                owning: wanted.owning,
+                next,
+                replay_until,
+                committed: replay_until,
+                n_dropped: 0,
+                chain,
+                saving: None,
+                saved_at: Instant::now(),
+            };
+            self.lanes.insert(partition, owned);
+            self.shared
+                .reach(self.name, &self.topic, partition, next.max(replay_until));
+            self.resume(consumer, partition, next)?;
         }
-        Ok(Owned {
-            lane,
-            next: first,
-            replay_until: committed,
-            committed,
-            n_dropped: 0,
-        })
+        Ok(())
     }
 
-    fn stage(&self) -> Result<Box<dyn Stage>, ServiceError> {
-        let (models, rules) = (&self.shared.config.models, &self.shared.rules);
-        let partitions = self
-            .output
-            .as_ref()
-            .and_then(|(log, _)| self.shared.partitions.get(log.name()));
-        let partitions = partitions.copied().unwrap_or(1);
-        Ok(match self.input {
-            Log::Events => Box::new(Profile::new(models, rules, partitions).map_err(RuleFaults)?),
-            Log::Touches => Box::new(Own::new(models, partitions)),
-            Log::Judgements => Box::new(Judging::new(models, rules).map_err(RuleFaults)?),
-        })
+    /// Reads a paused partition from `next` on.
+    fn resume(
+        &self,
+        consumer: &BaseConsumer<Assignments>,
+        partition: i32,
+        next: i64,
+    ) -> Result<(), ServiceError> {
+        let mut those = TopicPartitionList::new();
+        those.add_partition(&self.topic, partition);
+        // The partition may not be at work yet, and then can't be sought in.
+        ask(|| consumer.seek(&self.topic, partition, Offset::Offset(next), TIMEOUT))
+            .and_then(|()| consumer.resume(&those))
+            .map_err(|error| Error::Consume(error).into())
     }
 
     fn feed(&mut self, message: &BorrowedMessage<'_>) -> Result<(), ServiceError> {
         let (partition, offset) = (message.partition(), message.offset());
-        let Some(owned) = self.lanes.get_mut(&partition) else {
+        // What was fetched before the partition was paused, or sought in, is read in its turn.
+        let owned = self.lanes.get_mut(&partition);
+        let Some(owned) = owned.filter(|owned| owned.next <= offset) else {
             return Ok(());
         };
         let started = Instant::now();
@@ -209,6 +315,7 @@ impl Thread<'_> {
                 source,
             })?;
         owned.next = offset + 1;
+        let owning = owned.owning;
         self.gathered_since.get_or_insert(started);
         let stage = StageLabel { stage: self.name };
         let metrics = &self.shared.metrics;
@@ -221,16 +328,27 @@ impl Thread<'_> {
             .batch_seconds
             .get_or_create(&stage)
             .observe(started.elapsed().as_secs_f64());
-        self.send(&out)
+        self.send(out, (partition, owning))
     }
 
-    fn send(&self, out: &Outbox) -> Result<(), ServiceError> {
-        if let Some((log, topic)) = &self.output {
-            write_log(self.shared, &self.writer, topic, *log, self.name, out)?;
+    /// Writes an outbox; its alerts are of the lane `raised_by`: its partition, and which owning it is.
+    fn send(&mut self, out: Outbox, raised_by: (i32, u64)) -> Result<(), ServiceError> {
+        self.write(&out)?;
+        for alert in out.alerts {
+            match &mut self.edge {
+                Some(edge) => edge.raise((raised_by.0, raised_by.1, alert)),
+                None => self.shared.alert(&self.writer, &alert)?,
+            }
         }
-        out.alerts
-            .iter()
-            .try_for_each(|alert| self.shared.alert(&self.writer, alert))
+        Ok(())
+    }
+
+    /// Writes the records of an outbox to the next log.
+    fn write(&self, out: &Outbox) -> Result<(), ServiceError> {
+        match &self.output {
+            Some((log, topic)) => write_log(self.shared, &self.writer, topic, *log, self.name, out),
+            None => Ok(()),
+        }
     }
 
     fn flush(&mut self, now: bool) -> Result<(), ServiceError> {
@@ -246,7 +364,7 @@ impl Thread<'_> {
         self.lanes
             .values_mut()
             .for_each(|owned| owned.lane.flush(&mut out));
-        self.send(&out)?;
+        self.write(&out)?;
         for (partition, owned) in &self.lanes {
             self.shared
                 .reach(self.name, &self.topic, *partition, owned.next);
@@ -264,26 +382,161 @@ impl Thread<'_> {
         self.lanes
             .values_mut()
             .for_each(|owned| owned.lane.heartbeat(log, partitions, &mut out));
-        self.send(&out)
+        self.write(&out)
     }
 
+    /// Commits what is processed: offsets alone, or with the alerts that came of it.
     fn commit(&mut self, consumer: &BaseConsumer<Assignments>) -> Result<(), ServiceError> {
         self.flush(true)?;
         self.writer.flush()?;
+        if !self.settle(Duration::ZERO)? {
+            return Ok(());
+        }
+        let done = |owned: &Owned| owned.next > owned.committed && owned.next > owned.replay_until;
+        let lanes = self.lanes.iter().filter(|(_, owned)| done(owned));
+        let next: Vec<(i32, i64)> = lanes.map(|(at, owned)| (*at, owned.next)).collect();
         let mut offsets = TopicPartitionList::new();
-        for (partition, owned) in &self.lanes {
-            if owned.next > owned.committed && owned.next > owned.replay_until {
-                // An offset is never negative here, so it is always accepted.
-                let _ = offsets.add_partition_offset(
-                    &self.topic,
-                    *partition,
-                    Offset::Offset(owned.next),
-                );
-            }
+        for (partition, next) in &next {
+            // An offset is never negative here, so it is always accepted.
+            let _ = offsets.add_partition_offset(&self.topic, *partition, Offset::Offset(*next));
+        }
+        if let Some(edge) = self.edge.as_mut().filter(|edge| edge.is_due()) {
+            // Fetched for each batch: after a rebalance an old one would be refused. None while there is no group.
+            let Some(member) = consumer.group_metadata() else {
+                return Ok(());
+            };
+            let alerts = edge.take();
+            let entry = |alert: &crate::alert::Alert| Entry {
+                topic: self.shared.config.topics.alerts.clone(),
+                key: alert.key.clone().into_bytes(),
+                value: alert.json.clone().into_bytes(),
+            };
+            let entries = alerts.iter().map(|(_, _, alert)| entry(alert)).collect();
+            let batch = Batch {
+                alerts,
+                offsets: next,
+            };
+            edge.submit(batch, entries, offsets, member);
+            return Ok(());
         }
         if commit(consumer, &offsets, &self.group, self.name, self.shared)? {
-            for owned in self.lanes.values_mut() {
-                owned.committed = owned.committed.max(owned.next);
+            self.committed(&next);
+        }
+        Ok(())
+    }
+
+    fn committed(&mut self, offsets: &[(i32, i64)]) {
+        for (partition, next) in offsets {
+            if let Some(owned) = self.lanes.get_mut(partition) {
+                owned.committed = owned.committed.max(*next);
+            }
+        }
+    }
+
+    /// Looks, for at most `wait`, at what became of the last transaction; true when none is under way.
+    fn settle(&mut self, wait: Duration) -> Result<bool, ServiceError> {
+        let Some(edge) = &mut self.edge else {
+            return Ok(true);
+        };
+        let is_owned = |partition, owning| {
+            let owned = self.lanes.get(&partition);
+            owned.is_some_and(|owned| owned.owning == owning)
+        };
+        match edge.settle(wait, is_owned)? {
+            Settled::Idle => Ok(true),
+            Settled::Busy => Ok(false),
+            Settled::Committed(batch) => {
+                let stage = StageLabel { stage: self.name };
+                let metrics = &self.shared.metrics;
+                metrics.transactions.get_or_create(&stage).inc();
+                metrics.commits.get_or_create(&stage).inc();
+                let alerts = batch.alerts.iter();
+                alerts.for_each(|(_, _, alert)| self.shared.note_alert(alert));
+                self.committed(&batch.offsets);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Commits all there is, and leaves a last snapshot.
+    fn end(&mut self, consumer: &BaseConsumer<Assignments>) -> Result<(), ServiceError> {
+        let began = Instant::now();
+        loop {
+            self.settle(END_WAIT)?;
+            self.commit(consumer)?;
+            let waits = |edge: &Edge| edge.is_busy() || edge.is_due();
+            if !self.edge.as_ref().is_some_and(waits) || END_WAIT < began.elapsed() {
+                break;
+            }
+        }
+        self.snapshot(true)?;
+        for owned in self.lanes.values_mut() {
+            let left = END_WAIT.saturating_sub(began.elapsed());
+            if let Some(Ok(saved)) = owned.saving.take().map(|saving| saving.recv_timeout(left)) {
+                saved_as(self.shared, self.name, owned, saved);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes snapshots that are due, one lane after the other.
+    ///
+    /// * `last`: those of all lanes that have changed, for whoever comes next.
+    fn snapshot(&mut self, last: bool) -> Result<(), ServiceError> {
+        let every = Duration::from_secs(self.shared.config.snapshots.every_seconds);
+        for owned in self.lanes.values_mut() {
+            match owned.saving.take() {
+                None => (),
+                Some(saving) if last => match saving.recv_timeout(END_WAIT) {
+                    Ok(saved) => saved_as(self.shared, self.name, owned, saved),
+                    Err(_) => continue,
+                },
+                Some(saving) => match saving.try_recv() {
+                    Ok(saved) => saved_as(self.shared, self.name, owned, saved),
+                    Err(TryRecvError::Empty) => owned.saving = Some(saving),
+                    Err(TryRecvError::Disconnected) => (),
+                },
+            }
+        }
+        let due = |owned: &Owned| {
+            let since = owned.chain.as_ref().map(|chain| chain.offset());
+            let changed = since.is_some_and(|offset| offset.unwrap_or(0) < owned.next);
+            changed
+                && owned.replay_until <= owned.next
+                && (last || every <= owned.saved_at.elapsed())
+        };
+        if !self.lanes.values().any(due) {
+            return Ok(());
+        }
+        // Rows that wait are not in a snapshot: they are written before it is believed, which is when they are committed.
+        self.flush(true)?;
+        for owned in self.lanes.values_mut().filter(|owned| due(owned)) {
+            let Some(chain) = owned.chain.take() else {
+                continue;
+            };
+            owned.saved_at = Instant::now();
+            let since = chain.since();
+            let (image, epoch) = owned.lane.save(since).map_err(|error| StateError::Encode {
+                stage: self.name,
+                source: error.into(),
+            })?;
+            let label = StageLabel { stage: self.name };
+            let pauses = &self.shared.metrics.snapshot_pause_seconds;
+            let pause = owned.saved_at.elapsed().as_secs_f64();
+            pauses.get_or_create(&label).observe(pause);
+            let save = Save {
+                chain,
+                image,
+                is_full: since.is_none(),
+                epoch,
+                offset: owned.next,
+                committed: owned.committed,
+                now_ms: now_ms(),
+            };
+            match self.shared.keeper.save(save) {
+                Ok(saving) => owned.saving = Some(saving),
+                // What changed is saved with the next one.
+                Err(save) => owned.chain = Some(save.chain),
             }
         }
         Ok(())
@@ -352,6 +605,39 @@ impl Thread<'_> {
             .get_or_create(&stage)
             .set(n_errors as i64);
     }
+}
+
+/// Notes what became of a lane's snapshot.
+fn saved_as(shared: &Shared, stage: &'static str, owned: &mut Owned, saved: Saved) {
+    let outcome = match &saved.done {
+        Ok(n_bytes) => {
+            let written = &shared.metrics.snapshot_bytes;
+            written
+                .get_or_create(&StageLabel { stage })
+                .inc_by(*n_bytes);
+            tracing::debug!(
+                stage,
+                offset = saved.chain.offset(),
+                n_bytes,
+                took_ms = saved.took.as_millis() as u64,
+                "snapshot written"
+            );
+            "published"
+        }
+        Err(StateError::Fenced { .. }) => "fenced",
+        Err(_) => "failed",
+    };
+    if let Err(error) = &saved.done {
+        tracing::warn!(
+            stage,
+            error = error as &dyn std::error::Error,
+            "snapshot not written; a restart reads more of the log"
+        );
+    }
+    // Another owner's snapshots follow: ours would only be in its way.
+    owned.chain = (outcome != "fenced").then_some(saved.chain);
+    let label = SnapshotLabel { stage, outcome };
+    shared.metrics.snapshots.get_or_create(&label).inc();
 }
 
 /// Reads a log's record from a message.

@@ -13,6 +13,7 @@ use models::generations::Generations;
 use models::identity::Quality;
 use models::judge::{Judge, JudgeConfig, Touch};
 use models::ownership::Standing;
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Stage, StageError, StateSize, compile};
@@ -24,6 +25,7 @@ use crate::rule::{Evidence, RuleCounters, RuleFault, RuleRunner, RuleSet, eviden
 use crate::schema::{
     self, JudgementRow, JudgementView, TouchModel, TouchModelBuilder, TouchRow, TouchView,
 };
+use crate::state::{LaneWalk, Loader, Saver};
 
 /// Samples kept for one identity under suspicion, and identities with samples.
 const SAMPLES_MAX: usize = 5;
@@ -32,7 +34,7 @@ pub(super) const SUSPECTS_MAX: usize = 20_000;
 pub(super) const SUSPICION: f64 = 10.0;
 
 /// Touches, or probes, that made one identity suspect: the first ones, which show how it began, and the latest.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Samples {
     rows: Vec<Evidence>,
     /// True after an alarm: the next suspicion begins anew.
@@ -85,6 +87,13 @@ impl Judging {
             alerter: Alerter::new(config),
             table: schema::touches_table(),
         })
+    }
+
+    fn walk(&mut self, walk: &mut impl LaneWalk) {
+        self.judge.walk(walk);
+        walk.table("judge.samples", &mut self.samples);
+        self.alerter.walk(walk);
+        self.rules.walk(walk);
     }
 
     fn judge(
@@ -218,6 +227,14 @@ impl Stage for Judging {
 
     fn state(&self) -> StateSize {
         self.judge.state().into()
+    }
+
+    fn save(&mut self, to: &mut Saver) {
+        self.walk(to);
+    }
+
+    fn load(&mut self, from: &mut Loader) {
+        self.walk(from);
     }
 
     fn rules(&self) -> Vec<RuleCounters> {

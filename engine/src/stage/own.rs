@@ -15,6 +15,7 @@ use crate::log::{Log, partition_of};
 use crate::schema::{
     self, JudgementRow, JudgementRowsBuilder, TouchRow, TouchRowsBuilder, TouchView,
 };
+use crate::state::{LaneWalk, Loader, Saver};
 
 #[derive(Default)]
 struct Target {
@@ -38,6 +39,11 @@ impl Own {
             names: Generations::new(config.identities_max),
             targets: (0..partitions.max(1)).map(|_| Target::default()).collect(),
         }
+    }
+
+    fn walk(&mut self, walk: &mut impl LaneWalk) {
+        self.objects.walk(walk);
+        walk.table("own.names", &mut self.names);
     }
 
     fn send(&mut self, touch: &TouchRow<'_>, judgement: &JudgementRow<'_>) {
@@ -146,5 +152,13 @@ impl Stage for Own {
             bytes: self.objects.state_bytes() + self.names.table_bytes(),
             n_evicted: self.objects.n_evicted() + self.names.n_evicted(),
         }
+    }
+
+    fn save(&mut self, to: &mut Saver) {
+        self.walk(to);
+    }
+
+    fn load(&mut self, from: &mut Loader) {
+        self.walk(from);
     }
 }

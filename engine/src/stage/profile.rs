@@ -16,6 +16,7 @@ use models::probe::ProbeClass;
 use models::probing::{Call, ProbeDetector, class_names};
 use models::seen::{Outcome, SeenFilter, Sighting};
 use models::sizes::EndpointSizes;
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::judge::{SUSPECTS_MAX, SUSPICION, Samples};
@@ -29,9 +30,10 @@ use crate::schema::{
     self, EventModel, EventModelBuilder, EventRow, EventView, ObjectRow, Objects, TouchRow,
     TouchRowsBuilder,
 };
+use crate::state::{LaneWalk, Loader, Saver};
 
 /// Calls on one collection by one identity.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Usage {
     n_objects: u32,
     /// Known touches since the last one sent: reads, writes.
@@ -39,7 +41,7 @@ struct Usage {
 }
 
 /// Calls on one endpoint.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Endpoint {
     n: u64,
     n_success: u64,
@@ -93,6 +95,18 @@ impl Profile {
                 .map(|_| TouchRowsBuilder::default())
                 .collect(),
         })
+    }
+
+    fn walk(&mut self, walk: &mut impl LaneWalk) {
+        self.seen.walk(walk);
+        walk.table("profile.usage", &mut self.usage);
+        walk.table("profile.endpoints", &mut self.endpoints);
+        self.sizes.walk(walk);
+        self.probes.walk(walk);
+        walk.table("profile.samples", &mut self.samples);
+        walk.value("profile.started_ms", &mut self.started_ms);
+        self.alerter.walk(walk);
+        self.rules.walk(walk);
     }
 
     /// Notes what one event does to its objects; the first object's newness and count come back.
@@ -322,6 +336,14 @@ impl Stage for Profile {
                 + self.probes.state_bytes(),
             n_evicted: self.seen.n_evicted() + self.usage.n_evicted() + self.endpoints.n_evicted(),
         }
+    }
+
+    fn save(&mut self, to: &mut Saver) {
+        self.walk(to);
+    }
+
+    fn load(&mut self, from: &mut Loader) {
+        self.walk(from);
     }
 
     fn rules(&self) -> Vec<RuleCounters> {

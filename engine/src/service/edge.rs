@@ -1,0 +1,197 @@
+//! Alerts and consumed offsets, exactly once: batches for a transaction, committed in a thread of its own.
+//!
+//! A batch is cut when there are alerts: everything read so far is processed, what it gave is acknowledged, and
+//! the alerts go out with the offsets they come from. The stage reads on meanwhile; while one batch is
+//! under way the next one gathers.
+
+use std::sync::Arc;
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, SyncSender, TryRecvError, channel, sync_channel,
+};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use connectors::kafka::transaction::{Entry, Outcome, Transactor};
+use connectors::kafka::{Error, Gate};
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::ConsumerGroupMetadata;
+
+use crate::alert::Alert;
+
+/// Alerts that wait for their transaction; beyond it the stage waits too.
+const PENDING_MAX: usize = 10_000;
+
+/// An alert, and the lane that raised it: its partition, and which owning of it this is.
+pub(super) type Raised = (i32, u64, Alert);
+
+/// Alerts with the offsets that are consumed when they are visible.
+pub(super) struct Batch {
+    pub(super) alerts: Vec<Raised>,
+    /// Partition and next offset.
+    pub(super) offsets: Vec<(i32, i64)>,
+}
+
+enum Answer {
+    Committed(Batch),
+    Refused(Batch, String),
+    Failed(Error),
+}
+
+type Job = (Batch, Vec<Entry>, TopicPartitionList, ConsumerGroupMetadata);
+
+/// The edge of one thread of a stage.
+pub(super) struct Edge {
+    jobs: Option<SyncSender<Job>>,
+    answers: Receiver<Answer>,
+    gate: Arc<Gate>,
+    is_busy: bool,
+    pending: Vec<Raised>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What became of the last batch.
+pub(super) enum Settled {
+    /// Nothing is under way.
+    Idle,
+    /// It is under way.
+    Busy,
+    /// It is visible.
+    Committed(Batch),
+}
+
+impl Edge {
+    /// Starts the thread; a rebalance waits at `gate` for what is under way.
+    pub(super) fn start(
+        mut transactor: Transactor,
+        gate: Arc<Gate>,
+        name: String,
+    ) -> std::io::Result<Edge> {
+        let (jobs, work) = sync_channel::<Job>(1);
+        let (answer, answers) = channel();
+        let open = gate.clone();
+        let run = move || {
+            for (batch, entries, offsets, member) in work {
+                let done = match transactor.commit(&entries, &offsets, &member) {
+                    Ok(Outcome::Committed) => Answer::Committed(batch),
+                    Ok(Outcome::Refused(error)) => Answer::Refused(batch, error.to_string()),
+                    Err(error) => Answer::Failed(error),
+                };
+                open.set(false);
+                // Nobody listens any more when the stage has failed.
+                let _ = answer.send(done);
+            }
+        };
+        let thread = std::thread::Builder::new().name(name).spawn(run)?;
+        Ok(Edge {
+            jobs: Some(jobs),
+            answers,
+            gate,
+            is_busy: false,
+            pending: Vec::new(),
+            thread: Some(thread),
+        })
+    }
+
+    /// Takes an alert to write with the next batch.
+    pub(super) fn raise(&mut self, raised: Raised) {
+        self.pending.push(raised);
+    }
+
+    /// True when alerts wait and a batch may be cut.
+    pub(super) fn is_due(&self) -> bool {
+        !self.is_busy && !self.pending.is_empty()
+    }
+
+    /// True while a batch is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.is_busy
+    }
+
+    /// True when nothing more is to be gathered before a batch has gone.
+    pub(super) fn is_full(&self) -> bool {
+        PENDING_MAX <= self.pending.len()
+    }
+
+    /// Forgets alerts of a lane that is given up: whoever owns it next raises them again.
+    pub(super) fn forget(&mut self, partition: i32) {
+        self.pending.retain(|(of, _, _)| *of != partition);
+    }
+
+    /// The alerts that wait.
+    pub(super) fn take(&mut self) -> Vec<Raised> {
+        std::mem::take(&mut self.pending)
+    }
+
+    /// Commits a batch in the edge's thread; nothing else is under way.
+    pub(super) fn submit(
+        &mut self,
+        batch: Batch,
+        entries: Vec<Entry>,
+        offsets: TopicPartitionList,
+        member: ConsumerGroupMetadata,
+    ) {
+        self.gate.set(true);
+        let sent = self
+            .jobs
+            .as_ref()
+            .is_some_and(|jobs| jobs.send((batch, entries, offsets, member)).is_ok());
+        self.is_busy = sent;
+        if !sent {
+            self.gate.set(false);
+        }
+    }
+
+    /// Says what became of what is under way, after at most `wait`.
+    ///
+    /// * `is_owned`: whether a lane is still the one that raised an alert; only its alerts are tried again when the
+    ///   group refused them.
+    ///
+    /// # Errors
+    /// The batch can't be written.
+    pub(super) fn settle(
+        &mut self,
+        wait: Duration,
+        is_owned: impl Fn(i32, u64) -> bool,
+    ) -> Result<Settled, Error> {
+        if !self.is_busy {
+            return Ok(Settled::Idle);
+        }
+        let answer = match self.answers.try_recv() {
+            Err(TryRecvError::Empty) if !wait.is_zero() => self.answers.recv_timeout(wait),
+            Err(TryRecvError::Empty) => Err(RecvTimeoutError::Timeout),
+            Err(TryRecvError::Disconnected) => Err(RecvTimeoutError::Disconnected),
+            Ok(answer) => Ok(answer),
+        };
+        match answer {
+            Err(RecvTimeoutError::Timeout) => return Ok(Settled::Busy),
+            // The thread panicked; the stage ends with it.
+            Err(RecvTimeoutError::Disconnected) => panic!("the edge's thread is gone"),
+            Ok(_) => self.is_busy = false,
+        }
+        match answer {
+            Ok(Answer::Committed(batch)) => Ok(Settled::Committed(batch)),
+            Ok(Answer::Refused(batch, reason)) => {
+                tracing::info!(
+                    reason,
+                    "the group changed under a transaction, which is taken back"
+                );
+                let again = batch.alerts.into_iter();
+                let again = again.filter(|(partition, owning, _)| is_owned(*partition, *owning));
+                let newer = std::mem::take(&mut self.pending);
+                self.pending = again.chain(newer).collect();
+                Ok(Settled::Idle)
+            }
+            Ok(Answer::Failed(error)) => Err(error),
+            Err(_) => Ok(Settled::Busy),
+        }
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

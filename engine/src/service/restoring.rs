@@ -1,0 +1,150 @@
+//! Lanes that are being put back, one after the other, in a thread of their own: the group hears of this member
+//! meanwhile, and its other lanes go on.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::time::{Duration, Instant};
+
+use super::decoding::Standing;
+use super::{ServiceError, Shared, now_ms};
+use crate::command::RuleFaults;
+use crate::lane::Lane;
+use crate::log::Log;
+use crate::stage;
+use crate::state::Place;
+use crate::state::keeper::{Chain, restore};
+
+/// A lane to put back.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) partition: i32,
+    /// Which owning of the partition this is.
+    pub(super) owning: u64,
+    pub(super) standing: Standing,
+}
+
+/// A lane put back.
+pub(super) struct Ready {
+    pub(super) wanted: Wanted,
+    pub(super) lane: Lane,
+    /// What is published of it; none when the store fails.
+    pub(super) chain: Option<Chain>,
+    /// Next offset whose output is not written yet.
+    pub(super) committed: i64,
+    pub(super) took: Duration,
+}
+
+/// What of a stage is put back.
+#[derive(Clone)]
+pub(super) struct Kind {
+    pub(super) shared: Arc<Shared>,
+    pub(super) input: Log,
+    pub(super) topic: String,
+    pub(super) group: String,
+    /// Partitions of the next log.
+    pub(super) partitions: usize,
+}
+
+/// Lanes that wait to be put back.
+pub(super) struct Restoring {
+    kind: Kind,
+    waiting: VecDeque<Wanted>,
+    active: Option<Receiver<Result<Ready, ServiceError>>>,
+}
+
+impl Restoring {
+    pub(super) fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            waiting: VecDeque::new(),
+            active: None,
+        }
+    }
+
+    pub(super) fn add(&mut self, wanted: Wanted) {
+        self.waiting.push_back(wanted);
+    }
+
+    /// Forgets a partition that is given up; one under way comes and is not wanted any more.
+    pub(super) fn remove(&mut self, partition: i32) {
+        self.waiting.retain(|wanted| wanted.partition != partition);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.active.is_none() && self.waiting.is_empty()
+    }
+
+    /// A lane that was put back since the last call.
+    ///
+    /// # Errors
+    /// One cannot be.
+    pub(super) fn next(&mut self) -> Result<Option<Ready>, ServiceError> {
+        let answer = match &self.active {
+            None => None,
+            Some(active) => match active.try_recv() {
+                Err(TryRecvError::Empty) => return Ok(None),
+                Err(TryRecvError::Disconnected) => Some(Err(ServiceError::Panicked("restore"))),
+                Ok(answer) => Some(answer),
+            },
+        };
+        self.active = None;
+        if let Some(wanted) = self.waiting.pop_front() {
+            let (done, answer) = channel();
+            let kind = self.kind.clone();
+            let run = move || {
+                // The stage may have ended meanwhile.
+                let _ = done.send(put_back(&kind, wanted));
+            };
+            std::thread::Builder::new()
+                .name("restore".to_owned())
+                .spawn(run)?;
+            self.active = Some(answer);
+        }
+        answer.transpose()
+    }
+}
+
+fn put_back(kind: &Kind, wanted: Wanted) -> Result<Ready, ServiceError> {
+    let began = Instant::now();
+    let shared = &kind.shared;
+    let fresh = || {
+        let (models, rules) = (&shared.config.models, &shared.rules);
+        let stage = stage::of(kind.input, models, rules, kind.partitions).map_err(RuleFaults)?;
+        Ok::<_, ServiceError>(Lane::new(
+            stage,
+            kind.topic.as_str().into(),
+            wanted.partition,
+        ))
+    };
+    let place = Place::new(&kind.group, &kind.topic, wanted.partition);
+    let restored = restore(
+        &shared.keeper.store,
+        &place,
+        &shared.fingerprint,
+        wanted.standing.committed,
+        now_ms(),
+        fresh,
+        Lane::load,
+    );
+    let (lane, chain, committed) = match restored {
+        Ok(restored) => (restored.lane, Some(restored.chain), restored.committed),
+        // The log holds everything from its beginning, so the lane can do without; it leaves no snapshots then.
+        Err(ServiceError::State(error)) if wanted.standing.first == 0 => {
+            tracing::warn!(
+                %place,
+                error = &error as &dyn std::error::Error,
+                "snapshot store fails: reading the log from its beginning, and saving nothing of this lane"
+            );
+            (fresh()?, None, wanted.standing.committed.unwrap_or(0))
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Ready {
+        wanted,
+        lane,
+        chain,
+        committed,
+        took: began.elapsed(),
+    })
+}
