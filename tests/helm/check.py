@@ -394,11 +394,13 @@ def check_dockerfile(values):
     check(user.isdigit() and int(user) > 0, f"USER is {user}: Kubernetes can see only of a number that it is not root")
     check(user == str(values["podSecurityContext"]["runAsUser"]), "the image's user is not the chart's")
     for word in ["ENTRYPOINT", "CMD"]:
-        check(only.get(word, "").startswith("["), f"{word} is not a JSON list: a shell would get the signals")
-    check(json.loads(only.get("ENTRYPOINT", "[]"))[:1] == ["/usr/local/bin/tollwatch"], "ENTRYPOINT is not the program")
+        listed = only.get(word, "").startswith("[")
+        check(listed, f"{word} is not a JSON list: a shell would get the signals")
+        only[word] = json.loads(only[word]) if listed else []
+    check(only["ENTRYPOINT"] == ["/usr/local/bin/tollwatch"], "ENTRYPOINT is not the program")
     check(values["config"]["listen"].endswith(f":{only.get('EXPOSE')}"), "EXPOSE is not the chart's port")
     documents, error = template("--values", MINIMAL)
-    check(documents and json.loads(only.get("CMD", "[]")) == pod(documents)["containers"][0]["args"], f"CMD is not the chart's arguments {error or ''}")
+    check(documents and only["CMD"] == pod(documents)["containers"][0]["args"], f"CMD is not the chart's arguments {error or ''}")
 
     # The build sees every crate, and the files its crates name.
     ignored = (ROOT / ".dockerignore").read_text().split("\n")
