@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use connectors::kafka::{Cluster, Membership, Outgoing, StartAt, Topic};
+use connectors::kafka::{Cluster, Membership, Outgoing, StartAt, Topic, Writer};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::Consumer;
 use rdkafka::message::{Headers, Message, OwnedMessage};
@@ -69,7 +69,7 @@ impl Kafka {
         }
     }
 
-    fn cluster(&self) -> Cluster {
+    pub(crate) fn cluster(&self) -> Cluster {
         Cluster {
             brokers: self.bootstrap.clone(),
             properties: BTreeMap::new(),
@@ -93,16 +93,7 @@ impl Kafka {
         }));
         made.expect("the topic is made");
         let writer = cluster.writer().expect("a writer");
-        for (i, line) in (0_u64..).zip(lines) {
-            let key = i.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes();
-            let outgoing = Outgoing {
-                topic,
-                partition: None,
-                key: Some(&key),
-                value: line,
-            };
-            writer.send(outgoing, std::iter::empty()).expect("sent");
-        }
+        write_to(&writer, topic, 0, lines);
         writer.flush().expect("acknowledged");
     }
 
@@ -121,6 +112,20 @@ impl Kafka {
     pub(crate) fn n_records(&self, topic: &str) -> i64 {
         let ends = self.cluster().watermarks(topic).unwrap_or_default();
         ends.iter().map(|(first, end)| end - first).sum()
+    }
+}
+
+/// Writes lines, each where a key falls that no other has; `first` is how many came before.
+pub(crate) fn write_to(writer: &Writer, topic: &str, first: usize, lines: &[Vec<u8>]) {
+    for (i, line) in (first as u64..).zip(lines) {
+        let key = i.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes();
+        let outgoing = Outgoing {
+            topic,
+            partition: None,
+            key: Some(&key),
+            value: line,
+        };
+        writer.send(outgoing, std::iter::empty()).expect("sent");
     }
 }
 

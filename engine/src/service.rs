@@ -6,7 +6,7 @@
 //! with the offsets. A lane that is assigned is put back from its newest snapshot, reads its log from
 //! there up to the committed offset with its output off, and goes on: state is a function of the log.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -125,7 +125,8 @@ pub struct Shared {
     partitions: HashMap<&'static str, usize>,
     stops: [AtomicBool; STAGES.len()],
     reached: Mutex<HashMap<(&'static str, String, i32), i64>>,
-    assigned: Mutex<HashMap<&'static str, usize>>,
+    /// Whether each thread has its partitions, put back and caught up.
+    ready: Mutex<BTreeMap<(&'static str, usize), bool>>,
 }
 
 impl Shared {
@@ -221,11 +222,13 @@ impl Shared {
         }
     }
 
-    fn note_assigned(&self, stage: &'static str) {
-        let mut assigned = self.assigned.lock().unwrap_or_else(PoisonError::into_inner);
-        *assigned.entry(stage).or_default() += 1;
-        if assigned.len() == STAGES.len() {
-            self.metrics.set_ready();
+    /// Notes whether a stage's `n`th thread is where it should be; the service is ready when all are.
+    fn note_ready(&self, stage: &'static str, n: usize, is_ready: bool) {
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        if ready.insert((stage, n), is_ready) != Some(is_ready) {
+            let n_threads = STAGES.len() * self.config.threads;
+            let all = ready.len() == n_threads && ready.values().all(|is_ready| *is_ready);
+            self.metrics.set_ready(all);
         }
     }
 }
@@ -347,7 +350,7 @@ impl Service {
             partitions,
             stops: Default::default(),
             reached: Mutex::default(),
-            assigned: Mutex::default(),
+            ready: Mutex::default(),
             config,
         });
         let mut threads = Vec::new();

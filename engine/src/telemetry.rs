@@ -289,9 +289,9 @@ impl Metrics {
             .value_at_quantile(quantile)
     }
 
-    /// The workers have their partitions.
-    pub fn set_ready(&self) {
-        self.ready.store(true, Ordering::Relaxed);
+    /// Whether the workers have their partitions, as of now.
+    pub fn set_ready(&self, is_ready: bool) {
+        self.ready.store(is_ready, Ordering::Relaxed);
     }
 
     /// Prometheus' text.

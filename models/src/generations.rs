@@ -30,6 +30,8 @@ struct Entry<K, V> {
 }
 
 type Entries<K, V> = HashTable<Entry<K, V>>;
+/// A chunk with the epoch of its last change.
+type Dated<K, V> = (u32, Chunk<Entries<K, V>>);
 
 /// Part of a map, of one owner or shared with who saves it.
 #[derive(Debug)]
@@ -76,8 +78,8 @@ impl<T: Clone + Default> Chunk<T> {
 
 #[derive(Debug)]
 struct Generation<K, V> {
-    /// A power of two of chunks; each with the epoch of its last change.
-    chunks: Box<[(u32, Chunk<Entries<K, V>>)]>,
+    /// A power of two of them.
+    chunks: Box<[Dated<K, V>]>,
     n_entries: usize,
 }
 

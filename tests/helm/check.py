@@ -23,8 +23,7 @@ HELM = sys.argv[1]
 KUBERNETES = ["1.27.0", "1.37.0"]
 # Options that the chart has before the program does; each leaves this list when it is in config.rs.
 COMING = {
-    "delivery", "group_protocol", "kafka_files", "standby", "models.state_bytes_max",
-    "snapshots", "snapshots.url", "snapshots.every_seconds", "snapshots.keep",
+    "kafka_files", "standby", "models.state_bytes_max",
 }
 # Kinds that operators define and Kubernetes has no schema of: paths that must be there.
 CUSTOM = {

@@ -60,7 +60,7 @@ impl Flaky {
         state.dice ^= state.dice << 25;
         state.dice ^= state.dice >> 27;
         let rolled = state.dice.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        let fails = !state.resting && rolled % one_in == 0;
+        let fails = !state.resting && rolled.is_multiple_of(one_in);
         if fails {
             *state.faults.entry(what).or_default() += 1;
         }

@@ -55,6 +55,7 @@ pub(super) fn run(shared: &Shared, n: usize) -> Result<(), ServiceError> {
     let mut thread = Thread {
         shared,
         writer,
+        n,
         group,
         events_topic: shared.config.log_topic(Log::Events),
         dead_letter_topic: shared.config.dead_letter_topic(),
@@ -97,6 +98,7 @@ struct Taken<'c> {
 struct Thread<'a> {
     shared: &'a Shared,
     writer: Writer,
+    n: usize,
     group: String,
     events_topic: String,
     dead_letter_topic: String,
@@ -157,7 +159,7 @@ impl Thread<'_> {
                         write(self.shared, &self.writer, &self.events_topic, &out)?;
                         self.sources.insert(key, source);
                     }
-                    self.shared.note_assigned(STAGE);
+                    self.shared.note_ready(STAGE, self.n, true);
                 }
                 Assignment::Revoked(partitions) => {
                     tracing::info!(stage = STAGE, ?partitions, "partitions revoked");

@@ -9,7 +9,7 @@ use std::sync::mpsc::{
     Receiver, RecvTimeoutError, SyncSender, TryRecvError, channel, sync_channel,
 };
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use connectors::kafka::transaction::{Entry, Outcome, Transactor};
 use connectors::kafka::{Error, Gate};
@@ -20,6 +20,8 @@ use crate::alert::Alert;
 
 /// Alerts that wait for their transaction; beyond it the stage waits too.
 const PENDING_MAX: usize = 10_000;
+/// A transaction that takes longer keeps alerts back: the service is not ready.
+const STUCK: Duration = Duration::from_secs(20);
 
 /// An alert, and the lane that raised it: its partition, and which owning of it this is.
 pub(super) type Raised = (i32, u64, Alert);
@@ -45,6 +47,7 @@ pub(super) struct Edge {
     answers: Receiver<Answer>,
     gate: Arc<Gate>,
     is_busy: bool,
+    submitted: Instant,
     pending: Vec<Raised>,
     thread: Option<JoinHandle<()>>,
 }
@@ -87,6 +90,7 @@ impl Edge {
             answers,
             gate,
             is_busy: false,
+            submitted: Instant::now(),
             pending: Vec::new(),
             thread: Some(thread),
         })
@@ -105,6 +109,11 @@ impl Edge {
     /// True while a batch is under way.
     pub(super) fn is_busy(&self) -> bool {
         self.is_busy
+    }
+
+    /// True when what is under way takes so long that alerts don't get out.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_busy && STUCK < self.submitted.elapsed()
     }
 
     /// True when nothing more is to be gathered before a batch has gone.
@@ -131,6 +140,7 @@ impl Edge {
         member: ConsumerGroupMetadata,
     ) {
         self.gate.set(true);
+        self.submitted = Instant::now();
         let sent = self
             .jobs
             .as_ref()

@@ -81,6 +81,7 @@ pub(super) fn run(shared: &Arc<Shared>, stage: usize, n: usize) -> Result<(), Se
     let mut thread = Thread {
         shared,
         name,
+        n,
         input,
         topic,
         group,
@@ -92,7 +93,7 @@ pub(super) fn run(shared: &Arc<Shared>, stage: usize, n: usize) -> Result<(), Se
         owned: BTreeMap::new(),
         n_ownings: 0,
         gathered_since: None,
-        ready: false,
+        is_member: false,
         complaint: Complaint::default(),
     };
     let mut commit = Every::new(COMMIT_EVERY);
@@ -126,6 +127,7 @@ pub(super) fn run(shared: &Arc<Shared>, stage: usize, n: usize) -> Result<(), Se
 struct Thread<'a> {
     shared: &'a Shared,
     name: &'static str,
+    n: usize,
     input: Log,
     topic: String,
     group: String,
@@ -139,8 +141,8 @@ struct Thread<'a> {
     owned: BTreeMap<i32, u64>,
     n_ownings: u64,
     gathered_since: Option<Instant>,
-    /// True once every lane has read again what it had read before.
-    ready: bool,
+    /// True once the group has answered, be it that there is no partition for this thread.
+    is_member: bool,
     complaint: Complaint,
 }
 
@@ -171,6 +173,7 @@ impl Thread<'_> {
         for change in consumer.context().take() {
             match change {
                 Assignment::Assigned(partitions) => {
+                    self.is_member = true;
                     tracing::info!(stage = self.name, ?partitions, "partitions assigned");
                     for (_, partition) in partitions {
                         self.n_ownings += 1;
@@ -198,16 +201,14 @@ impl Thread<'_> {
         Ok(())
     }
 
-    fn note_ready(&mut self) {
+    /// Ready: its lanes are put back and have caught up with what was committed, and alerts find their way out.
+    fn note_ready(&self) {
         let caught_up = |owned: &Owned| owned.replay_until <= owned.next;
-        if !self.ready
+        let is_ready = self.is_member
             && self.restoring.is_empty()
-            && !self.lanes.is_empty()
             && self.lanes.values().all(caught_up)
-        {
-            self.ready = true;
-            self.shared.note_assigned(self.name);
-        }
+            && self.edge.as_ref().is_none_or(|edge| !edge.is_stuck());
+        self.shared.note_ready(self.name, self.n, is_ready);
     }
 
     /// Takes lanes that were put back, and reads on where their snapshots stand: muted up to what was committed.
