@@ -2,7 +2,7 @@
 //!
 //! In the order of the data: `formats` and `poison` (what comes in), `replay` (laws of the way over
 //! files), `detection` and `alerts` (what comes out), `kafka` (the same over a real Apache Kafka),
-//! `tidy` (what holds of the project itself). Tests that use captures which are not part of the
+//! `secure` (over one that asks for a login), `tidy` (what holds of the project itself). Tests that use captures which are not part of the
 //! project say so when they skip.
 
 mod alerts;
@@ -11,5 +11,6 @@ mod formats;
 mod kafka;
 mod poison;
 mod replay;
+mod secure;
 mod support;
 mod tidy;

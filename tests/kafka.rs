@@ -1,6 +1,6 @@
 //! The whole way over a real Apache Kafka, as a user runs it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use connectors::kafka::{Cluster, Outgoing, StartAt, Topic};
+use connectors::kafka::{Cluster, Outgoing, Properties, StartAt, Topic};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::Consumer;
 use rdkafka::message::{Headers, Message, OwnedMessage};
@@ -16,16 +16,20 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
 
 use crate::poison;
-use crate::support::{json as json_of, lines, read_alerts, root, succeed, tollwatch, write_lines};
+use crate::support::{
+    json as json_of, lines, read_alerts, root, succeed, tollwatch, tollwatch_telling, write_lines,
+};
 
 /// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A Kafka that ends with this process, however that ends.
-struct Kafka {
-    bootstrap: String,
+pub(crate) struct Kafka {
+    pub(crate) bootstrap: String,
+    /// Brokers as a service is told them: the listener that asks for a login, where there is one.
+    brokers: String,
     n_brokers: usize,
-    dir: tempfile::TempDir,
+    pub(crate) dir: tempfile::TempDir,
     /// Its standard input: when it closes, the brokers are stopped.
     _guard: Mutex<Child>,
 }
@@ -33,7 +37,7 @@ struct Kafka {
 /// Starts the brokers, then waits for the end of its input and stops them.
 const GUARD: &str = r#"
 trap '' INT TERM
-"$0/up" --brokers "$1" --dir "$2" || exit 1
+"$0/up" --brokers "$1" --dir "$2" "${@:3}" || exit 1
 echo ready
 cat > /dev/null
 "$0/down" --dir "$2"
@@ -42,12 +46,17 @@ rm -rf "$2"
 
 impl Kafka {
     fn start(n_brokers: usize) -> Kafka {
+        Self::start_with(n_brokers, &[])
+    }
+
+    pub(crate) fn start_with(n_brokers: usize, options: &[&str]) -> Kafka {
         let dir = tempfile::tempdir().expect("a folder");
         let mut guard = Command::new("bash")
             .args(["-c", GUARD])
             .arg(root().join("tests/kafka"))
             .arg(n_brokers.to_string())
             .arg(dir.path())
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -61,8 +70,11 @@ impl Kafka {
             .last()
             .expect("Kafka starts: see above why not")
             .clone();
+        let secure = std::fs::read_to_string(dir.path().join("bootstrap-secure"));
+        let brokers = secure.map_or_else(|_| bootstrap.clone(), |text| text.trim().to_owned());
         Kafka {
             bootstrap,
+            brokers,
             n_brokers,
             dir,
             _guard: Mutex::new(guard),
@@ -72,12 +84,12 @@ impl Kafka {
     fn cluster(&self) -> Cluster {
         Cluster {
             brokers: self.bootstrap.clone(),
-            properties: BTreeMap::new(),
+            properties: Properties::default(),
         }
     }
 
     /// Makes a topic and writes records to it: to `partition`, or where a random key falls.
-    fn produce(&self, topic: &str, partitions: i32, lines: &[Vec<u8>]) {
+    pub(crate) fn produce(&self, topic: &str, partitions: i32, lines: &[Vec<u8>]) {
         let cluster = self.cluster();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -118,7 +130,7 @@ impl Kafka {
     }
 
     /// Records in a topic, 0 when it does not exist.
-    fn n_records(&self, topic: &str) -> i64 {
+    pub(crate) fn n_records(&self, topic: &str) -> i64 {
         let ends = self.cluster().watermarks(topic).unwrap_or_default();
         ends.iter().map(|(first, end)| end - first).sum()
     }
@@ -130,30 +142,37 @@ fn one() -> &'static Kafka {
 }
 
 /// One service: a name of its own for everything it has on the cluster.
-struct Deployment<'a> {
+pub(crate) struct Deployment<'a> {
     kafka: &'a Kafka,
     name: &'static str,
+    pub(crate) log: &'static str,
     state: tempfile::TempDir,
     sources: Vec<String>,
     options: Vec<String>,
 }
 
 impl<'a> Deployment<'a> {
-    fn new(kafka: &'a Kafka, name: &'static str, sources: &[&str], options: &[&str]) -> Self {
+    pub(crate) fn new(
+        kafka: &'a Kafka,
+        name: &'static str,
+        sources: &[&str],
+        options: &[&str],
+    ) -> Self {
         Self {
             kafka,
             name,
+            log: "warn",
             state: tempfile::tempdir().expect("a folder"),
             sources: sources.iter().map(|source| (*source).to_owned()).collect(),
             options: options.iter().map(|option| (*option).to_owned()).collect(),
         }
     }
 
-    fn command(&self, command: &str) -> Command {
-        let mut tollwatch = tollwatch();
+    pub(crate) fn command(&self, command: &str) -> Command {
+        let mut tollwatch = tollwatch_telling(self.log);
         tollwatch
             .args(command.split(' '))
-            .args(["--brokers", &self.kafka.bootstrap])
+            .args(["--brokers", &self.kafka.brokers])
             .args(["--group", self.name])
             .args(["--topic-prefix", &format!("{}.", self.name)])
             .args(["--alerts-topic", &self.topic("alerts")])
@@ -171,12 +190,12 @@ impl<'a> Deployment<'a> {
         tollwatch
     }
 
-    fn topic(&self, log: &str) -> String {
+    pub(crate) fn topic(&self, log: &str) -> String {
         format!("{}.{log}", self.name)
     }
 
     /// Runs until everything there is has been read.
-    fn catch_up(&self) {
+    pub(crate) fn catch_up(&self) {
         let mut run = self.command("run");
         let mut run = Running(run.arg("--exit-when-caught-up").spawn().expect("starts"));
         let status = wait(&mut run);
@@ -184,7 +203,7 @@ impl<'a> Deployment<'a> {
     }
 
     /// Runs until it has written this many records to a log.
-    fn run_until(&self, log: &str, n_records: i64) -> Running {
+    pub(crate) fn run_until(&self, log: &str, n_records: i64) -> Running {
         let mut run = Running(self.command("run").spawn().expect("starts"));
         let began = Instant::now();
         while self.kafka.n_records(&self.topic(log)) < n_records {
@@ -200,7 +219,7 @@ impl<'a> Deployment<'a> {
     }
 
     /// `verify`'s report, which must say that everything is as it should be.
-    fn verify(&self) -> Value {
+    pub(crate) fn verify(&self) -> Value {
         let report = json_of(self.command("verify").arg("--json"));
         assert_eq!(report["sound"], true, "{report:#}");
         report
@@ -216,7 +235,7 @@ impl<'a> Deployment<'a> {
 }
 
 /// A process that ends with its test, however that ends.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl std::ops::Deref for Running {
     type Target = Child;
@@ -239,7 +258,7 @@ impl Drop for Running {
     }
 }
 
-fn wait(child: &mut Child) -> std::process::ExitStatus {
+pub(crate) fn wait(child: &mut Child) -> std::process::ExitStatus {
     let began = Instant::now();
     loop {
         if let Some(status) = child.try_wait().expect("a child") {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use connectors::kafka::{Outgoing, Topic};
+use connectors::kafka::{Outgoing, Properties, Topic};
 use engine::command::{load_rules, resolver};
 use engine::config::{Config, ModelConfig, SourceConfig, TopicConfig};
 use engine::service::{Service, cluster};
@@ -116,7 +116,7 @@ fn service(config: &WayConfig, round: u32) -> Result<Service> {
             warm_up_hours: 0.0,
             ..ModelConfig::default()
         },
-        kafka: [("compression.type".to_owned(), config.compression.clone())].into(),
+        kafka: Properties::from_iter([("compression.type".to_owned(), config.compression.clone())]),
         ..Config::default()
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

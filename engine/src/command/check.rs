@@ -38,6 +38,12 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     if !config.brokers.is_empty() {
         faults.extend(topics(&config));
     }
+    if config.listens_beyond_loopback() {
+        eprintln!(
+            "warning: listen is {}, beyond loopback: whoever reaches it reads the metrics without a login",
+            config.listen
+        );
+    }
     faults.iter().for_each(|fault| eprintln!("fault: {fault}"));
     if faults.is_empty() {
         println!("no faults");

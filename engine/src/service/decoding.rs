@@ -134,10 +134,17 @@ impl Thread<'_> {
                     taken.ends.push((partition, taken.messages.len()));
                 }
                 Some(Err(error)) if is_retryable(&error) => self.complaint.tell(&error, STAGE),
-                Some(Err(error)) => return Err(Error::Consume(error).into()),
+                Some(Err(error)) => return Err(self.failed(error).into()),
             }
         }
         Ok(taken)
+    }
+
+    fn failed(&self, error: KafkaError) -> Error {
+        let sources = &self.shared.config.sources;
+        let topics: Vec<&str> = sources.iter().map(|source| source.topic.as_str()).collect();
+        let group = format!("group {}", self.group);
+        Error::reading(&topics.join(", "), &group, error)
     }
 
     fn assign(
@@ -429,6 +436,7 @@ pub(super) fn standing(
     topic: &str,
     partition: i32,
 ) -> Result<Standing, ServiceError> {
+    let reading = |error| Error::reading(topic, &format!("the group of stage {stage}"), error);
     let mut asked = TopicPartitionList::new();
     asked.add_partition(topic, partition);
     let committed = ask(|| {
@@ -443,9 +451,9 @@ pub(super) fn standing(
         }
         Ok(committed)
     });
-    let mut committed = committed.map_err(Error::Consume)?;
+    let mut committed = committed.map_err(reading)?;
     let ends = ask(|| consumer.fetch_watermarks(topic, partition, TIMEOUT));
-    let (first, end) = ends.map_err(Error::Consume)?;
+    let (first, end) = ends.map_err(reading)?;
     if committed > end {
         tracing::warn!(
             stage,
