@@ -1,6 +1,6 @@
 //! Integration tests, one binary: DataFusion is linked once.
 //!
-//! In the order of the data: `formats` and `poison` (what comes in), `replay` (laws of the way over
+//! In the order of the data: `formats`, `poison` and `fuzz` (what comes in), `replay` (laws of the way over
 //! files), `detection` and `alerts` (what comes out), `kafka` (the same over a real Apache Kafka),
 //! `secure` (over one that asks for a login), `tidy` (what holds of the project itself). Tests that use captures which are not part of the
 //! project say so when they skip.
@@ -8,6 +8,7 @@
 mod alerts;
 mod detection;
 mod formats;
+mod fuzz;
 mod kafka;
 mod poison;
 mod replay;
