@@ -2,7 +2,7 @@
 //!
 //! In the order of the data: `formats`, `poison` and `fuzz` (what comes in), `replay` (laws of the way over
 //! files), `detection` and `alerts` (what comes out), `kafka` (the same over a real Apache Kafka),
-//! `secure` (over one that asks for a login), `tidy` (what holds of the project itself). Tests that use captures which are not part of the
+//! `secure` (over one that asks for a login), `topology` (what changes on it under a running service), `tidy` (what holds of the project itself). Tests that use captures which are not part of the
 //! project say so when they skip.
 
 mod alerts;
@@ -15,3 +15,4 @@ mod replay;
 mod secure;
 mod support;
 mod tidy;
+mod topology;

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use connectors::kafka::{Cluster, Outgoing, Properties, StartAt, Topic};
@@ -31,7 +31,7 @@ pub(crate) struct Kafka {
     n_brokers: usize,
     pub(crate) dir: tempfile::TempDir,
     /// Its standard input: when it closes, the brokers are stopped.
-    _guard: Mutex<Child>,
+    guard: Mutex<Child>,
 }
 
 /// Starts the brokers, then waits for the end of its input and stops them.
@@ -45,7 +45,7 @@ rm -rf "$2"
 "#;
 
 impl Kafka {
-    fn start(n_brokers: usize) -> Kafka {
+    pub(crate) fn start(n_brokers: usize) -> Kafka {
         Self::start_with(n_brokers, &[])
     }
 
@@ -77,11 +77,11 @@ impl Kafka {
             brokers,
             n_brokers,
             dir,
-            _guard: Mutex::new(guard),
+            guard: Mutex::new(guard),
         }
     }
 
-    fn cluster(&self) -> Cluster {
+    pub(crate) fn cluster(&self) -> Cluster {
         Cluster {
             brokers: self.bootstrap.clone(),
             properties: Properties::default(),
@@ -136,7 +136,17 @@ impl Kafka {
     }
 }
 
-fn one() -> &'static Kafka {
+impl Drop for Kafka {
+    /// The brokers are stopped before their folder goes: what knows of them lies there.
+    fn drop(&mut self) {
+        let guard = self.guard.get_mut();
+        let guard = guard.unwrap_or_else(PoisonError::into_inner);
+        drop(guard.stdin.take());
+        let _ = guard.wait();
+    }
+}
+
+pub(crate) fn one() -> &'static Kafka {
     static KAFKA: OnceLock<Kafka> = OnceLock::new();
     KAFKA.get_or_init(|| Kafka::start(1))
 }

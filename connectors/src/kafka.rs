@@ -92,6 +92,14 @@ pub enum Error {
         /// Why it was not made.
         reason: String,
     },
+    /// A topic was there and is no longer.
+    #[error("topic {topics} is gone, or one of them; make it again, or read it no longer")]
+    TopicGone {
+        /// The topics that were read.
+        topics: String,
+        /// Kafka's reason.
+        source: KafkaError,
+    },
     /// A record could not be written; nothing derived from it is committed.
     #[error("cannot write to {topic}: {reason}")]
     Produce {
@@ -125,6 +133,10 @@ impl Error {
         let what = match source.rdkafka_error_code() {
             Some(RDKafkaErrorCode::TopicAuthorizationFailed) => format!("read {topics}"),
             Some(RDKafkaErrorCode::GroupAuthorizationFailed) => format!("join {group}"),
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => {
+                let topics = topics.to_owned();
+                return Error::TopicGone { topics, source };
+            }
             _ => return Error::Consume(source),
         };
         Error::Unauthorised { what, source }
