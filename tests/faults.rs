@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rdkafka::message::Message;
+use rdkafka::message::{Headers, Message};
 use serde_json::Value;
 
 use crate::kafka::{Deployment, Kafka, PATIENCE, Running, wait, write_to};
@@ -137,16 +137,16 @@ fn whoever_is_killed_whenever_nothing_is_lost_or_doubled() {
     );
 }
 
-#[test]
-fn lanes_that_move_lose_and_double_nothing() {
+/// 1, 3, 2, 1 instances under load. A static member that leaves keeps its partitions for its return, so these have no names.
+fn move_lanes(topic: &'static str, name: &'static str, options: &[&str]) {
     let all = lines("vampi.ndjson.xz", 60_000);
-    three().produce("moved", 4, &all[..1000]);
-    let service = Deployment::new(three(), "moved-service", &["moved"], &REPLICATED);
+    three().produce(topic, 4, &all[..1000]);
+    let options = [&REPLICATED[..], options].concat();
+    let service = Deployment::new(three(), name, &[topic], &options);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let load = scope.spawn(|| load("moved", &all[1000..], &stop));
+        let load = scope.spawn(|| load(topic, &all[1000..], &stop));
         let pause = || std::thread::sleep(Duration::from_secs(3));
-        // 1, 3, 2, 1. A static member that leaves keeps its partitions for its return, so these have no names.
         let start = |log: &str| {
             let log = service.state.path().join(log);
             let log = std::fs::File::create(log).expect("a log");
@@ -167,20 +167,153 @@ fn lanes_that_move_lose_and_double_nothing() {
         load.join().expect("it writes");
         terminate(third);
     });
-    let pause = ["events", "touches", "judgements"].map(|log| longest_pause(&service, log));
+    let pauses = ["events", "touches", "judgements"].map(|log| longest_pause(&service, log));
     service.catch_up();
     let report = service.verify();
     assert_eq!(report["stages"]["decode"]["expected"], all.len());
     let (rows, alerts) = n_compared(&report);
     assert!(alerts > 2, "{report}");
     eprintln!(
-        "moves: {rows} rows and {alerts} alerts compared; longest pauses of events, touches, judgements: {pause:?}"
+        "{name}: {rows} rows and {alerts} alerts compared; longest pauses of events, touches, judgements: {pauses:?}"
     );
-    let moved = ["b", "c"].map(|name| log_of(&service, name).matches("lane put back").count());
+    let moved = log_of(&service, "c").matches("lane put back").count();
+    assert!(moved >= 4, "{moved} lanes came to the last instance");
+    // A group that is not told of a member's end waits 45 s for it.
+    let longest = pauses.into_iter().max().unwrap_or_default();
+    assert!(longest < Duration::from_secs(30), "{pauses:?}");
+}
+
+#[test]
+fn lanes_that_move_lose_and_double_nothing() {
+    move_lanes("moved", "moved-service", &[]);
+}
+
+#[test]
+fn lanes_that_the_brokers_place_lose_and_double_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("tollwatch.toml");
+    std::fs::write(&file, "group_protocol = 'consumer'\n").expect("a file");
+    let options = ["-c", file.to_str().expect("text")];
+    move_lanes("placed", "placed-service", &options);
+}
+
+#[test]
+fn a_source_that_grows_is_read_on() {
+    let all = lines("vampi.ndjson.xz", 4000);
+    three().produce("growing", 1, &all[..1000]);
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("tollwatch.toml");
+    std::fs::write(
+        &file,
+        "[kafka]\n\"topic.metadata.refresh.interval.ms\" = \"1000\"\n",
+    )
+    .expect("a file");
+    let options = [&REPLICATED[..], &["-c", file.to_str().expect("text")]].concat();
+    let service = Deployment::new(three(), "growing-service", &["growing"], &options);
+    let run = service.run_until("events", 1);
+    grow("growing", 3);
+    three().produce("growing", 3, &all[1000..]);
+    let began = Instant::now();
+    loop {
+        let events = three().read(&service.topic("events"));
+        let partitions: std::collections::BTreeSet<_> =
+            events.iter().filter_map(input_of).collect();
+        if partitions.len() == 3 {
+            break;
+        }
+        assert!(
+            began.elapsed() < PATIENCE,
+            "the new partitions are not read: {partitions:?}"
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    terminate(run);
+    service.catch_up();
+    let report = service.verify();
+    assert_eq!(report["stages"]["decode"]["expected"], all.len());
+}
+
+fn grow(topic: &str, partitions: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let grown = runtime
+        .expect("a runtime")
+        .block_on(three().cluster().grow(topic, partitions));
+    grown.expect("the topic grows");
+}
+
+/// Which partition of its input a log's record comes from.
+fn input_of(message: &rdkafka::message::OwnedMessage) -> Option<String> {
+    let headers = message.headers()?;
+    let header = headers
+        .iter()
+        .find(|header| header.key == "tollwatch.input.partition")?;
+    Some(String::from_utf8_lossy(header.value?).into_owned())
+}
+
+#[test]
+fn logs_that_get_more_partitions_take_their_state_along() {
+    let all = lines("vampi.ndjson.xz", 50_000);
+    let (first, second) = all.split_at(40_000);
+    let touches = |topic: &str, name: &'static str, grow: bool| {
+        three().produce(topic, 1, first);
+        let with = |n: &'static str| {
+            let mut options = REPLICATED.to_vec();
+            options[5] = n;
+            options
+        };
+        let mut service = Deployment::new(three(), name, &[topic], &with("2"));
+        service.catch_up();
+        let rows = |service: &Deployment<'_>| n_touches(service);
+        let before = rows(&service);
+        if grow {
+            service.options = with("4").into_iter().map(str::to_owned).collect();
+            let report = crate::support::json(service.command("state reshard").arg("--json"));
+            assert_eq!(report["logs"][0]["made"], 2, "{report}");
+            let lanes =
+                crate::support::json(service.command("state inspect").args(["--json", "--read"]));
+            assert_eq!(lanes["lanes"].as_array().map(Vec::len), Some(12), "{lanes}");
+            assert_eq!(lanes["sound"], true);
+        }
+        three().produce(topic, 1, second);
+        service.catch_up();
+        if grow {
+            let report = crate::support::json(service.command("verify").arg("--json"));
+            assert_eq!(report["sound"], true, "{report}");
+            assert_eq!(report["stages"]["decode"]["expected"], all.len());
+            assert!(report["not_compared"]["profile"].is_string(), "{report}");
+        }
+        rows(&service) - before
+    };
+    let (plain, grown) = (
+        touches("same", "same-service", false),
+        touches("grown", "grown-service", true),
+    );
+    // Whoever forgot what callers know would send nearly every call on as a first touch.
+    assert!(plain > 100 && grown > 100, "{plain} {grown}");
     assert!(
-        moved.iter().all(|n| *n > 0),
-        "lanes moved to each: {moved:?}"
+        grown * 10 < plain * 11 && plain * 10 < grown * 11,
+        "{plain} without, {grown} with"
     );
+}
+
+/// First touches sent on to `own`, by the positions in the records' headers: those written again once.
+fn n_touches(service: &Deployment<'_>) -> usize {
+    let mut seen = std::collections::BTreeSet::new();
+    for message in service.kafka.read(&service.topic("touches")) {
+        let Some(input) = input_of(&message) else {
+            continue;
+        };
+        let Ok(record) = engine::service::read(engine::log::Log::Touches, &message) else {
+            panic!("a record of the log")
+        };
+        for i in 0..record.batch.num_rows() {
+            let at = engine::log::row_at(engine::log::Log::Touches, &record.batch, i);
+            seen.insert((input.clone(), at));
+        }
+    }
+    seen.len()
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! The whole way over a real Apache Kafka, as a user runs it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use connectors::kafka::{Cluster, Membership, Outgoing, StartAt, Topic, Writer};
+use connectors::kafka::{Cluster, Membership, Outgoing, Properties, StartAt, Topic, Writer};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::Consumer;
 use rdkafka::message::{Headers, Message, OwnedMessage};
@@ -16,24 +16,28 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
 
 use crate::poison;
-use crate::support::{json as json_of, lines, read_alerts, root, succeed, tollwatch, write_lines};
+use crate::support::{
+    json as json_of, lines, read_alerts, root, succeed, tollwatch, tollwatch_telling, write_lines,
+};
 
 /// Longest wait for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A Kafka that ends with this process, however that ends.
 pub(crate) struct Kafka {
-    bootstrap: String,
+    pub(crate) bootstrap: String,
+    /// Brokers as a service is told them: the listener that asks for a login, where there is one.
+    brokers: String,
     n_brokers: usize,
     pub(crate) dir: tempfile::TempDir,
     /// Its standard input: when it closes, the brokers are stopped.
-    _guard: Mutex<Child>,
+    guard: Mutex<Child>,
 }
 
 /// Starts the brokers, then waits for the end of its input and stops them.
 const GUARD: &str = r#"
 trap '' INT TERM
-"$0/up" --brokers "$1" --dir "$2" || exit 1
+"$0/up" --brokers "$1" --dir "$2" "${@:3}" || exit 1
 echo ready
 cat > /dev/null
 "$0/down" --dir "$2"
@@ -42,12 +46,17 @@ rm -rf "$2"
 
 impl Kafka {
     pub(crate) fn start(n_brokers: usize) -> Kafka {
+        Self::start_with(n_brokers, &[])
+    }
+
+    pub(crate) fn start_with(n_brokers: usize, options: &[&str]) -> Kafka {
         let dir = tempfile::tempdir().expect("a folder");
         let mut guard = Command::new("bash")
             .args(["-c", GUARD])
             .arg(root().join("tests/kafka"))
             .arg(n_brokers.to_string())
             .arg(dir.path())
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -61,18 +70,21 @@ impl Kafka {
             .last()
             .expect("Kafka starts: see above why not")
             .clone();
+        let secure = std::fs::read_to_string(dir.path().join("bootstrap-secure"));
+        let brokers = secure.map_or_else(|_| bootstrap.clone(), |text| text.trim().to_owned());
         Kafka {
             bootstrap,
+            brokers,
             n_brokers,
             dir,
-            _guard: Mutex::new(guard),
+            guard: Mutex::new(guard),
         }
     }
 
     pub(crate) fn cluster(&self) -> Cluster {
         Cluster {
             brokers: self.bootstrap.clone(),
-            properties: BTreeMap::new(),
+            properties: Properties::default(),
         }
     }
 
@@ -129,7 +141,17 @@ pub(crate) fn write_to(writer: &Writer, topic: &str, first: usize, lines: &[Vec<
     }
 }
 
-fn one() -> &'static Kafka {
+impl Drop for Kafka {
+    /// The brokers are stopped before their folder goes: what knows of them lies there.
+    fn drop(&mut self) {
+        let guard = self.guard.get_mut();
+        let guard = guard.unwrap_or_else(PoisonError::into_inner);
+        drop(guard.stdin.take());
+        let _ = guard.wait();
+    }
+}
+
+pub(crate) fn one() -> &'static Kafka {
     static KAFKA: OnceLock<Kafka> = OnceLock::new();
     KAFKA.get_or_init(|| Kafka::start(1))
 }
@@ -138,9 +160,10 @@ fn one() -> &'static Kafka {
 pub(crate) struct Deployment<'a> {
     pub(crate) kafka: &'a Kafka,
     name: &'static str,
+    pub(crate) log: &'static str,
     pub(crate) state: tempfile::TempDir,
     sources: Vec<String>,
-    options: Vec<String>,
+    pub(crate) options: Vec<String>,
 }
 
 impl<'a> Deployment<'a> {
@@ -153,6 +176,7 @@ impl<'a> Deployment<'a> {
         Self {
             kafka,
             name,
+            log: "warn",
             state: tempfile::tempdir().expect("a folder"),
             sources: sources.iter().map(|source| (*source).to_owned()).collect(),
             options: options.iter().map(|option| (*option).to_owned()).collect(),
@@ -160,10 +184,10 @@ impl<'a> Deployment<'a> {
     }
 
     pub(crate) fn command(&self, command: &str) -> Command {
-        let mut tollwatch = tollwatch();
+        let mut tollwatch = tollwatch_telling(self.log);
         tollwatch
             .args(command.split(' '))
-            .args(["--brokers", &self.kafka.bootstrap])
+            .args(["--brokers", &self.kafka.brokers])
             .args(["--group", self.name])
             .args(["--topic-prefix", &format!("{}.", self.name)])
             .args(["--alerts-topic", &self.topic("alerts")])

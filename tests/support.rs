@@ -17,11 +17,16 @@ pub(crate) fn root() -> PathBuf {
 
 /// The command, quiet unless something is wrong.
 pub(crate) fn tollwatch() -> Command {
+    tollwatch_telling("warn")
+}
+
+/// The command, with its log at this level.
+pub(crate) fn tollwatch_telling(level: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollwatch"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TOLLWATCH_")) {
         command.env_remove(name);
     }
-    command.args(["--log", "warn"]);
+    command.args(["--log", level]);
     command
 }
 

@@ -4,28 +4,40 @@
 //! promise needs (idempotent producers, no automatic commits) and what was measured: a
 //! `fetch.queue.backoff.ms` of 10, where the default of 1000 quarters the throughput.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Message, OwnedHeaders};
+use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, Statistics, TopicPartitionList};
 
 pub mod transaction;
 
+mod properties;
+
+pub use properties::Properties;
+
 /// Longest wait for a broker's answer.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Longest first wait for an answer; each further one is twice as long. Between them is heard why there is none, so a refused login is
+/// told after this.
+const FIRST_ANSWER: Duration = Duration::from_secs(2);
+
 /// Wait before brokers are asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Group of who reads a topic to its end: assigned and never committed, so it is a name only.
+const READER: &str = "tollwatch-reader";
 
 /// A cluster and the properties of its clients.
 #[derive(Clone, Debug)]
@@ -33,7 +45,7 @@ pub struct Cluster {
     /// Bootstrap brokers.
     pub brokers: String,
     /// Properties passed to librdkafka.
-    pub properties: BTreeMap<String, String>,
+    pub properties: Properties,
 }
 
 /// What went wrong with Kafka, on what.
@@ -41,13 +53,36 @@ pub struct Cluster {
 #[non_exhaustive]
 pub enum Error {
     /// A client could not be made: a property is wrong.
-    #[error("cannot make a Kafka client; check the [kafka] properties")]
-    Client(#[source] KafkaError),
+    #[error("cannot make a Kafka client: {reason}; check the [kafka] properties")]
+    Client {
+        /// librdkafka's reason, without values: they may be secrets.
+        reason: String,
+    },
     /// The brokers don't answer.
-    #[error("cannot reach {brokers}; are the brokers up, and is the security configuration right?")]
+    #[error(
+        "cannot reach {brokers}: {reason}; are the brokers up, and is the security configuration right?"
+    )]
     Unreachable {
         /// The bootstrap brokers.
         brokers: String,
+        /// Kafka's reason.
+        reason: String,
+    },
+    /// The brokers do not take the credentials.
+    #[error(
+        "{brokers} refuse the login: {reason}; check sasl.mechanism, sasl.username and sasl.password in [kafka], [kafka_files] and TOLLWATCH_KAFKA_*"
+    )]
+    Unauthenticated {
+        /// The bootstrap brokers.
+        brokers: String,
+        /// Kafka's reason.
+        reason: String,
+    },
+    /// The brokers know the user, and do not let it do this.
+    #[error("the brokers refuse to let this user {what}; allow it by an ACL")]
+    Unauthorised {
+        /// What was refused, on what.
+        what: String,
         /// Kafka's reason.
         source: KafkaError,
     },
@@ -58,6 +93,14 @@ pub enum Error {
         topic: String,
         /// Why it was not made.
         reason: String,
+    },
+    /// A topic was there and is no longer.
+    #[error("topic {topics} is gone, or one of them; make it again, or read it no longer")]
+    TopicGone {
+        /// The topics that were read.
+        topics: String,
+        /// Kafka's reason.
+        source: KafkaError,
     },
     /// A record could not be written; nothing derived from it is committed.
     #[error("cannot write to {topic}: {reason}")]
@@ -76,7 +119,7 @@ pub enum Error {
     /// Reading failed.
     #[error("cannot read from Kafka")]
     Consume(#[source] KafkaError),
-    /// A transaction could not be committed; nothing of it is visible.
+    /// A transaction is not known to be committed; its alerts are visible if its offsets are committed, and only then.
     #[error(
         "cannot write alerts and offsets in the transaction {id}; does the cluster allow it to this user? delivery = \"at_least_once\" needs none"
     )]
@@ -96,15 +139,97 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// What a failed read of topics, as a member of a group, means.
+    pub fn reading(topics: &str, group: &str, source: KafkaError) -> Error {
+        let what = match source.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => format!("read {topics}"),
+            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => format!("join {group}"),
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => {
+                let topics = topics.to_owned();
+                return Error::TopicGone { topics, source };
+            }
+            _ => return Error::Consume(source),
+        };
+        Error::Unauthorised { what, source }
+    }
+
+    fn writing(topic: &str, source: KafkaError) -> Error {
+        match source.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => Error::Unauthorised {
+                what: format!("write {topic}"),
+                source,
+            },
+            _ => Error::Produce {
+                topic: topic.to_owned(),
+                reason: source.to_string(),
+            },
+        }
+    }
+
+    fn client(error: KafkaError) -> Error {
+        let reason = properties::fault(&error);
+        Error::Client { reason }
+    }
+}
+
 impl Cluster {
     /// Every property of this cluster; what is set after it can't be changed by its user.
     fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.brokers);
-        for (property, value) in &self.properties {
+        for (property, value) in self.properties.iter() {
             config.set(property, value);
         }
         config
+    }
+
+    /// A client that only asks.
+    fn asker(&self) -> Result<BaseConsumer<Reasons>, Error> {
+        self.config()
+            .set("allow.auto.create.topics", "false")
+            .create_with_context(Reasons::default())
+            .map_err(Error::client)
+    }
+
+    /// Asks what topics there are, or about one, until [`TIMEOUT`]; at once tells that the login is refused.
+    fn metadata(
+        &self,
+        asker: &BaseConsumer<Reasons>,
+        topic: Option<&str>,
+    ) -> Result<Metadata, Error> {
+        let (asked, mut wait) = (Instant::now(), FIRST_ANSWER);
+        loop {
+            let source = match asker.fetch_metadata(topic, wait) {
+                Ok(metadata) => return Ok(metadata),
+                Err(source) => source,
+            };
+            // Reasons are told only to who polls, one a call, lines of the log between them.
+            let heard = Instant::now();
+            while heard.elapsed() < ASK_AGAIN {
+                let _ = asker.poll(ASK_AGAIN.saturating_sub(heard.elapsed()));
+            }
+            let (brokers, why) = (self.brokers.clone(), asker.context().last());
+            match why {
+                Some((RDKafkaErrorCode::Authentication, reason)) => {
+                    return Err(Error::Unauthenticated { brokers, reason });
+                }
+                why if TIMEOUT <= asked.elapsed() => {
+                    let reason = why.map_or_else(|| source.to_string(), |(_, reason)| reason);
+                    return Err(Error::Unreachable { brokers, reason });
+                }
+                _ => (),
+            }
+            let left = TIMEOUT.saturating_sub(asked.elapsed());
+            wait = (2 * wait).min(left).max(ASK_AGAIN);
+        }
+    }
+
+    fn unreachable(&self, error: &KafkaError) -> Error {
+        Error::Unreachable {
+            brokers: self.brokers.clone(),
+            reason: error.to_string(),
+        }
     }
 
     /// A consumer of `group` that commits only when told to.
@@ -153,7 +278,7 @@ impl Cluster {
                 gate: Arc::default(),
                 steady: Mutex::default(),
             })
-            .map_err(Error::Client)
+            .map_err(Error::client)
     }
 
     /// An idempotent producer.
@@ -162,7 +287,7 @@ impl Cluster {
     /// A property is wrong.
     pub fn writer(&self) -> Result<Writer, Error> {
         let mut config = self.config();
-        if !self.properties.contains_key("compression.type") {
+        if self.properties.get("compression.type").is_none() {
             config.set("compression.type", "lz4");
         }
         config
@@ -174,7 +299,7 @@ impl Cluster {
             .set("queue.buffering.max.kbytes", "131072");
         let producer = config
             .create_with_context(Deliveries::default())
-            .map_err(Error::Client)?;
+            .map_err(Error::client)?;
         Ok(Writer { producer })
     }
 
@@ -183,16 +308,22 @@ impl Cluster {
     /// # Errors
     /// The brokers don't answer.
     pub fn partitions(&self, topic: &str) -> Result<Option<usize>, Error> {
-        let consumer: BaseConsumer = self.config().create().map_err(Error::Client)?;
-        let unreachable = |source| Error::Unreachable {
-            brokers: self.brokers.clone(),
-            source,
-        };
+        let asker = self.asker()?;
         // A topic that was made a moment ago may not be everywhere yet, so all topics are asked for.
-        let metadata = consumer
-            .fetch_metadata(None, TIMEOUT)
-            .map_err(unreachable)?;
+        let metadata = self.metadata(&asker, None)?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
+        if found.is_none() {
+            // One that may not be seen is left out, and named only to who asks for it.
+            let named = self.metadata(&asker, Some(topic))?;
+            let refused = named.topics().iter().find_map(|found| found.error());
+            let refused = refused.map(RDKafkaErrorCode::from);
+            if refused == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
+                return Err(Error::Unauthorised {
+                    what: format!("see {topic}"),
+                    source: KafkaError::MetadataFetch(RDKafkaErrorCode::TopicAuthorizationFailed),
+                });
+            }
+        }
         Ok(found
             .map(|found| found.partitions().len())
             .filter(|n| *n > 0))
@@ -208,14 +339,68 @@ impl Cluster {
             reason: "it is to be read, so somebody must write it".to_owned(),
         };
         let n = self.partitions(topic)?.ok_or_else(missing)?;
-        let consumer: BaseConsumer = self.config().create().map_err(Error::Client)?;
+        let asker = self.asker()?;
         (0..n as i32)
-            .map(|partition| ask(|| consumer.fetch_watermarks(topic, partition, TIMEOUT)))
+            .map(|partition| ask(|| asker.fetch_watermarks(topic, partition, TIMEOUT)))
             .collect::<Result<_, _>>()
-            .map_err(|source| Error::Unreachable {
-                brokers: self.brokers.clone(),
-                source,
-            })
+            .map_err(|error| self.unreachable(&error))
+    }
+
+    /// Next offset a group has committed of each partition of a topic, and how many members the group has now.
+    ///
+    /// # Errors
+    /// The brokers don't answer, or the topic does not exist.
+    pub fn group(&self, group: &str, topic: &str) -> Result<(Vec<Option<i64>>, usize), Error> {
+        let n = self.watermarks(topic)?.len() as i32;
+        let consumer: BaseConsumer = self
+            .config()
+            .set("group.id", group)
+            .create()
+            .map_err(Error::client)?;
+        let mut asked = TopicPartitionList::new();
+        for partition in 0..n {
+            asked.add_partition(topic, partition);
+        }
+        let held = ask(|| {
+            let held = consumer.committed_offsets(asked.clone(), TIMEOUT)?;
+            held.elements().iter().try_for_each(|e| e.error())?;
+            Ok(held)
+        });
+        let held = held.map_err(|error| Error::reading(topic, group, error))?;
+        let offset = |partition| match held.find_partition(topic, partition)?.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        };
+        let groups = ask(|| consumer.fetch_group_list(Some(group), TIMEOUT));
+        let groups = groups.map_err(|error| Error::reading(topic, group, error))?;
+        let members = groups.groups().iter().map(|group| group.members().len());
+        Ok(((0..n).map(offset).collect(), members.sum()))
+    }
+
+    /// Gives a topic more partitions.
+    ///
+    /// # Errors
+    /// The cluster refuses.
+    pub async fn grow(&self, topic: &str, partitions: usize) -> Result<(), Error> {
+        let admin: AdminClient<DefaultClientContext> =
+            self.config().create().map_err(Error::client)?;
+        let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+        let grown = [NewPartitions::new(topic, partitions)];
+        let done = admin.create_partitions(&grown, &options).await;
+        let refused = |reason: String| Error::Produce {
+            topic: topic.to_owned(),
+            reason,
+        };
+        for result in done.map_err(|error| self.unreachable(&error))? {
+            result.map_err(|(_, code)| refused(code.to_string()))?;
+        }
+        for _ in 0..100 {
+            if self.partitions(topic)? == Some(partitions) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Err(refused("its new partitions do not appear".to_owned()))
     }
 
     /// Hands over every message of a topic up to its present end, partitions mixed, each in order.
@@ -229,12 +414,7 @@ impl Cluster {
     ) -> Result<(), E> {
         let ends = self.watermarks(topic)?;
         // Assigned and never committed, so the group is a name only.
-        let consumer = self.consumer(
-            "tollwatch-reader",
-            StartAt::Committed,
-            Membership::Classic,
-            None,
-        )?;
+        let consumer = self.consumer(READER, StartAt::Committed, Membership::Classic, None)?;
         let mut assigned = TopicPartitionList::new();
         let mut open = BTreeSet::new();
         for (partition, (first, end)) in (0..).zip(&ends) {
@@ -268,7 +448,7 @@ impl Cluster {
                     open.remove(&partition);
                 }
                 Some(Err(error)) if is_retryable(&error) && heard.elapsed() < TIMEOUT => (),
-                Some(Err(error)) => return Err(Error::Consume(error).into()),
+                Some(Err(error)) => return Err(Error::reading(topic, "a group", error).into()),
                 None if 2 * TIMEOUT < heard.elapsed() => {
                     return Err(Error::Silent {
                         topic: topic.to_owned(),
@@ -299,7 +479,7 @@ impl Cluster {
             ));
         }
         let admin: AdminClient<DefaultClientContext> =
-            self.config().create().map_err(Error::Client)?;
+            self.config().create().map_err(Error::client)?;
         let (retention, in_sync) = (
             topic.retention_ms.to_string(),
             topic.min_insync_replicas.to_string(),
@@ -318,10 +498,7 @@ impl Cluster {
         let results = admin
             .create_topics([&new], &options)
             .await
-            .map_err(|source| Error::Unreachable {
-                brokers: self.brokers.clone(),
-                source,
-            })?;
+            .map_err(|error| self.unreachable(&error))?;
         for result in results {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => (),
@@ -428,9 +605,44 @@ impl Complaints {
             return;
         }
         *last = Some((code, Instant::now()));
-        tracing::warn!(%error, reason, "Kafka client, trying again");
+        let is_tried_again = is_retryable(error);
+        tracing::warn!(%error, reason, is_tried_again, "Kafka client");
     }
 }
+
+/// Keeps why a client gets no answer: the last reason that says more than that there is none.
+#[derive(Debug, Default)]
+struct Reasons(Mutex<Option<(RDKafkaErrorCode, String)>>);
+
+impl Reasons {
+    fn last(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl ClientContext for Reasons {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let Some(code) = error.rdkafka_error_code() else {
+            return;
+        };
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = |kept: &(RDKafkaErrorCode, String)| {
+            code == RDKafkaErrorCode::AllBrokersDown || kept.0 == RDKafkaErrorCode::Authentication
+        };
+        if !kept.as_ref().is_some_and(is_known) {
+            *kept = Some((code, reason.to_owned()));
+        }
+    }
+}
+
+impl ConsumerContext for Reasons {}
 
 /// Collects changes of assignment; the reader takes them after each poll.
 #[derive(Debug)]
@@ -467,24 +679,31 @@ impl Assignments {
 }
 
 /// How old a look at the group may be for a member to leave it at once.
-const STEADY_FRESH: Duration = Duration::from_millis(1000);
-/// Longest time a member waits for a rebalance to end before it leaves.
+const STEADY_FRESH: Duration = Duration::from_secs(1);
+/// Longest time a member waits for a rebalance to end before it leaves, and then for the group to hear of it.
 const LEAVE_WAIT: Duration = Duration::from_secs(15);
+const LEFT_WAIT: Duration = Duration::from_secs(2);
 
-/// Waits until a consumer can leave its group: librdkafka says no word to a group that is in a rebalance, which would then
-/// wait for the member until its `session.timeout.ms`. What is read meanwhile is dropped, so nothing may be processed after.
-pub fn before_leaving(consumer: &BaseConsumer<Assignments>) {
+/// Leaves a consumer's group before the consumer is dropped. librdkafka's own end says no word to the group in the middle of
+/// a rebalance, nor for a member that has no partition; the group would then wait for it until its
+/// `session.timeout.ms`, and so would partitions that are on their way to it. What is read meanwhile is dropped.
+pub fn leave(consumer: &BaseConsumer<Assignments>) {
     if let Ok(assigned) = consumer.assignment() {
         // It ends either way; paused, it reads less.
         let _ = consumer.pause(&assigned);
     }
-    let began = Instant::now();
-    while began.elapsed() < LEAVE_WAIT {
-        match consumer.context().is_steady() {
-            Some((true, at)) if at.elapsed() < STEADY_FRESH => return,
-            _ => drop(consumer.poll(Duration::from_millis(50))),
+    let wait_for = |is_steady: bool, patience: Duration| {
+        let began = Instant::now();
+        while began.elapsed() < patience {
+            match consumer.context().is_steady() {
+                Some((found, at)) if found == is_steady && at.elapsed() < STEADY_FRESH => return,
+                _ => drop(consumer.poll(Duration::from_millis(50))),
+            }
         }
-    }
+    };
+    wait_for(true, LEAVE_WAIT);
+    consumer.unsubscribe();
+    wait_for(false, LEFT_WAIT);
 }
 
 impl ClientContext for Assignments {
@@ -559,7 +778,7 @@ impl ConsumerContext for Assignments {
 #[derive(Debug, Default)]
 pub struct Deliveries {
     n_failed: AtomicU64,
-    first_failure: Mutex<Option<(String, String)>>,
+    first_failure: Mutex<Option<(String, KafkaError)>>,
     complaints: Complaints,
 }
 
@@ -583,12 +802,12 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, message)) = result {
-            self.n_failed.fetch_add(1, Ordering::Relaxed);
             let mut first = self
                 .first_failure
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            first.get_or_insert_with(|| (message.topic().to_owned(), error.to_string()));
+            first.get_or_insert_with(|| (message.topic().to_owned(), error.clone()));
+            self.n_failed.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -639,13 +858,7 @@ impl Writer {
                     next = back;
                     self.producer.poll(Duration::from_millis(10));
                 }
-                Err((error, _)) => {
-                    let reason = error.to_string();
-                    return Err(Error::Produce {
-                        topic: record.topic.to_owned(),
-                        reason,
-                    });
-                }
+                Err((error, _)) => return Err(Error::writing(record.topic, error)),
             }
         }
         self.producer.poll(Duration::ZERO);
@@ -690,8 +903,7 @@ impl Writer {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let (topic, reason) = first.unwrap_or_default();
-        Err(Error::Produce { topic, reason })
+        first.map_or(Ok(()), |(topic, error)| Err(Error::writing(&topic, error)))
     }
 }
 
@@ -714,10 +926,11 @@ pub fn ask<T>(mut question: impl FnMut() -> Result<T, KafkaError>) -> Result<T, 
 
 /// True when a failed read may be tried again: librdkafka goes on by itself.
 pub fn is_retryable(error: &KafkaError) -> bool {
-    const FATAL: [RDKafkaErrorCode; 5] = [
+    const FATAL: [RDKafkaErrorCode; 6] = [
         RDKafkaErrorCode::Fatal,
         RDKafkaErrorCode::TopicAuthorizationFailed,
         RDKafkaErrorCode::GroupAuthorizationFailed,
+        RDKafkaErrorCode::ClusterAuthorizationFailed,
         RDKafkaErrorCode::UnknownTopicOrPartition,
         RDKafkaErrorCode::Authentication,
     ];

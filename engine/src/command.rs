@@ -17,6 +17,7 @@ pub mod eval;
 pub mod replay;
 pub mod rules;
 pub mod run;
+pub mod state;
 pub mod verify;
 
 /// Finds authenticated callers who walk through other people's objects, and probing and
@@ -63,6 +64,9 @@ pub enum Command {
     /// Lists what could not be decoded, and puts it back when its cause is mended
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLettersCommand),
+    /// Shows what lanes have left behind, and gives the logs more partitions
+    #[command(subcommand)]
+    State(state::StateCommand),
     /// Lists, checks and tests rules
     #[command(subcommand)]
     Rules(rules::RulesCommand),
@@ -95,6 +99,7 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Check(args) => check::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::DeadLetters(command) => dead_letters::run(&command),
+        Command::State(command) => state::run(&command),
         Command::Rules(command) => rules::run(&command),
     }
 }

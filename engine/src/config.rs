@@ -2,9 +2,13 @@
 //!
 //! A file, `TOLLWATCH_*` environment variables and flags fill the same structures, in that order.
 
-use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
+use connectors::kafka::Properties;
 use serde::Deserialize;
 
 use crate::state::{StateError, Store};
@@ -24,9 +28,9 @@ pub struct ModelConfig {
     pub identities_max: usize,
     /// Pairs (identity, collection) kept, at least 1000.
     pub streams_max: usize,
-    /// Pairs (identity, object) kept, at least 1000; 18 bytes each.
+    /// Pairs (identity, object) kept, at least 1000; 38 bytes each at most.
     pub pairs_max: usize,
-    /// Objects kept, at least 1000; 66 bytes each.
+    /// Objects kept, at least 1000; 166 bytes each at most.
     pub objects_max: usize,
     /// Endpoints kept, at least 100; 4 KB each.
     pub endpoints_max: usize,
@@ -240,7 +244,9 @@ pub struct Config {
     /// What is done with names.
     pub privacy: PrivacyConfig,
     /// Properties passed to librdkafka as they are, `security.protocol` and its like.
-    pub kafka: BTreeMap<String, String>,
+    pub kafka: Properties,
+    /// Files that hold the value of a property: a password that is mounted, not written here.
+    pub kafka_files: Properties,
 }
 
 impl Default for Config {
@@ -261,7 +267,8 @@ impl Default for Config {
             topics: TopicConfig::default(),
             models: ModelConfig::default(),
             privacy: PrivacyConfig::default(),
-            kafka: BTreeMap::new(),
+            kafka: Properties::default(),
+            kafka_files: Properties::default(),
         }
     }
 }
@@ -271,8 +278,53 @@ impl Config {
     ///
     /// # Errors
     /// The text is no TOML, or has a key that does not exist, with its line.
-    pub fn parse(text: &str) -> Result<Config, toml::de::Error> {
-        toml::from_str(text)
+    pub fn parse(text: &str) -> Result<Config, ParseError> {
+        toml::from_str(text).map_err(|error| ParseError::new(text, &error))
+    }
+
+    /// Lays the values of [`Config::kafka_files`] over the properties, and over these the variables `TOLLWATCH_KAFKA_<NAME>`.
+    ///
+    /// # Errors
+    /// Every file that can't be read, and every variable that is no text; never a value.
+    pub fn lay_secrets(
+        &mut self,
+        variables: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Result<(), Vec<String>> {
+        let mut faults = Vec::new();
+        for (property, path) in self.kafka_files.iter() {
+            match read_secret(path) {
+                Ok(value) => self.kafka.set(property, value),
+                Err(error) => faults.push(format!("cannot read {property} from {path}: {error}")),
+            }
+        }
+        for (name, value) in variables {
+            let Some(property) = name.to_str().and_then(property_of) else {
+                continue;
+            };
+            match value.into_string() {
+                // As a template leaves it that was given nothing.
+                Ok(value) if value.is_empty() => (),
+                Ok(value) => self.kafka.set(&property, value),
+                Err(_) => faults.push(format!("{} is no UTF-8", name.to_string_lossy())),
+            }
+        }
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// True when whoever can reach this machine can read the metrics.
+    pub fn listens_beyond_loopback(&self) -> bool {
+        let host = self
+            .listen
+            .rsplit_once(':')
+            .map_or(self.listen.as_str(), |(host, _)| host);
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        !host.is_empty()
+            && host != "localhost"
+            && address.map_or(true, |address| !address.is_loopback())
     }
 
     /// Every fault of the configuration, in words that say what to change; none when it is sound.
@@ -383,6 +435,62 @@ impl Config {
     }
 }
 
+/// Bytes of a file with a property's value. A bundle of certificates has a few hundred thousand.
+const SECRET_BYTES_MAX: u64 = 1 << 20;
+
+fn read_secret(path: &str) -> io::Result<String> {
+    let mut value = String::new();
+    File::open(path)?
+        .take(SECRET_BYTES_MAX + 1)
+        .read_to_string(&mut value)?;
+    // Editors and `echo` end the last line; it is no part of a password.
+    let length = value.trim_end_matches(['\r', '\n']).len();
+    value.truncate(length);
+    let is_too_long = value.len() as u64 > SECRET_BYTES_MAX;
+    if value.is_empty() || is_too_long {
+        let fault = if is_too_long {
+            "longer than 1 MiB"
+        } else {
+            "empty"
+        };
+        return Err(io::Error::other(fault));
+    }
+    Ok(value)
+}
+
+/// The property that an environment variable names; none when it names something else.
+fn property_of(variable: &str) -> Option<String> {
+    let name = variable.strip_prefix("TOLLWATCH_KAFKA_")?;
+    // What Kubernetes tells every pod of a service that is named tollwatch-kafka. No property begins like that.
+    let is_kubernetes = ["PORT", "SERVICE"].iter().any(|word| {
+        name.strip_prefix(word)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    });
+    (!is_kubernetes && !name.is_empty()).then(|| name.to_ascii_lowercase().replace('_', "."))
+}
+
+/// What is wrong with a configuration's text, and where. The text itself is not shown: a password may stand there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {reason}")]
+pub struct ParseError {
+    line: usize,
+    column: usize,
+    reason: String,
+}
+
+impl ParseError {
+    fn new(text: &str, error: &toml::de::Error) -> ParseError {
+        let at = error.span().map_or(0, |span| span.start);
+        let before = text.get(..at).unwrap_or_default();
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        ParseError {
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            reason: error.message().to_owned(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -397,6 +505,102 @@ mod tests {
     #[test]
     fn an_unknown_key_is_refused_with_its_line() {
         let error = Config::parse("brokers = 'a:1'\nbrokerz = 'b'\n").expect_err("unknown key");
-        assert!(error.to_string().contains("line 2"), "{error}");
+        assert_eq!(error.line, 2, "{error}");
+        assert!(error.reason.contains("brokerz"), "{error}");
+    }
+
+    fn variables(of: &[(&str, &str)]) -> impl Iterator<Item = (OsString, OsString)> {
+        let all: Vec<_> = of.iter().map(|(n, v)| (n.into(), v.into())).collect();
+        all.into_iter()
+    }
+
+    #[test]
+    fn a_variable_wins_over_a_file_and_a_file_over_the_table() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).expect("writes");
+            path.to_str().expect("text").to_owned()
+        };
+        let (username, password) = (file("u", "by file\r\n"), file("p", "by file"));
+        let text = format!(
+            "[kafka]\nsasl.username = 'plain'\nsasl.password = 'plain'\nsasl.mechanism = 'PLAIN'\n\
+             [kafka_files]\nsasl.username = '{username}'\n'sasl.password' = '{password}'\n"
+        );
+        let mut config = Config::parse(&text).expect("parses");
+        let given = [
+            ("TOLLWATCH_KAFKA_SASL_PASSWORD", "by variable"),
+            ("TOLLWATCH_KAFKA_SASL_MECHANISM", ""),
+            ("TOLLWATCH_KAFKA_PORT_9092_TCP", "tcp://192.0.2.1:9092"),
+            ("TOLLWATCH_KAFKA_SERVICE_HOST", "192.0.2.1"),
+            ("TOLLWATCH_GROUP", "g"),
+        ];
+        config.lay_secrets(variables(&given)).expect("sound");
+        let all: Vec<_> = config.kafka.iter().collect();
+        let expected = [
+            ("sasl.mechanism", "PLAIN"),
+            ("sasl.password", "by variable"),
+            ("sasl.username", "by file"),
+        ];
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn every_file_that_holds_no_value_is_told() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (absent, empty) = (dir.path().join("absent"), dir.path().join("empty"));
+        std::fs::write(&empty, "\n").expect("writes");
+        let mut config = Config::default();
+        for (property, path) in [("sasl.password", &absent), ("ssl.key.pem", &empty)] {
+            let path = path.to_str().expect("text");
+            config.kafka_files.set(property, path);
+        }
+        let faults = config.lay_secrets(variables(&[])).expect_err("two faults");
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert!(
+            faults[0].contains("sasl.password") && faults[0].contains("absent"),
+            "{faults:?}"
+        );
+        assert!(faults[1].ends_with("empty"), "{faults:?}");
+    }
+
+    #[test]
+    fn neither_debug_nor_a_fault_shows_a_password() {
+        let sound = "[kafka]\n'sasl.password' = 'hunter2'\n";
+        let config = Config::parse(sound).expect("parses");
+        assert!(!format!("{config:?}").contains("hunter2"));
+        for wrong in [
+            "[kafka]\n'sasl.password' = 'hunter2\n",
+            "[kafka]\n'sasl.password' = hunter2\n",
+            "[kafka]\n'sasl.password' = ['hunter2']\n",
+            "[kafka]\n'sasl.password' 'hunter2'\n",
+            "kafka = 'hunter2'\n",
+            "kafka_files = 'hunter2'\n",
+        ] {
+            let error = Config::parse(wrong).expect_err("wrong");
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("hunter2"), "{wrong}: {shown}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_listens_unless_told_otherwise() {
+        assert!(!Config::default().listens_beyond_loopback());
+        for (listen, is_beyond) in [
+            ("", false),
+            ("127.0.0.1:1", false),
+            ("[::1]:1", false),
+            ("localhost:1", false),
+            ("0.0.0.0:1", true),
+            ("[::]:1", true),
+            ("192.0.2.1:1", true),
+            ("metrics.example:1", true),
+        ] {
+            let config = Config {
+                listen: listen.to_owned(),
+                ..Config::default()
+            };
+            assert_eq!(config.listens_beyond_loopback(), is_beyond, "{listen}");
+        }
     }
 }

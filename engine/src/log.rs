@@ -17,6 +17,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::schema;
 
+mod shape;
+
 /// Virtual shards of every key: a partition is a run of them, so partitions can grow.
 pub const SHARDS: u64 = 256;
 
@@ -219,12 +221,14 @@ pub fn decode(log: Log, value: &[u8]) -> Result<RecordBatch, LogError> {
     let batch = message
         .header_as_record_batch()
         .ok_or_else(|| bad("another kind of message"))?;
+    let (body, schema) = (&value[8 + length..], schema::of_log(log));
+    shape::check(&batch, &schema, body.len()).map_err(bad)?;
     // Copied once, into memory aligned as Arrow wants it.
-    let body = Buffer::from(&value[8 + length..]);
+    let body = Buffer::from(body);
     arrow::ipc::reader::read_record_batch(
         &body,
         batch,
-        schema::of_log(log),
+        schema,
         &HashMap::new(),
         None,
         &message.version(),
@@ -399,6 +403,12 @@ mod tests {
             let _ = decode(Log::Touches, &value[..length]);
         }
         assert!(decode(Log::Touches, b"{\"not\": \"ours\"}").is_err());
+        // A message that is whole, but for the end of its body.
+        let error = decode(Log::Touches, &value[..value.len() - 128]).expect_err("cut");
+        assert!(
+            error.to_string().contains("not within the record"),
+            "{error}"
+        );
         assert!(
             read(Log::Touches, &value, std::iter::empty()).is_err(),
             "no headers"

@@ -31,7 +31,7 @@ mod judging;
 mod restoring;
 mod sink;
 
-pub(crate) use judging::read;
+pub use judging::read;
 pub use sink::Sink;
 
 /// How often input offsets are committed.
@@ -165,10 +165,10 @@ impl Shared {
             .consumer(group, start_at, membership, instance.as_deref())
     }
 
-    /// Waits until a thread's consumer can leave its group. One with a name stays a member, and comes back.
-    fn before_leaving(&self, consumer: &BaseConsumer<Assignments>) {
+    /// Leaves a thread's group. One with a name stays a member, and comes back.
+    fn leave(&self, consumer: &BaseConsumer<Assignments>) {
         if self.config.instance.is_empty() {
-            kafka::before_leaving(consumer);
+            kafka::leave(consumer);
         }
     }
 
@@ -241,12 +241,12 @@ impl Shared {
 }
 
 /// A number no other process has.
-fn process() -> u64 {
+pub(crate) fn process() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     RandomState::new().build_hasher().finish()
 }
 
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as i64)

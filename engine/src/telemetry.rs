@@ -113,6 +113,8 @@ pub struct Metrics {
     pub alerts: Family<AlertLabel, Counter>,
     /// Records not yet read.
     pub lag: Family<PartitionLabel, Gauge>,
+    /// Records that retention took before they were read.
+    pub lost: Family<PartitionLabel, Counter>,
     /// Time to process one batch of records, in seconds.
     pub batch_seconds: Family<StageLabel, Histogram>,
     /// Time from reading the source record to handing over its alert, in seconds.
@@ -208,6 +210,11 @@ impl Metrics {
             ),
             alerts: register!("alerts", "Alerts written", Family::default()),
             lag: register!("lag_records", "Records not yet read", Family::default()),
+            lost: register!(
+                "records_lost",
+                "Records that retention took before they were read",
+                Family::default()
+            ),
             batch_seconds: register!(
                 "batch_seconds",
                 "Time to process one batch",

@@ -21,10 +21,6 @@ CHART = ROOT / "helm"
 HELM = sys.argv[1]
 # The oldest that Chart.yaml's kubeVersion allows, and the newest there are schemas of.
 KUBERNETES = ["1.27.0", "1.37.0"]
-# Options that the chart has before the program does; each leaves this list when it is in config.rs.
-COMING = {
-    "kafka_files", "standby", "models.state_bytes_max",
-}
 # Kinds that operators define and Kubernetes has no schema of: paths that must be there.
 CUSTOM = {
     "ServiceMonitor": ["spec.selector.matchLabels", "spec.endpoints.0.port", "spec.endpoints.0.interval"],
@@ -134,7 +130,7 @@ def check_options(schema, values_text, every):
         # A constant needs no type.
         stated = listed.get(name, {}).get("type", of)
         check(stated == of, f"config.{name} is {stated} in values.schema.json and {of} in config.rs")
-    for name in listed.keys() - program.keys() - COMING:
+    for name in listed.keys() - program.keys():
         check(False, f"values.schema.json has config.{name}, which config.rs lacks")
     for name, of in listed.items():
         leaf = name.split(".")[-1]

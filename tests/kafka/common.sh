@@ -1,8 +1,8 @@
 # Shared by the scripts beside it; sourced, never run. Linux and bash 4.4 or newer.
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-default_dir=${TOLLWATCH_KAFKA_DIR:-${TMPDIR:-/tmp}/tollwatch-kafka-$(id -u)}
-libs_root=${TOLLWATCH_KAFKA_LIBS:-${XDG_CACHE_HOME:-$HOME/.cache}/tollwatch/kafka}
+default_dir=${TOLLWATCH_TESTS_KAFKA_DIR:-${TMPDIR:-/tmp}/tollwatch-kafka-$(id -u)}
+libs_root=${TOLLWATCH_TESTS_KAFKA_LIBS:-${XDG_CACHE_HOME:-$HOME/.cache}/tollwatch/kafka}
 # Other versions are another folder, so an old cache never serves new scripts.
 libs=$libs_root/$(cat "$here/broker.xml" "$here/tools.xml" | sha256sum | cut -c1-12)
 

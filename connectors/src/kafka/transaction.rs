@@ -19,7 +19,7 @@ use super::{Cluster, Deliveries, Error, TIMEOUT, ask};
 
 /// Longest time a broker keeps open a transaction whose producer is gone; readers of committed records wait so long.
 const OPEN_MAX: Duration = Duration::from_secs(15);
-/// Longest time a batch is tried; the service then stops, and nothing of the batch is seen.
+/// Longest time a batch is tried; the service then stops, and the batch is seen only if its offsets are committed.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Wait before a batch is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -58,7 +58,7 @@ pub struct Transactor {
 impl Transactor {
     /// A transactor of `group`.
     ///
-    /// * `id`: the `transactional.id`. The same one after a restart ends at once what the last one left open;
+    /// * `id`: the `transactional.id`. The same one after a restart ends what the last one left open, when it is opened;
     ///   two at work with one id fence each other off.
     pub fn new(cluster: Cluster, id: String, group: String) -> Self {
         Self {
@@ -68,6 +68,19 @@ impl Transactor {
             producer: None,
             group_reader: None,
         }
+    }
+
+    /// Ends what the last one of this id left open, so that nobody waits for it.
+    ///
+    /// # Errors
+    /// The cluster refuses, or does not answer.
+    pub fn open(&mut self) -> Result<(), Error> {
+        let fresh = ask(|| self.producer()).map_err(|source| Error::Transaction {
+            id: self.id.clone(),
+            source,
+        })?;
+        self.producer = Some(fresh);
+        Ok(())
     }
 
     /// Writes `entries` and commits `offsets` as `member` of the group, both or neither.
@@ -185,18 +198,14 @@ impl Transactor {
     fn is_committed(&mut self, offsets: &TopicPartitionList) -> Result<bool, Error> {
         if self.producer.is_none() {
             // The answer is not settled before the coordinator has ended what was left open.
-            let fresh = ask(|| self.producer()).map_err(|source| Error::Transaction {
-                id: self.id.clone(),
-                source,
-            })?;
-            self.producer = Some(fresh);
+            self.open()?;
         }
         let reader = match &self.group_reader {
             Some(reader) => reader,
             None => {
                 let mut config = self.cluster.config();
                 config.set("group.id", &self.group);
-                let fresh = config.create().map_err(Error::Client)?;
+                let fresh = config.create().map_err(Error::client)?;
                 self.group_reader.insert(fresh)
             }
         };

@@ -38,11 +38,29 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     if !config.brokers.is_empty() {
         faults.extend(topics(&config));
     }
+    faults.extend(store(&config));
+    if config.listens_beyond_loopback() {
+        eprintln!(
+            "warning: listen is {}, beyond loopback: whoever reaches it reads the metrics without a login",
+            config.listen
+        );
+    }
     faults.iter().for_each(|fault| eprintln!("fault: {fault}"));
     if faults.is_empty() {
         println!("no faults");
     }
     Ok(u8::from(!faults.is_empty()))
+}
+
+/// The snapshot store is there, takes a file, and takes no second one of its name: what fencing rests on.
+fn store(config: &Config) -> Option<String> {
+    let probed = config.open_store().and_then(|store| store.probe());
+    let error = probed.err()?;
+    let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+    let causes: String = causes
+        .map(|cause| format!("\n  because: {cause}"))
+        .collect();
+    Some(format!("{error}{causes}"))
 }
 
 fn topics(config: &Config) -> Vec<String> {

@@ -81,7 +81,7 @@ impl RunArgs {
     /// The configuration: the file's, with these flags laid over it.
     ///
     /// # Errors
-    /// The file can't be read.
+    /// The file, or one that holds a secret, can't be read.
     pub fn config(&self) -> Result<Config, Failure> {
         let mut config = match &self.config {
             None => Config::default(),
@@ -127,6 +127,9 @@ impl RunArgs {
             config.sources = self.source_topic.iter().map(source).collect();
         }
         config.models = self.engine.models(&config.models);
+        config
+            .lay_secrets(std::env::vars_os())
+            .map_err(ConfigFaults)?;
         Ok(config)
     }
 }

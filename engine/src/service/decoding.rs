@@ -85,7 +85,7 @@ pub(super) fn run(shared: &Shared, n: usize) -> Result<(), ServiceError> {
     thread.rest()?;
     thread.commit(&consumer)?;
     drop(thread);
-    shared.before_leaving(&consumer);
+    shared.leave(&consumer);
     Ok(())
 }
 
@@ -139,10 +139,17 @@ impl Thread<'_> {
                     taken.ends.push((partition, taken.messages.len()));
                 }
                 Some(Err(error)) if is_retryable(&error) => self.complaint.tell(&error, STAGE),
-                Some(Err(error)) => return Err(Error::Consume(error).into()),
+                Some(Err(error)) => return Err(self.failed(error).into()),
             }
         }
         Ok(taken)
+    }
+
+    fn failed(&self, error: KafkaError) -> Error {
+        let sources = &self.shared.config.sources;
+        let topics: Vec<&str> = sources.iter().map(|source| source.topic.as_str()).collect();
+        let group = format!("group {}", self.group);
+        Error::reading(&topics.join(", "), &group, error)
     }
 
     fn assign(
@@ -183,7 +190,8 @@ impl Thread<'_> {
         consumer: &BaseConsumer<Assignments>,
         (topic, partition): &(String, i32),
     ) -> Result<Source, ServiceError> {
-        let Standing { first, committed } = standing(consumer, STAGE, topic, *partition)?;
+        let Standing { first, committed } =
+            standing(self.shared, consumer, STAGE, topic, *partition)?;
         let committed = committed.unwrap_or(first).max(first);
         // What is committed is done, even if nothing more is ever written.
         self.shared.reach(STAGE, topic, *partition, committed);
@@ -428,11 +436,13 @@ pub(super) struct Standing {
 
 /// Asks where a group stands, and says what was lost before it came to it.
 pub(super) fn standing(
+    shared: &Shared,
     consumer: &BaseConsumer<Assignments>,
     stage: &'static str,
     topic: &str,
     partition: i32,
 ) -> Result<Standing, ServiceError> {
+    let reading = |error| Error::reading(topic, &format!("the group of stage {stage}"), error);
     let mut asked = TopicPartitionList::new();
     asked.add_partition(topic, partition);
     let committed = ask(|| {
@@ -447,9 +457,9 @@ pub(super) fn standing(
         }
         Ok(committed)
     });
-    let mut committed = committed.map_err(Error::Consume)?;
+    let mut committed = committed.map_err(reading)?;
     let ends = ask(|| consumer.fetch_watermarks(topic, partition, TIMEOUT));
-    let (first, end) = ends.map_err(Error::Consume)?;
+    let (first, end) = ends.map_err(reading)?;
     if let Some(committed) = committed.as_mut().filter(|committed| **committed > end) {
         tracing::warn!(
             stage,
@@ -457,12 +467,19 @@ pub(super) fn standing(
             partition,
             committed = *committed,
             end,
-            "the topic ends before what was read of it: it was made anew or lost records; going on from its end"
+            "the topic ends before what was read of it: it was made anew, or lost records. What it holds now is read from its beginning, and taken for seen before up to the offset that was read: give the service another group and topic prefix"
         );
         *committed = end;
     }
     if let Some(committed) = committed.filter(|committed| *committed < first) {
         let n_lost = first - committed;
+        let label = PartitionLabel {
+            stage,
+            topic: topic.to_owned(),
+            partition,
+        };
+        let lost = &shared.metrics.lost;
+        lost.get_or_create(&label).inc_by(n_lost as u64);
         tracing::warn!(
             stage,
             topic,

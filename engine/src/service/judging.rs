@@ -54,7 +54,6 @@ pub(super) fn run(shared: &Arc<Shared>, stage: usize, n: usize) -> Result<(), Se
     let group = format!("{}.{name}", shared.config.group);
     let consumer = shared.consumer(&group, StartAt::Told, n)?;
     let topic = shared.config.log_topic(input);
-    consumer.subscribe(&[&topic]).map_err(Error::Consume)?;
     let writer = shared.cluster.writer()?;
     let output = Log::ALL
         .get(stage)
@@ -72,12 +71,15 @@ pub(super) fn run(shared: &Arc<Shared>, stage: usize, n: usize) -> Result<(), Se
     let edge = match shared.config.is_transactional() {
         true => {
             let id = format!("{group}.{}.{n}", shared.member());
-            let transactor = Transactor::new(shared.cluster.clone(), id, group.clone());
+            let mut transactor = Transactor::new(shared.cluster.clone(), id, group.clone());
+            transactor.open()?;
             let gate = consumer.context().gate();
             Some(Edge::start(transactor, gate, format!("{name}-{n}-edge"))?)
         }
         false => None,
     };
+    // Who was killed may have left offsets in an open transaction: they are settled before they are asked for.
+    consumer.subscribe(&[&topic]).map_err(Error::Consume)?;
     let mut thread = Thread {
         shared,
         name,
@@ -123,7 +125,7 @@ pub(super) fn run(shared: &Arc<Shared>, stage: usize, n: usize) -> Result<(), Se
     thread.measure(&consumer);
     thread.end(&consumer)?;
     drop(thread);
-    shared.before_leaving(&consumer);
+    shared.leave(&consumer);
     Ok(())
 }
 
@@ -162,7 +164,9 @@ impl Thread<'_> {
                 Some(Ok(message)) => self.feed(&message)?,
                 Some(Err(KafkaError::PartitionEOF(_))) => (),
                 Some(Err(error)) if is_retryable(&error) => self.complaint.tell(&error, self.name),
-                Some(Err(error)) => return Err(Error::Consume(error).into()),
+                Some(Err(error)) => {
+                    return Err(Error::reading(&self.topic, &self.group, error).into());
+                }
             }
             if self.edge.as_ref().is_some_and(Edge::is_full) {
                 return Ok(true);
@@ -184,7 +188,13 @@ impl Thread<'_> {
                         self.restoring.add(Wanted {
                             partition,
                             owning: self.n_ownings,
-                            standing: standing(consumer, self.name, &self.topic, partition)?,
+                            standing: standing(
+                                self.shared,
+                                consumer,
+                                self.name,
+                                &self.topic,
+                                partition,
+                            )?,
                         });
                     }
                 }
@@ -288,7 +298,7 @@ impl Thread<'_> {
         // The partition may not be at work yet, and then can't be sought in.
         ask(|| consumer.seek(&self.topic, partition, Offset::Offset(next), TIMEOUT))
             .and_then(|()| consumer.resume(&those))
-            .map_err(|error| Error::Consume(error).into())
+            .map_err(|error| Error::reading(&self.topic, &self.group, error).into())
     }
 
     fn feed(&mut self, message: &BorrowedMessage<'_>) -> Result<(), ServiceError> {
@@ -648,7 +658,7 @@ fn saved_as(shared: &Shared, stage: &'static str, owned: &mut Owned, saved: Save
 ///
 /// # Errors
 /// The message was not written by this program.
-pub(crate) fn read<M: Message>(log: Log, message: &M) -> Result<LogRecord, LogError> {
+pub fn read<M: Message>(log: Log, message: &M) -> Result<LogRecord, LogError> {
     let headers = message.headers();
     let pairs = (0..headers.map_or(0, Headers::count)).filter_map(|i| {
         let header = headers?.get(i);

@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::image::{Image, Loader};
@@ -26,6 +25,7 @@ pub struct Chain {
     owner: u64,
     sequence: u64,
     links: Vec<Link>,
+    origin: Option<String>,
     /// The lane's epoch of the last snapshot published, or put back.
     epoch: u32,
 }
@@ -39,8 +39,16 @@ impl Chain {
             owner: claim.owner,
             sequence: claim.sequence,
             links,
+            origin: claim.origin.clone(),
             epoch: 0,
         }
+    }
+
+    /// The chain of a lane that begins with what another one was.
+    #[must_use]
+    pub fn from_lane(mut self, origin: &Place) -> Chain {
+        self.origin = Some(origin.to_string());
+        self
     }
 
     /// The epoch after which changes are to be saved; none when the next snapshot is a full one.
@@ -93,8 +101,7 @@ pub struct Saved {
 pub struct Keeper {
     /// Where they lie.
     pub store: Arc<Store>,
-    jobs: Option<SyncSender<(Save, Sender<Saved>)>>,
-    thread: Option<JoinHandle<()>>,
+    jobs: SyncSender<(Save, Sender<Saved>)>,
 }
 
 impl Keeper {
@@ -112,11 +119,9 @@ impl Keeper {
             }
         };
         let thread = std::thread::Builder::new().name("keeper".to_owned());
-        Ok(Keeper {
-            store,
-            jobs: Some(jobs),
-            thread: Some(thread.spawn(run)?),
-        })
+        // It ends with its last job. Who needs a snapshot waits for its answer, and not for ever.
+        thread.spawn(run)?;
+        Ok(Keeper { store, jobs })
     }
 
     /// Takes a snapshot to write; the answer comes when it is written.
@@ -125,24 +130,11 @@ impl Keeper {
     /// Too many wait: the snapshot comes back.
     pub fn save(&self, save: Save) -> Result<Receiver<Saved>, Box<Save>> {
         let (done, answer) = channel();
-        let Some(jobs) = &self.jobs else {
-            return Err(Box::new(save));
-        };
-        match jobs.try_send((save, done)) {
+        match self.jobs.try_send((save, done)) {
             Ok(()) => Ok(answer),
             Err(TrySendError::Full((save, _)) | TrySendError::Disconnected((save, _))) => {
                 Err(Box::new(save))
             }
-        }
-    }
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        drop(self.jobs.take());
-        if let Some(thread) = self.thread.take() {
-            // What was taken is written before the program ends.
-            let _ = thread.join();
         }
     }
 }
@@ -206,6 +198,7 @@ fn publish(store: &Store, save: Save, chain: &mut Chain) -> Result<u64, StateErr
             owner: chain.owner,
             fingerprint: chain.fingerprint.clone(),
             committed: save.committed,
+            origin: chain.origin.clone(),
             written_at_ms: save.now_ms,
             links: links.clone(),
         };
@@ -237,7 +230,7 @@ pub struct Restored<T> {
 /// * `fresh`, `put_back`: make a lane, and let it take its state.
 ///
 /// # Errors
-/// The place cannot be claimed, or a lane cannot be made. A snapshot that cannot be read is skipped, with a warning.
+/// The store fails, or a lane cannot be made. A snapshot that is damaged is skipped for the one before it, with a warning.
 pub fn restore<T, E: From<StateError>>(
     store: &Store,
     place: &Place,
@@ -253,7 +246,8 @@ pub fn restore<T, E: From<StateError>>(
     for sequence in store.sequences(place)? {
         match store.manifest(place, sequence) {
             Ok(manifest) => manifests.push(manifest),
-            Err(error) => skip(place, sequence, &error),
+            Err(error @ StateError::Manifest { .. }) => skip(place, sequence, &error),
+            Err(error) => return Err(error.into()),
         }
     }
     let known = manifests.iter().map(|manifest| manifest.committed).max();
@@ -296,7 +290,9 @@ pub fn restore<T, E: From<StateError>>(
                     committed,
                 });
             }
-            Err(error) => skip(place, sequence, &error),
+            Err(error @ StateError::Damaged { .. }) => skip(place, sequence, &error),
+            // A store that is away is no reason to go on without what it holds.
+            Err(error) => return Err(error.into()),
         }
         tried.push(manifest.links);
     }

@@ -115,6 +115,8 @@ pub struct Manifest {
     pub fingerprint: String,
     /// An offset that the group had committed by then, at most the true one: what is known when the group forgets.
     pub committed: i64,
+    /// The lane whose state this one began with, when it was made by `state reshard`: its log does not hold all of it.
+    pub origin: Option<String>,
     /// Wall time, ms.
     pub written_at_ms: i64,
     /// The full snapshot first; none before the first.
@@ -384,7 +386,8 @@ impl Store {
                 fingerprint: readable
                     .as_ref()
                     .map_or_else(|| fingerprint.to_owned(), |m| m.fingerprint.clone()),
-                committed: readable.map_or(0, |manifest| manifest.committed),
+                committed: readable.as_ref().map_or(0, |manifest| manifest.committed),
+                origin: readable.and_then(|manifest| manifest.origin),
                 written_at_ms: now_ms,
                 links: links.unwrap_or_default(),
             };
@@ -477,6 +480,41 @@ impl Store {
             }
         }
         Ok(stale.len())
+    }
+
+    /// Writes an object that must not be there, tries to write it once more, and deletes it.
+    ///
+    /// # Errors
+    /// The store fails, or takes the second one: then a zombie's snapshots could not be told from an owner's.
+    pub fn probe(&self) -> Result<(), StateError> {
+        let key = self.key(
+            &Place("probe".to_owned()),
+            &format!("{:016x}", crate::service::process()),
+        );
+        let put = || {
+            let options = PutOptions::from(PutMode::Create);
+            self.wait(
+                "write",
+                &key,
+                self.objects.put_opts(&key, "probe".into(), options),
+            )
+        };
+        put()?;
+        let second = put();
+        self.wait("delete", &key, self.objects.delete(&key))?;
+        match second {
+            Err(StateError::Store {
+                source: object_store::Error::AlreadyExists { .. },
+                ..
+            }) => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => Err(StateError::Url {
+                url: format!("{self:?}"),
+                source:
+                    "it writes over an object that must be created: it has no conditional writes"
+                        .into(),
+            }),
+        }
     }
 
     /// Every lane's folder below a group's prefix that has a manifest.

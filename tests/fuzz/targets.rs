@@ -1,0 +1,297 @@
+//! The targets: a decoder each, `decode` with all behind it, the log's reader, the configuration.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, RecordBatch};
+use connectors::event::DecodedBatch;
+use connectors::format::{Decoder, Format, SourceRecord};
+use connectors::reject::{DETAIL_CHARS_MAX, Reject};
+use engine::config::Config;
+use engine::lane::Outbox;
+use engine::log::{self, Log, LogRecord};
+use engine::schema::{JudgementRowsBuilder, TouchRowsBuilder};
+use engine::stage::decode::{Decode, DecodeConfig};
+use models::identity::Resolver;
+use models::secret::HashKey;
+
+use super::{Verdict, fuzz, kept};
+use crate::poison::good;
+
+fn must(holds: bool, what: impl Into<String>) -> Verdict {
+    if holds { Ok(()) } else { Err(what.into()) }
+}
+
+fn records<'a>(payloads: &[&'a [u8]]) -> Vec<SourceRecord<'a>> {
+    let record = |(offset, payload): (i64, &&'a [u8])| SourceRecord {
+        payload,
+        offset,
+        broker_time_ms: None,
+    };
+    (0..).zip(payloads).map(record).collect()
+}
+
+/// Rows of one record, with where they are in it.
+fn rows(decoded: &DecodedBatch, offset: i64) -> Vec<(i32, RecordBatch)> {
+    let at = decoded.positions.iter().enumerate();
+    at.filter(|(_, position)| position.offset == offset)
+        .map(|(row, position)| (position.row, decoded.batch.slice(row, 1)))
+        .collect()
+}
+
+fn rejects(decoded: &DecodedBatch, offset: i64) -> Vec<&Reject> {
+    let all = decoded.rejects.iter();
+    all.filter(|reject| reject.position.offset == offset)
+        .collect()
+}
+
+/// True when a text is an array without elements, which is no call and no fault.
+fn is_empty_array(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    text.ends_with("[]")
+}
+
+/// A record between two good ones becomes events or rejects in its place, and nothing else of the two.
+fn decoder(format: Format, neighbour: &[u8], bytes: &[u8]) -> Verdict {
+    let decode = |payloads: &[&[u8]]| Decoder::new(format).decode(&records(payloads));
+    let decoded = decode(&[neighbour, bytes, neighbour]);
+    let again = decode(&[neighbour, bytes, neighbour]);
+    must(
+        decoded.batch == again.batch
+            && decoded.positions == again.positions
+            && decoded.rejects == again.rejects,
+        "it decodes to something else the second time",
+    )?;
+    let alone = decode(&[neighbour, b"", neighbour]);
+    for offset in [0, 2] {
+        let row = rows(&decoded, offset);
+        must(
+            row.len() == 1 && rejects(&decoded, offset).is_empty(),
+            "a neighbour is lost",
+        )?;
+        must(row == rows(&alone, offset), "a neighbour is another")?;
+    }
+    let (rows, rejects) = (rows(&decoded, 1), rejects(&decoded, 1));
+    let n = rows.len() + rejects.len();
+    must(n > 0 || is_empty_array(bytes), "it became nothing")?;
+    must(n <= 1 || bytes.contains(&b'['), format!("it became {n}"))?;
+    must(
+        decoded.positions.len() == 2 + rows.len() && decoded.rejects.len() == rejects.len(),
+        "something is in another place",
+    )?;
+    let mut places: Vec<i32> = rows.iter().map(|(row, _)| *row).collect();
+    places.extend(rejects.iter().map(|reject| reject.position.row));
+    if rejects.len() > connectors::format::REJECTS_PER_RECORD_MAX {
+        // The last counts the others, and says where the last of them was.
+        places.pop();
+    }
+    let distinct: BTreeSet<i32> = places.iter().copied().collect();
+    must(
+        distinct.len() == places.len() && distinct.iter().all(|row| 0 <= *row),
+        format!("elements are in one place: {places:?}"),
+    )?;
+    for reject in rejects {
+        let n_chars = reject.detail.chars().count();
+        must(
+            (1..=DETAIL_CHARS_MAX).contains(&n_chars),
+            format!("a reject says {:?}", reject.detail),
+        )?;
+    }
+    Ok(())
+}
+
+fn decoders(name: &str) {
+    let format: Format = name.parse().expect("a format");
+    let neighbour = good(name, 1).remove(0);
+    fuzz(name, &good(name, 3), |bytes| {
+        decoder(format, &neighbour, bytes)?;
+        decoder(Format::Auto, &neighbour, bytes)
+    });
+}
+
+#[test]
+fn kong_is_decoded_or_rejected() {
+    decoders("kong");
+}
+
+#[test]
+fn envoy_is_decoded_or_rejected() {
+    decoders("envoy");
+}
+
+#[test]
+fn nginx_is_decoded_or_rejected() {
+    decoders("nginx");
+}
+
+#[test]
+fn combined_is_decoded_or_rejected() {
+    decoders("combined");
+}
+
+fn stage(format: Format) -> Decode {
+    let config = DecodeConfig {
+        format,
+        resolver: Arc::new(Resolver::new(HashKey::new([7; 32]), false)),
+        partitions: 2,
+    };
+    Decode::new("fuzz".into(), 0, config)
+}
+
+/// Records of the events log that some payloads become.
+fn events(payloads: &[&[u8]]) -> (usize, usize, Vec<LogRecord>) {
+    let (mut decode, mut out) = (stage(Format::Auto), Outbox::default());
+    let pushed = decode.push(&records(payloads), 1, &mut out);
+    let pushed = pushed.expect("what a decoder gives is what the stage takes");
+    decode.flush(&mut out).expect("rows are rows");
+    let written = out.records.into_iter().map(|(_, record)| record).collect();
+    (pushed.n_events, pushed.rejects.len(), written)
+}
+
+/// Identities, templates, objects and secrets of whatever was decoded, up to the bytes of the log and back.
+fn whole_stage(bytes: &[u8]) -> Verdict {
+    let (n_events, n_rejects, written) = events(&[bytes]);
+    must(
+        n_events + n_rejects > 0 || is_empty_array(bytes),
+        "it became nothing",
+    )?;
+    let n_rows: usize = written.iter().map(|record| record.batch.num_rows()).sum();
+    must(
+        n_rows == n_events,
+        format!("{n_events} events, {n_rows} rows"),
+    )?;
+    for record in &written {
+        for (part, value) in log::encode_parts(record).map_err(|error| error.to_string())? {
+            let back = log::decode(Log::Events, &value).map_err(|error| error.to_string())?;
+            must(back == part.batch, "the log gives back other rows")?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn whatever_is_decoded_can_be_written() {
+    for target in ["kong", "envoy", "nginx", "combined"] {
+        fuzz(target, &[], whole_stage);
+    }
+}
+
+/// A value of each log, of real rows where there are any.
+fn values() -> Vec<Vec<u8>> {
+    let kept = ["kong", "envoy", "nginx", "combined"].map(kept);
+    let payloads: Vec<&[u8]> = kept
+        .iter()
+        .flatten()
+        .map(|(_, bytes)| bytes.as_slice())
+        .collect();
+    let (_, _, written) = events(&payloads);
+    let encode = |batch: &RecordBatch| log::encode(batch).expect("encodes");
+    let mut values: Vec<_> = written.iter().map(|record| encode(&record.batch)).collect();
+    let empty = |log: Log| RecordBatch::new_empty(engine::schema::of_log(log));
+    values.extend(Log::ALL.map(|log| encode(&empty(log))));
+    let (mut touches, mut judgements) =
+        (TouchRowsBuilder::default(), JudgementRowsBuilder::default());
+    for _ in 0..3 {
+        touches.push(&Default::default());
+        judgements.push(&Default::default());
+    }
+    let (touch, judgement) = (touches.finish(), judgements.finish());
+    for (log, columns) in [
+        (Log::Touches, touch.clone()),
+        (Log::Judgements, [touch, judgement].concat()),
+    ] {
+        let batch = RecordBatch::try_new(engine::schema::of_log(log), columns);
+        values.push(encode(&batch.expect("the table's columns")));
+    }
+    values
+}
+
+/// Bytes that are no record are an error; those that are one can be read to the last value.
+fn log_value(bytes: &[u8]) -> Verdict {
+    for log in Log::ALL {
+        let Ok(batch) = log::decode(log, bytes) else {
+            continue;
+        };
+        for row in 0..batch.num_rows() {
+            must(
+                log::row_at(log, &batch, row).is_some(),
+                "a row has no position",
+            )?;
+        }
+        // Every value is looked at: each is printed.
+        let printed = arrow::util::pretty::pretty_format_batches(std::slice::from_ref(&batch));
+        printed.map_err(|error| error.to_string())?;
+        let held: usize = batch
+            .columns()
+            .iter()
+            .map(|column| column.get_buffer_memory_size())
+            .sum();
+        // Up to three buffers a column are parts of one allocation, and each counts all of it.
+        let bound = batch.num_columns() * (bytes.len() + 1024) * 4;
+        must(held <= bound, format!("{} bytes hold {held}", bytes.len()))?;
+        let again = log::encode(&batch).and_then(|value| log::decode(log, &value));
+        must(
+            again.is_ok_and(|again| again == batch),
+            "what was read is not what is written",
+        )?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_log_is_read_or_an_error() {
+    fuzz("log", &values(), log_value);
+}
+
+/// Headers as lines of `name=value`: what is read of them is what would be written.
+fn headers(bytes: &[u8]) -> Verdict {
+    let empty = RecordBatch::new_empty(engine::schema::of_log(Log::Touches));
+    let value = log::encode(&empty).map_err(|error| error.to_string())?;
+    let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| {
+        let at = line.iter().position(|byte| *byte == b'=')?;
+        Some((std::str::from_utf8(&line[..at]).ok()?, &line[at + 1..]))
+    });
+    let Ok(record) = log::read(Log::Touches, &value, lines) else {
+        return Ok(());
+    };
+    let written = log::headers(Log::Touches, "profile", &record);
+    let pairs = written
+        .iter()
+        .map(|(name, value)| (*name, value.as_bytes()));
+    let again = log::read(Log::Touches, &value, pairs).map_err(|error| error.to_string())?;
+    must(
+        again.header == record.header,
+        "what was read is not what is written",
+    )
+}
+
+#[test]
+fn headers_are_read_or_an_error() {
+    fuzz("headers", &[], headers);
+}
+
+fn configuration(bytes: &[u8]) -> Verdict {
+    let text = String::from_utf8_lossy(bytes);
+    match (Config::parse(&text), Config::parse(&text)) {
+        (Ok(config), Ok(again)) => {
+            must(
+                format!("{config:?}") == format!("{again:?}"),
+                "it parses to something else",
+            )?;
+            must(config.faults() == again.faults(), "it has other faults")?;
+            let _ = config.listens_beyond_loopback();
+            Ok(())
+        }
+        (Err(error), Err(again)) => must(
+            error == again && !error.to_string().is_empty(),
+            "another error",
+        ),
+        _ => Err("it parses sometimes".to_owned()),
+    }
+}
+
+#[test]
+fn a_configuration_is_read_or_has_faults() {
+    fuzz("config", &[], configuration);
+}
