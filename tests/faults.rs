@@ -157,7 +157,7 @@ fn lanes_that_move_lose_and_double_nothing() {
         let first = start("a.log");
         pause();
         let (second, third) = (start("b.log"), start("c.log"));
-        pause();
+        // One that has just come may go again, in the middle of the others' moves.
         pause();
         terminate(second);
         pause();

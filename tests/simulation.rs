@@ -224,6 +224,7 @@ impl Simulation {
                 objects_max: 1000,
                 endpoints_max: 100,
                 cases_max: 100,
+                ..ModelConfig::default()
             },
             rules,
             decode: DecodeConfig {

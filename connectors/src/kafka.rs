@@ -17,7 +17,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{Offset, Statistics, TopicPartitionList};
 
 pub mod transaction;
 
@@ -139,6 +139,8 @@ impl Cluster {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
             .set("enable.partition.eof", "true")
+            // Tells whether the group is in a rebalance, which nothing else does.
+            .set("statistics.interval.ms", "500")
             .set("fetch.queue.backoff.ms", "10")
             .set("fetch.wait.max.ms", "20")
             .set("queued.max.messages.kbytes", "32768")
@@ -149,6 +151,7 @@ impl Cluster {
                 complaints: Complaints::default(),
                 changes: Mutex::default(),
                 gate: Arc::default(),
+                steady: Mutex::default(),
             })
             .map_err(Error::Client)
     }
@@ -436,9 +439,15 @@ pub struct Assignments {
     complaints: Complaints,
     changes: Mutex<Vec<Assignment>>,
     gate: Arc<Gate>,
+    /// Whether the group was in no rebalance, and when that was.
+    steady: Mutex<Option<(bool, Instant)>>,
 }
 
 impl Assignments {
+    fn is_steady(&self) -> Option<(bool, Instant)> {
+        *self.steady.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What a revocation waits for.
     pub fn gate(&self) -> Arc<Gate> {
         self.gate.clone()
@@ -457,7 +466,36 @@ impl Assignments {
     }
 }
 
+/// How old a look at the group may be for a member to leave it at once.
+const STEADY_FRESH: Duration = Duration::from_millis(1000);
+/// Longest time a member waits for a rebalance to end before it leaves.
+const LEAVE_WAIT: Duration = Duration::from_secs(15);
+
+/// Waits until a consumer can leave its group: librdkafka says no word to a group that is in a rebalance, which would then
+/// wait for the member until its `session.timeout.ms`. What is read meanwhile is dropped, so nothing may be processed after.
+pub fn before_leaving(consumer: &BaseConsumer<Assignments>) {
+    if let Ok(assigned) = consumer.assignment() {
+        // It ends either way; paused, it reads less.
+        let _ = consumer.pause(&assigned);
+    }
+    let began = Instant::now();
+    while began.elapsed() < LEAVE_WAIT {
+        match consumer.context().is_steady() {
+            Some((true, at)) if at.elapsed() < STEADY_FRESH => return,
+            _ => drop(consumer.poll(Duration::from_millis(50))),
+        }
+    }
+}
+
 impl ClientContext for Assignments {
+    fn stats(&self, statistics: Statistics) {
+        if let Some(group) = statistics.cgrp {
+            let is_steady = group.state == "up" && group.join_state == "steady";
+            let mut steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
+            *steady = Some((is_steady, Instant::now()));
+        }
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log(level, facility, message);
     }

@@ -55,7 +55,7 @@ impl Alerter {
     /// An alerter without cases.
     pub fn new(config: &ModelConfig) -> Self {
         Self {
-            cases: Cases::new(config.cases_max),
+            cases: Cases::new(config.entries(4, Cases::CASE_BYTES, config.cases_max)),
             false_alerts_per_million_events: config.false_alerts_per_million_events,
         }
     }

@@ -111,6 +111,9 @@ pub struct EngineArgs {
     /// Event time to learn before touches are judged, in hours
     #[arg(long, env = "TOLLWATCH_WARM_UP_HOURS")]
     pub warm_up_hours: Option<f64>,
+    /// Bytes of state a lane holds; there are three stages of lanes
+    #[arg(long, env = "TOLLWATCH_STATE_BYTES_MAX")]
+    pub state_bytes_max: Option<usize>,
 }
 
 impl EngineArgs {
@@ -122,6 +125,9 @@ impl EngineArgs {
         }
         if let Some(hours) = self.warm_up_hours {
             models.warm_up_hours = hours;
+        }
+        if let Some(bytes) = self.state_bytes_max {
+            models.state_bytes_max = bytes;
         }
         models
     }

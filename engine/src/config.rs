@@ -17,6 +17,9 @@ pub struct ModelConfig {
     pub false_alerts_per_million_events: f64,
     /// Event time a lane learns before it judges touches, in hours, at most 336.
     pub warm_up_hours: f64,
+    /// Bytes of state a lane holds, at least 16 MiB. Every table has a share; what it holds is the lesser of that and
+    /// the bound of its entries.
+    pub state_bytes_max: usize,
     /// Identities kept, at least 1000.
     pub identities_max: usize,
     /// Pairs (identity, collection) kept, at least 1000.
@@ -36,6 +39,7 @@ impl Default for ModelConfig {
         Self {
             false_alerts_per_million_events: 1.0,
             warm_up_hours: 12.0,
+            state_bytes_max: 2 << 30,
             identities_max: 1_000_000,
             streams_max: 4_000_000,
             pairs_max: 50_000_000,
@@ -52,6 +56,13 @@ impl ModelConfig {
         (self.warm_up_hours * 3_600_000.0) as i64
     }
 
+    /// Entries of a table that has so many hundredths of a lane's bytes.
+    ///
+    /// * `bytes`: what one takes at most, table slack and what it points to included.
+    pub fn entries(&self, percent: usize, bytes: usize, entries_max: usize) -> usize {
+        (self.state_bytes_max / 100 * percent / bytes.max(1)).clamp(2, entries_max)
+    }
+
     /// Every fault of these options; none when they are sound.
     pub fn faults(&self) -> Vec<String> {
         let f = self.false_alerts_per_million_events;
@@ -65,6 +76,12 @@ impl ModelConfig {
             faults.push(format!(
                 "models.warm_up_hours is {}; it must be between 0 and 336",
                 self.warm_up_hours
+            ));
+        }
+        if self.state_bytes_max < 16 << 20 {
+            faults.push(format!(
+                "models.state_bytes_max is {}; it must be at least 16777216",
+                self.state_bytes_max
             ));
         }
         let bounds = [
@@ -372,9 +389,9 @@ mod tests {
 
     #[test]
     fn every_fault_is_told_at_once() {
-        let text = "threads = 0\nidle_ms = 1\n[snapshots]\nevery_seconds = 0\nkeep = 1\n[topics]\nretention_hours = 0\nmin_insync_replicas = 0\n[models]\nfalse_alerts_per_million_events = 0.0\npairs_max = 1\n";
+        let text = "threads = 0\nidle_ms = 1\n[snapshots]\nevery_seconds = 0\nkeep = 1\n[topics]\nretention_hours = 0\nmin_insync_replicas = 0\n[models]\nstate_bytes_max = 1\nfalse_alerts_per_million_events = 0.0\npairs_max = 1\n";
         let faults = Config::parse(text).expect("parses").faults();
-        assert_eq!(faults.len(), 10, "{faults:#?}");
+        assert_eq!(faults.len(), 11, "{faults:#?}");
     }
 
     #[test]

@@ -165,6 +165,13 @@ impl Shared {
             .consumer(group, start_at, membership, instance.as_deref())
     }
 
+    /// Waits until a thread's consumer can leave its group. One with a name stays a member, and comes back.
+    fn before_leaving(&self, consumer: &BaseConsumer<Assignments>) {
+        if self.config.instance.is_empty() {
+            kafka::before_leaving(consumer);
+        }
+    }
+
     /// Name of this process among those of its group: the instance's, or one of its own.
     fn member(&self) -> String {
         match self.config.instance.as_str() {

@@ -106,12 +106,21 @@ pub fn catalog() -> Catalog {
         .with("touches", schema::touches_table(), "event_time")
 }
 
+/// Hundredths of a lane's bytes that its rules' windows have.
+const RULES_PERCENT: usize = 12;
+
 /// The rules over one table, compiled for one lane.
 ///
 /// # Errors
 /// Every fault of every rule over the table.
-pub fn compile(rules: &Arc<RuleSet>, table: &str) -> Result<RuleRunner, Vec<RuleFault>> {
-    RuleRunner::compile(rules, &catalog(), table)
+pub fn compile(
+    models: &ModelConfig,
+    rules: &Arc<RuleSet>,
+    table: &str,
+) -> Result<RuleRunner, Vec<RuleFault>> {
+    let mut runner = RuleRunner::compile(rules, &catalog(), table)?;
+    runner.limit_bytes(models.state_bytes_max / 100 * RULES_PERCENT);
+    Ok(runner)
 }
 
 impl From<(usize, usize, u64)> for StateSize {

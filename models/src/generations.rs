@@ -151,14 +151,18 @@ impl<K: Hash + Eq + Copy, V: Clone> Generation<K, V> {
 
 /// A map of at most `entries_max` entries.
 ///
-/// An entry read or written lives in the young generation. When that holds half of `entries_max`,
-/// it becomes the old one and what the old one still held is dropped: the keys least recently used.
+/// An entry read or written lives in the young generation. When that holds nearly half of `entries_max`,
+/// it becomes the old one and what the old one still held is dropped: the keys least recently used. Where a map has
+/// a measure of suspicion, the most suspicious of those stay one turn more, a sixteenth of the map at most: whoever
+/// floods it with fresh keys does not hide what was about to be found.
 #[derive(Debug)]
 pub struct Generations<K, V> {
     young: Generation<K, V>,
     old: Generation<K, V>,
     young_max: usize,
     hasher: FixedHasher,
+    /// How suspicious an entry is; 0 when it may be forgotten.
+    suspicion: fn(&V) -> f64,
     n_turns: u64,
     n_evicted: u64,
     /// What changes now has changed in this epoch; it grows with every freeze.
@@ -200,7 +204,8 @@ impl<K, V> Frozen<K, V> {
 impl<K: Hash + Eq + Copy, V: Default + Clone> Generations<K, V> {
     /// A map that never holds more than `entries_max` entries (at least two).
     pub fn new(entries_max: usize) -> Self {
-        let young_max = (entries_max / 2).max(1);
+        // What a turn keeps comes on top of the old generation.
+        let young_max = (entries_max * 8 / 17).max(1);
         let n_chunks = (young_max / CHUNK_ENTRIES).clamp(1, CHUNKS_MAX);
         let n_chunks = n_chunks.next_power_of_two();
         Self {
@@ -208,11 +213,24 @@ impl<K: Hash + Eq + Copy, V: Default + Clone> Generations<K, V> {
             old: Generation::new(n_chunks),
             young_max,
             hasher: FixedHasher::default(),
+            suspicion: |_| 0.0,
             n_turns: 0,
             n_evicted: 0,
             epoch: 1,
         }
     }
+
+    /// Keeps the entries of greatest suspicion a turn longer.
+    ///
+    /// * `suspicion`: how much there is to lose with an entry, in any unit; 0 when it may be forgotten.
+    #[must_use]
+    pub fn keeping(mut self, suspicion: fn(&V) -> f64) -> Self {
+        self.suspicion = suspicion;
+        self
+    }
+
+    /// Bytes an entry takes at most, without what it points to: a table grows by doubling, to seven eighths.
+    pub const ENTRY_BYTES: usize = (size_of::<Entry<K, V>>() + 1) * 16 / 7;
 
     /// The entry of `key`, made by default when it is not there.
     pub fn entry(&mut self, key: K) -> &mut V {
@@ -258,10 +276,39 @@ impl<K: Hash + Eq + Copy, V: Default + Clone> Generations<K, V> {
     }
 
     fn turn(&mut self) {
+        let dropped = self.turn_over();
+        let mut kept = Vec::new();
+        for (_, chunk) in &dropped.chunks {
+            let entries = chunk.get().iter();
+            let suspects = entries.map(|entry| ((self.suspicion)(&entry.value), entry));
+            kept.extend(suspects.filter(|(suspicion, _)| 0.0 < *suspicion));
+        }
+        let kept_max = self.young_max / 8;
+        if kept_max < kept.len() {
+            // By key where suspicion is equal: the order in a table is no part of the state.
+            let order = |(suspicion, entry): &(f64, &Entry<K, V>)| {
+                (
+                    std::cmp::Reverse(suspicion.to_bits()),
+                    self.hasher.hash_one(entry.key),
+                )
+            };
+            kept.sort_unstable_by_key(order);
+            kept.truncate(kept_max);
+        }
+        self.n_evicted += (dropped.n_entries - kept.len()) as u64;
+        for (_, entry) in kept {
+            let hash = self.hasher.hash_one(entry.key);
+            let value = entry.value.clone();
+            self.old
+                .insert(&self.hasher, hash, entry.key, value, self.epoch);
+        }
+    }
+
+    /// The young generation becomes the old one, which comes back.
+    fn turn_over(&mut self) -> Generation<K, V> {
         let fresh = Generation::new(self.young.chunks.len());
-        let dropped = std::mem::replace(&mut self.old, std::mem::replace(&mut self.young, fresh));
-        self.n_evicted += dropped.n_entries as u64;
         self.n_turns += 1;
+        std::mem::replace(&mut self.old, std::mem::replace(&mut self.young, fresh))
     }
 
     /// What changed after epoch `since`, as it is now; what changes from now on, changes in `epoch + 1`.
@@ -288,11 +335,11 @@ impl<K: Hash + Eq + Copy, V: Default + Clone> Generations<K, V> {
     ///
     /// The map must be as it was at the epoch the frozen one is `since`, or new. An entry that changed after it is put
     /// back by [`Generations::put`]. All others that lived were in the young generation once more, or have not moved: so
-    /// one turn carries them over as it did then, and after two none is left.
+    /// one turn carries them over as it did then, and after two none is left. Those kept for their suspicion have changed.
     pub fn turn_to(&mut self, n_turns: u64) {
         let n = n_turns.saturating_sub(self.n_turns);
         for _ in 0..n.min(2) {
-            self.turn();
+            drop(self.turn_over());
         }
         (self.n_turns, self.n_evicted) = (n_turns, 0);
     }
@@ -335,7 +382,7 @@ mod tests {
 
     #[test]
     fn a_key_of_the_old_generation_survives_the_turn_it_causes() {
-        let mut map: Generations<u64, u32> = Generations::new(4);
+        let mut map: Generations<u64, u32> = Generations::new(5);
         *map.entry(1) += 1;
         map.entry(2);
         // A full young generation turns old; 1 lies in it.
@@ -343,6 +390,22 @@ mod tests {
         map.entry(4);
         *map.entry(1) += 1;
         assert_eq!(*map.entry(1), 2);
+    }
+
+    #[test]
+    fn a_flood_of_fresh_keys_pushes_out_no_suspect_and_not_the_bound() {
+        let mut map: Generations<u64, f64> = Generations::new(1000).keeping(|r| *r);
+        (0..40).for_each(|key| *map.entry(key) = 100.0 + key as f64);
+        for key in 1000..51_000 {
+            map.entry(key);
+            assert!(map.len() <= 1000);
+        }
+        assert!((0..40).all(|key| map.get(&key).is_some()));
+        // More suspects than there is room for: the greatest stay.
+        (100..1000).for_each(|key| *map.entry(key) = key as f64);
+        (100_000..103_000).for_each(|key| *map.entry(key) = 0.0);
+        assert!(map.len() <= 1000);
+        assert!(map.get(&999).is_some() && map.get(&0).is_none());
     }
 
     type Held = BTreeMap<u64, (bool, u32)>;
@@ -397,8 +460,9 @@ mod tests {
             every in 1_usize..90,
             chain in 1_usize..6,
         ) {
-            let mut map: Generations<u64, u32> = Generations::new(40);
-            let mut copy: Generations<u64, u32> = Generations::new(40);
+            // Some are suspicious, so that turns keep them.
+            let fresh = || Generations::new(40).keeping(|value: &u32| f64::from(value % 3));
+            let (mut map, mut copy) = (fresh(), fresh());
             let mut epoch = 0;
             for (n, key) in keys.iter().enumerate() {
                 *map.entry(*key) += n as u32;
@@ -407,7 +471,7 @@ mod tests {
                 }
                 let is_full = (n / every).is_multiple_of(chain);
                 if is_full {
-                    copy = Generations::new(40);
+                    copy = fresh();
                 }
                 let frozen = map.freeze((!is_full).then_some(epoch), epoch + 1);
                 epoch += 1;

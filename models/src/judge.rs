@@ -124,6 +124,19 @@ const IDENTITY_WEIGHT: f64 = 0.3;
 /// Above this evidence an identity's visits relate nobody.
 const SHARING_EVIDENCE_MAX: f64 = 50.0;
 
+/// Collections whose peers are kept, at most.
+const PEERS_MAX: usize = 100_000;
+/// Evidence that one or two odd touches give, and that may be forgotten.
+const SUSPICION_MIN: f64 = 5.0;
+
+fn suspicion(evidence: f64) -> f64 {
+    if SUSPICION_MIN < evidence {
+        evidence
+    } else {
+        0.0
+    }
+}
+
 /// The judge of one lane.
 #[derive(Debug)]
 pub struct Judge {
@@ -137,13 +150,22 @@ pub struct Judge {
 }
 
 impl Judge {
+    /// Bytes an identity takes at most, with its neighbours.
+    pub const IDENTITY_BYTES: usize =
+        Generations::<u64, Identity>::ENTRY_BYTES + Sharing::BYTES_MAX;
+    /// Bytes a stream takes at most, with a share of the peers of its collection.
+    pub const STREAM_BYTES: usize = Generations::<(u64, u64), Collection>::ENTRY_BYTES
+        + Generations::<u64, Peers>::ENTRY_BYTES / 8;
+
     /// A judge that has seen nothing.
     pub fn new(config: JudgeConfig) -> Self {
         Self {
-            identities: Generations::new(config.identities_max),
-            collections: Generations::new(config.streams_max),
+            identities: Generations::new(config.identities_max)
+                .keeping(|identity: &Identity| suspicion(identity.overall.evidence())),
+            collections: Generations::new(config.streams_max)
+                .keeping(|collection: &Collection| suspicion(collection.stream.evidence())),
             // A collection comes from paths and field names: attackers choose them.
-            peers: Generations::new(100_000),
+            peers: Generations::new(config.streams_max.min(PEERS_MAX)),
             peers_overall: Peers::default(),
             n_epochs: 0,
             started_ms: None,

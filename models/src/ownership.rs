@@ -56,6 +56,9 @@ pub struct OwnershipTable {
 }
 
 impl OwnershipTable {
+    /// Bytes an object takes at most.
+    pub const OBJECT_BYTES: usize = Generations::<u64, Object>::ENTRY_BYTES;
+
     /// A table of at most `objects_max` objects (reads and writes of one object are two).
     pub fn new(objects_max: usize) -> Self {
         Self {

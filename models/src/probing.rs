@@ -175,6 +175,12 @@ pub struct ProbeDetector {
 }
 
 impl ProbeDetector {
+    /// Bytes an identity takes at most, with its last probes.
+    pub const IDENTITY_BYTES: usize =
+        Generations::<u64, Identity>::ENTRY_BYTES + Generations::<u64, ()>::ENTRY_BYTES;
+    /// Bytes an endpoint takes at most.
+    pub const ENDPOINT_BYTES: usize = 2 * Generations::<u64, Reached>::ENTRY_BYTES;
+
     /// A detector that alarms at evidence `1e6 / false_alerts_per_million_events`.
     pub fn new(
         false_alerts_per_million_events: f64,
@@ -183,7 +189,14 @@ impl ProbeDetector {
     ) -> Self {
         Self {
             alarm_at: 1e6 / false_alerts_per_million_events,
-            identities: Generations::new(identities_max),
+            identities: Generations::new(identities_max).keeping(|identity: &Identity| {
+                // One or two probes are forgotten with who made them.
+                if identity.n_probes > 2 {
+                    identity.evidence()
+                } else {
+                    0.0
+                }
+            }),
             reached: Generations::new(endpoints_max.saturating_mul(2)),
             counted: Generations::new(identities_max),
             shares: [0.0; CLASSES],

@@ -62,6 +62,9 @@ pub struct SeenFilter {
 }
 
 impl SeenFilter {
+    /// Bytes a pair takes at most.
+    pub const PAIR_BYTES: usize = Generations::<u64, u16>::ENTRY_BYTES;
+
     /// A filter of at most `pairs_max` pairs.
     pub fn new(pairs_max: usize) -> Self {
         Self {

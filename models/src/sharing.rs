@@ -28,6 +28,9 @@ pub struct Sharing {
 }
 
 impl Sharing {
+    /// Bytes of the neighbours of one identity, at most.
+    pub const BYTES_MAX: usize = NEIGHBOURS_MAX * size_of::<Neighbour>();
+
     /// Notes that this identity touched an object `other` had touched before.
     pub fn visit(&mut self, other: u64) {
         let neighbour = self.entry(other);

@@ -13,6 +13,8 @@ use crate::generations::Generations;
 use crate::walk::Walk;
 
 const SIZE_MAX: u64 = 1 << 30;
+/// Counters of a histogram of one significant digit up to [`SIZE_MAX`]: a test holds it.
+const HISTOGRAM_BYTES: usize = 4096;
 const MARKS: [f64; 6] = [0.5, 0.75, 0.9, 0.99, 0.999, 1.0];
 const MARK_EVERY: u64 = 64;
 
@@ -61,6 +63,9 @@ pub struct EndpointSizes {
 }
 
 impl EndpointSizes {
+    /// Bytes an endpoint takes at most, with its histogram.
+    pub const ENDPOINT_BYTES: usize = Generations::<u64, Sizes>::ENTRY_BYTES + HISTOGRAM_BYTES;
+
     /// Keeps at most `endpoints_max` endpoints.
     pub fn new(endpoints_max: usize) -> Self {
         Self {
@@ -85,7 +90,7 @@ impl EndpointSizes {
 
     /// Bytes held, each histogram taken for as large as it can be.
     pub fn state_bytes(&self) -> usize {
-        self.endpoints.table_bytes() + self.endpoints.len() * 4096
+        self.endpoints.table_bytes() + self.endpoints.len() * HISTOGRAM_BYTES
     }
 
     /// Records one answer's size and says above which share of the earlier ones it lies, in [0, 1];
@@ -125,5 +130,7 @@ mod tests {
         assert_eq!(sizes.record(1, 100_000), Some(1.0));
         assert_eq!(sizes.record(1, 10), Some(0.0));
         assert_eq!(sizes.record(2, 10), None, "an endpoint not seen before");
+        let counters = empty().unwrap().distinct_values() * size_of::<u32>();
+        assert!(counters <= HISTOGRAM_BYTES, "{counters}");
     }
 }

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{Failure, RuleFaults, load_rules, plain_table};
+use crate::config::ModelConfig;
 use crate::rule::{RuleSet, run_tests};
 use crate::stage::{catalog, compile};
 
@@ -96,7 +97,7 @@ pub fn faults(rules: &std::sync::Arc<RuleSet>) -> Result<(), RuleFaults> {
     let mut all = Vec::new();
     for fault in ["events", "touches"]
         .iter()
-        .filter_map(|table| compile(rules, table).err())
+        .filter_map(|table| compile(&ModelConfig::default(), rules, table).err())
         .flatten()
     {
         // A rule that cannot be planned belongs to no table, so each of them tells it.

@@ -86,6 +86,10 @@ struct Key {
 }
 
 impl Cases {
+    /// Bytes a case takes at most.
+    pub const CASE_BYTES: usize =
+        Generations::<u64, Case>::ENTRY_BYTES + 2 * 8 * (RULES_MAX + ENDPOINTS_MAX);
+
     /// No case is open; beyond `cases_max` the least recently used is forgotten, and created again by its next finding.
     pub fn new(cases_max: usize) -> Self {
         Self {

@@ -75,6 +75,8 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Bytes one sample takes at most: six texts of a caller's choosing.
+    pub const BYTES_MAX: usize = size_of::<Evidence>() + 6 * TEXT_MAX;
     /// Bytes one sample takes, about.
     pub(super) const BYTES: usize = size_of::<Evidence>() + 256;
 }

@@ -181,6 +181,19 @@ impl RuleRunner {
         RuleRunner::compile(&set, catalog, &table).map(|runner| (table, runner))
     }
 
+    /// Lets the windows of all rules together hold no more than so many bytes, each rule the same share.
+    pub fn limit_bytes(&mut self, bytes_max: usize) {
+        let windows = self
+            .lanes
+            .iter_mut()
+            .filter_map(|lane| lane.program.window.as_mut());
+        let windows: Vec<_> = windows.collect();
+        let share = bytes_max / windows.len().max(1);
+        windows
+            .into_iter()
+            .for_each(|window| window.windows.limit_bytes(share));
+    }
+
     #[cfg(test)]
     pub(super) fn limit_groups(&mut self, groups_max: usize) {
         let windows = self

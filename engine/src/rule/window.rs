@@ -92,6 +92,8 @@ pub(super) struct Windows {
     values_max: Vec<usize>,
     evidence_max: usize,
     groups_max: usize,
+    /// Bytes of all groups; beyond it the group least recently touched is dropped, as beyond `groups_max`.
+    bytes_max: usize,
     /// Last pane of the first window that is open.
     first_open: i64,
     index: HashTable<u32>,
@@ -254,6 +256,7 @@ impl Windows {
             values_max,
             evidence_max,
             groups_max: GROUPS_MAX,
+            bytes_max: usize::MAX,
             first_open: i64::MIN,
             index: HashTable::new(),
             hasher: foldhash::fast::FixedState::default(),
@@ -308,6 +311,11 @@ impl Windows {
     /// First pane of a window.
     fn oldest_pane(&self, window: i64) -> i64 {
         window.saturating_sub(self.spec.n_panes() - 1)
+    }
+
+    /// Holds no more than so many bytes.
+    pub(super) fn limit_bytes(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
     }
 
     /// Goes over the state; between batches, so no sample waits to be read from one.
@@ -421,6 +429,10 @@ impl Windows {
         if pane.saturating_add(self.spec.n_panes() - 1) < self.first_open {
             self.counters.late += 1;
             return None;
+        }
+        while self.bytes_max < self.bytes && self.oldest != NONE {
+            self.remove(self.oldest);
+            self.counters.evicted += 1;
         }
         let slot = self.slot(row.key, pane);
         self.bytes -= self.groups[slot as usize].bytes();

@@ -83,7 +83,10 @@ pub(super) fn run(shared: &Shared, n: usize) -> Result<(), ServiceError> {
         }
     }
     thread.rest()?;
-    thread.commit(&consumer)
+    thread.commit(&consumer)?;
+    drop(thread);
+    shared.before_leaving(&consumer);
+    Ok(())
 }
 
 /// What one look at the source topics gave.

@@ -121,7 +121,10 @@ pub(super) fn run(shared: &Arc<Shared>, stage: usize, n: usize) -> Result<(), Se
     }
     thread.flush(true)?;
     thread.measure(&consumer);
-    thread.end(&consumer)
+    thread.end(&consumer)?;
+    drop(thread);
+    shared.before_leaving(&consumer);
+    Ok(())
 }
 
 struct Thread<'a> {

@@ -42,6 +42,10 @@ pub(super) struct Samples {
 }
 
 impl Samples {
+    /// Bytes of one identity's samples at most.
+    pub(super) const BYTES: usize =
+        Generations::<u64, Samples>::ENTRY_BYTES + SAMPLES_MAX * Evidence::BYTES_MAX;
+
     /// The samples at an alarm.
     pub(super) fn end(&mut self) -> Vec<Evidence> {
         self.ended = true;
@@ -77,13 +81,13 @@ impl Judging {
         let judge = Judge::new(JudgeConfig {
             false_alerts_per_million_events: config.false_alerts_per_million_events,
             warm_up_ms: config.warm_up_ms(),
-            identities_max: config.identities_max,
-            streams_max: config.streams_max,
+            identities_max: config.entries(40, Judge::IDENTITY_BYTES, config.identities_max),
+            streams_max: config.entries(24, Judge::STREAM_BYTES, config.streams_max),
         });
         Ok(Self {
             judge,
-            samples: Generations::new(SUSPECTS_MAX),
-            rules: compile(rules, "touches")?,
+            samples: Generations::new(config.entries(5, Samples::BYTES, SUSPECTS_MAX)),
+            rules: compile(config, rules, "touches")?,
             alerter: Alerter::new(config),
             table: schema::touches_table(),
         })

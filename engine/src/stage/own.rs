@@ -23,6 +23,10 @@ struct Target {
     judgements: JudgementRowsBuilder,
 }
 
+/// Bytes of an identity's name that an alert may tell as an owner's; longer ones are a client's to choose, and cut.
+const NAME_BYTES_MAX: usize = 128;
+const NAMED_BYTES: usize = Generations::<u64, Box<str>>::ENTRY_BYTES + NAME_BYTES_MAX;
+
 /// The stage.
 pub struct Own {
     objects: OwnershipTable,
@@ -35,8 +39,12 @@ impl Own {
     /// A lane that writes to `partitions` partitions of the judgements log.
     pub fn new(config: &ModelConfig, partitions: usize) -> Self {
         Self {
-            objects: OwnershipTable::new(config.objects_max),
-            names: Generations::new(config.identities_max),
+            objects: OwnershipTable::new(config.entries(
+                60,
+                OwnershipTable::OBJECT_BYTES,
+                config.objects_max,
+            )),
+            names: Generations::new(config.entries(25, NAMED_BYTES, config.identities_max)),
             targets: (0..partitions.max(1)).map(|_| Target::default()).collect(),
         }
     }
@@ -71,7 +79,8 @@ impl Stage for Own {
             let touch = touches.row(row);
             let name = self.names.entry(touch.identity_hash);
             if name.is_empty() {
-                *name = touch.identity.into();
+                let end = touch.identity.floor_char_boundary(NAME_BYTES_MAX);
+                *name = touch.identity[..end].into();
             }
             let standing = self.objects.touch(
                 touch.identity_hash,

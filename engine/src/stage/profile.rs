@@ -48,6 +48,11 @@ struct Endpoint {
     n_authenticated: u64,
 }
 
+const USAGE_BYTES: usize = Generations::<u64, Usage>::ENTRY_BYTES;
+const ENDPOINT_BYTES: usize = Generations::<u64, Endpoint>::ENTRY_BYTES
+    + EndpointSizes::ENDPOINT_BYTES
+    + ProbeDetector::ENDPOINT_BYTES;
+
 /// The stage.
 pub struct Profile {
     seen: SeenFilter,
@@ -75,20 +80,21 @@ impl Profile {
         rules: &Arc<RuleSet>,
         partitions: usize,
     ) -> Result<Self, Vec<RuleFault>> {
+        let endpoints_max = config.entries(8, ENDPOINT_BYTES, config.endpoints_max);
         Ok(Self {
-            seen: SeenFilter::new(config.pairs_max),
-            usage: Generations::new(config.streams_max),
-            endpoints: Generations::new(config.endpoints_max),
-            sizes: EndpointSizes::new(config.endpoints_max),
+            seen: SeenFilter::new(config.entries(32, SeenFilter::PAIR_BYTES, config.pairs_max)),
+            usage: Generations::new(config.entries(10, USAGE_BYTES, config.streams_max)),
+            endpoints: Generations::new(endpoints_max),
+            sizes: EndpointSizes::new(endpoints_max),
             probes: ProbeDetector::new(
                 config.false_alerts_per_million_events,
-                config.identities_max,
-                config.endpoints_max,
+                config.entries(16, ProbeDetector::IDENTITY_BYTES, config.identities_max),
+                endpoints_max,
             ),
-            samples: Generations::new(SUSPECTS_MAX),
+            samples: Generations::new(config.entries(5, Samples::BYTES, SUSPECTS_MAX)),
             warm_up_ms: config.warm_up_ms(),
             started_ms: None,
-            rules: compile(rules, "events")?,
+            rules: compile(config, rules, "events")?,
             alerter: Alerter::new(config),
             table: schema::events_table(),
             targets: (0..partitions.max(1))
