@@ -144,7 +144,7 @@ refuses for counts. JSON's strings, numbers, booleans and lists of them are TOML
 {{- end -}}
 {{- end -}}
 {{- if gt $pods $partitions -}}
-{{- $faults = append $faults (printf "there may be %d pods for %d partitions of a log (config.topics.partitions): a pod without a partition is never ready" $pods $partitions) -}}
+{{- $faults = append $faults (printf "there may be %d pods for %d partitions of a log (config.topics.partitions): a pod without a partition has nothing to do" $pods $partitions) -}}
 {{- end -}}
 {{- if gt (int ($topics.min_insync_replicas | default 1)) (int ($topics.replication | default 1)) -}}
 {{- $faults = append $faults "config.topics.min_insync_replicas is above config.topics.replication" -}}
