@@ -107,7 +107,7 @@ def options_of_program():
                 yield prefix + name, "integer"
             else:
                 # An enumeration is a string in the file.
-                yield prefix + name, "array" if listed else "object" if inner in structs or of.startswith("BTreeMap<") else types.get(of, "string")
+                yield prefix + name, "array" if listed else "object" if inner in structs or of.startswith("BTreeMap<") or of == "Properties" else types.get(of, "string")
             if inner in structs:
                 yield from walk(inner, f"{prefix}{name}.")
 
