@@ -1,10 +1,11 @@
 //! Integration tests, one binary: DataFusion is linked once.
 //!
 //! In the order of the data: `formats`, `poison` and `fuzz` (what comes in), `replay` (laws of the way over files),
-//! `simulation` (the lanes under every fault), `bounds` (what an attacker may choose), `detection` and `alerts` (what comes
-//! out), `kafka` (the same over a real Apache Kafka), `secure` (over one that asks for a login), `topology` (what changes on
-//! it under a running service), `faults` (processes and brokers that end), `tidy` (what holds of the project itself). Tests
-//! that use captures which are not part of the project say so when they skip.
+//! `simulation` (the lanes under every fault), `snapshots` (what is saved of them), `bounds` (what an attacker may choose),
+//! `detection` and `alerts` (what comes out), `kafka` (the same over a real Apache Kafka), `secure` (over one that asks for a
+//! login), `topology` (what changes on it under a running service), `faults` (processes and brokers that end), `tidy` (what
+//! holds of the project itself). Tests that use captures which are not part of the project say so when they skip. `long`
+//! runs the long forms.
 
 mod alerts;
 mod bounds;
@@ -17,6 +18,7 @@ mod poison;
 mod replay;
 mod secure;
 mod simulation;
+mod snapshots;
 mod support;
 mod tidy;
 mod topology;
