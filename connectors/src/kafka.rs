@@ -871,9 +871,11 @@ impl Writer {
     /// One was not, within librdkafka's `message.timeout.ms`.
     pub fn flush(&self) -> Result<(), Error> {
         loop {
-            match self.producer.flush(TIMEOUT) {
-                Ok(()) => return self.check(),
-                Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) => self.check()?,
+            let flushed = flush(&self.producer, TIMEOUT);
+            self.check()?;
+            match flushed {
+                Ok(()) => return Ok(()),
+                Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) => (),
                 Err(error) => {
                     return Err(Error::Produce {
                         topic: "-".to_owned(),
@@ -904,6 +906,22 @@ impl Writer {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         first.map_or(Ok(()), |(topic, error)| Err(Error::writing(&topic, error)))
+    }
+}
+
+/// Waits until all that a producer has is acknowledged or given up. The client's own way looks only every 100 ms, which every
+/// commit and every alert would wait for.
+fn flush(producer: &BaseProducer<Deliveries>, patience: Duration) -> Result<(), KafkaError> {
+    let began = Instant::now();
+    loop {
+        match producer.flush(Duration::ZERO) {
+            Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut))
+                if began.elapsed() < patience =>
+            {
+                producer.poll(Duration::from_millis(1));
+            }
+            done => return done,
+        }
     }
 }
 

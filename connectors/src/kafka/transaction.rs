@@ -15,7 +15,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{Cluster, Deliveries, Error, TIMEOUT, ask};
+use super::{Cluster, Deliveries, Error, TIMEOUT, ask, flush};
 
 /// Longest time a broker keeps open a transaction whose producer is gone; readers of committed records wait so long.
 const OPEN_MAX: Duration = Duration::from_secs(15);
@@ -132,6 +132,7 @@ impl Transactor {
                 self.producer.insert(fresh)
             }
         };
+        let began = Instant::now();
         producer.begin_transaction().map_err(at(Step::Begin))?;
         for entry in entries {
             let mut next = BaseRecord::to(&entry.topic)
@@ -148,13 +149,19 @@ impl Transactor {
                 }
             }
         }
+        let sent = began.elapsed();
         producer
             .send_offsets_to_transaction(offsets, member, TIMEOUT)
             .map_err(at(Step::Offsets))?;
+        let offsets_sent = began.elapsed();
+        flush(producer, TIMEOUT).map_err(at(Step::Send))?;
         let committed = Instant::now();
         loop {
             match producer.commit_transaction(TIMEOUT) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    tracing::debug!(id = self.id, n = entries.len(), ?sent, ?offsets_sent, all = ?began.elapsed(), "transaction committed");
+                    return Ok(());
+                }
                 Err(KafkaError::Transaction(error))
                     if error.is_retriable() && committed.elapsed() < TIMEOUT => {}
                 Err(error) => return Err(at(Step::Commit)(error)),
