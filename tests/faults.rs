@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rdkafka::message::{Headers, Message};
 use serde_json::Value;
 
-use crate::kafka::{Deployment, Kafka, PATIENCE, Running, wait, write_to};
+use crate::kafka::{Deployment, Kafka, PATIENCE, Running, alone, wait, write_to};
 use crate::support::{lines, root, succeed};
 
 fn three() -> &'static Kafka {
@@ -89,6 +89,7 @@ fn longest_pause(service: &Deployment<'_>, log: &str) -> Duration {
 
 #[test]
 fn whoever_is_killed_whenever_nothing_is_lost_or_doubled() {
+    let _alone = alone();
     let n_kills = std::env::var("TOLLWATCH_KILLS").map_or(6, |n| n.parse().expect("a number"));
     let all = lines("vampi.ndjson.xz", 60_000);
     three().produce("killed", 4, &all[..1000]);
@@ -139,6 +140,7 @@ fn whoever_is_killed_whenever_nothing_is_lost_or_doubled() {
 
 /// 1, 3, 2, 1 instances under load. A static member that leaves keeps its partitions for its return, so these have no names.
 fn move_lanes(topic: &'static str, name: &'static str, options: &[&str]) {
+    let _alone = alone();
     let all = lines("vampi.ndjson.xz", 60_000);
     three().produce(topic, 4, &all[..1000]);
     let options = [&REPLICATED[..], options].concat();
@@ -199,6 +201,7 @@ fn lanes_that_the_brokers_place_lose_and_double_nothing() {
 
 #[test]
 fn a_source_that_grows_is_read_on() {
+    let _alone = alone();
     let all = lines("vampi.ndjson.xz", 4000);
     three().produce("growing", 1, &all[..1000]);
     let dir = tempfile::tempdir().expect("a folder");
@@ -254,6 +257,7 @@ fn input_of(message: &rdkafka::message::OwnedMessage) -> Option<String> {
 
 #[test]
 fn logs_that_get_more_partitions_take_their_state_along() {
+    let _alone = alone();
     let all = lines("vampi.ndjson.xz", 50_000);
     let (first, second) = all.split_at(40_000);
     let touches = |topic: &str, name: &'static str, grow: bool| {
@@ -318,12 +322,27 @@ fn n_touches(service: &Deployment<'_>) -> usize {
 
 #[test]
 fn each_broker_may_be_lost_in_turn() {
-    // Of its own: the other tests' brokers stay.
-    let kafka = Kafka::start(3);
+    let (_alone, kafka) = (alone(), three());
     let all = lines("vampi.ndjson.xz", 30_000);
     kafka.produce("turns", 4, &all);
-    let service = Deployment::new(&kafka, "turns-service", &["turns"], &REPLICATED);
+    let service = Deployment::new(kafka, "turns-service", &["turns"], &REPLICATED);
     let run = service.run_until("events", 4);
+    let metadata = kafka.topics();
+    let events = service.topic("events");
+    let events = metadata
+        .topics()
+        .iter()
+        .find(|topic| topic.name() == events);
+    let replicas = events
+        .expect("made")
+        .partitions()
+        .iter()
+        .map(|p| p.replicas().len());
+    assert!(
+        replicas.clone().all(|n| n == 3),
+        "{:?}",
+        replicas.collect::<Vec<_>>()
+    );
     for broker in 1..=3 {
         let pid = kafka.dir.path().join(format!("broker-{broker}.pid"));
         let pid = std::fs::read_to_string(pid).expect("the broker runs");

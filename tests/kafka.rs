@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use connectors::kafka::{Cluster, Membership, Outgoing, Properties, StartAt, Topic, Writer};
+use connectors::kafka::{Cluster, Outgoing, Properties, Topic, Writer};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::Consumer;
 use rdkafka::message::{Headers, Message, OwnedMessage};
@@ -120,6 +120,15 @@ impl Kafka {
         messages
     }
 
+    /// What the brokers say of all topics.
+    pub(crate) fn topics(&self) -> rdkafka::metadata::Metadata {
+        let consumer: rdkafka::consumer::BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.bootstrap)
+            .create()
+            .expect("a consumer");
+        consumer.fetch_metadata(None, PATIENCE).expect("answers")
+    }
+
     /// Records in a topic, 0 when it does not exist.
     pub(crate) fn n_records(&self, topic: &str) -> i64 {
         let ends = self.cluster().watermarks(topic).unwrap_or_default();
@@ -149,6 +158,12 @@ impl Drop for Kafka {
         drop(guard.stdin.take());
         let _ = guard.wait();
     }
+}
+
+/// Held by each test with three brokers: two of them at once leave nothing of two cores.
+pub(crate) fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(crate) fn one() -> &'static Kafka {
@@ -729,61 +744,4 @@ fn check_tells_every_fault_and_a_sound_set_up_has_none() {
     for fault in ["not-there", "topics.partitions", "threads"] {
         assert!(told.contains(fault), "{fault} is told: {told}");
     }
-}
-
-#[test]
-fn three_brokers_replicate_what_one_of_them_may_lose() {
-    let kafka = Kafka::start(3);
-    let all = lines("vampi.ndjson.xz", 30_000);
-    kafka.produce("replicated", 4, &all);
-    let service = Deployment::new(
-        &kafka,
-        "replicated-service",
-        &["replicated"],
-        &["--replication", "3", "--min-insync-replicas", "2"],
-    );
-    let mut run = service.run_until("events", 4);
-    let consumer = kafka
-        .cluster()
-        .consumer("tests", StartAt::Committed, Membership::Classic, None)
-        .expect("a consumer");
-    let metadata = consumer.fetch_metadata(None, PATIENCE).expect("answers");
-    let find = |name: &str| metadata.topics().iter().find(|topic| topic.name() == name);
-    let events = find(&service.topic("events")).expect("made");
-    assert!(
-        events
-            .partitions()
-            .iter()
-            .all(|partition| partition.replicas().len() == 3)
-    );
-    let leader = events.partitions()[0].leader();
-    let pid = kafka.dir.path().join(format!("broker-{leader}.pid"));
-    let pid = std::fs::read_to_string(pid).expect("the broker runs");
-    let pid = pid.split_whitespace().next().expect("a number");
-    let killed = Command::new("kill")
-        .args(["-9", pid])
-        .status()
-        .expect("kill is there");
-    assert!(killed.success());
-    std::thread::sleep(Duration::from_secs(2));
-    assert!(
-        run.try_wait().expect("a child").is_none(),
-        "one broker's end is not the service's"
-    );
-    let up = Command::new(root().join("tests/kafka/up"))
-        .args(["--brokers", "3", "--dir"])
-        .arg(kafka.dir.path())
-        .output()
-        .expect("the script runs");
-    assert!(
-        up.status.success(),
-        "{}",
-        String::from_utf8_lossy(&up.stderr)
-    );
-    let terminated = Command::new("kill").arg(run.id().to_string()).status();
-    assert!(terminated.expect("kill is there").success());
-    assert_eq!(wait(&mut run).code(), Some(0));
-    service.catch_up();
-    let report = service.verify();
-    assert_eq!(report["stages"]["decode"]["expected"], all.len());
 }

@@ -141,6 +141,17 @@ fn rules() -> RuleSet {
     RuleSet::new(rules).expect("names of their own")
 }
 
+/// Records of a source as they are read from it.
+fn records(source: &[Vec<u8>], range: std::ops::Range<usize>) -> Vec<SourceRecord<'_>> {
+    let record = |offset: usize| SourceRecord {
+        payload: source[offset].as_slice(),
+        offset: offset as i64,
+        // What lies in the future is clamped to a little later.
+        broker_time_ms: Some(1_767_571_200_000 + 1_000_000),
+    };
+    range.map(record).collect()
+}
+
 /// What is fixed in a run.
 struct World {
     models: ModelConfig,
@@ -317,13 +328,7 @@ impl Simulation {
         let (mut decode, next) = std::mem::replace(&mut self.decoders[partition], fresh);
         let source = &self.world.sources[partition];
         let end = (next + n).min(source.len());
-        let records: Vec<SourceRecord<'_>> = (next..end)
-            .map(|offset| SourceRecord {
-                payload: &source[offset],
-                offset: offset as i64,
-                broker_time_ms: Some(1_767_571_200_000 + 1_000_000),
-            })
-            .collect();
+        let records = records(source, next..end);
         let mut out = Outbox::default();
         decode.push(&records, 0, &mut out).expect("decodes");
         decode.flush(&mut out).expect("decodes");
@@ -495,13 +500,7 @@ impl Simulation {
             self.decoders[partition] = self.decoder(partition);
             let source = &self.world.sources[partition];
             let (decode, next) = &mut self.decoders[partition];
-            let records: Vec<SourceRecord<'_>> = (*next..source.len())
-                .map(|offset| SourceRecord {
-                    payload: &source[offset],
-                    offset: offset as i64,
-                    broker_time_ms: Some(1_767_571_200_000 + 1_000_000),
-                })
-                .collect();
+            let records = records(source, *next..source.len());
             let mut out = Outbox::default();
             decode.push(&records, 0, &mut out).expect("decodes");
             decode.flush(&mut out).expect("decodes");

@@ -9,7 +9,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::kafka::{Deployment, Kafka, PATIENCE, Running, one, wait};
+use crate::kafka::{Deployment, Kafka, PATIENCE, Running, alone, one, wait};
 use crate::support::{lines, root, succeed};
 
 /// One of Kafka's own tools.
@@ -75,6 +75,7 @@ fn a_topic_that_is_deleted_stops_the_service_which_names_it() {
 
 #[test]
 fn a_coordinator_that_ends_is_not_the_services_end() {
+    let _alone = alone();
     let kafka = Kafka::start(3);
     let all = lines("vampi.ndjson.xz", 20_000);
     let (first, second) = all.split_at(10_000);

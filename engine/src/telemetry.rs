@@ -117,7 +117,8 @@ pub struct Metrics {
     pub lost: Family<PartitionLabel, Counter>,
     /// Time to process one batch of records, in seconds.
     pub batch_seconds: Family<StageLabel, Histogram>,
-    /// Time from reading the source record to handing over its alert, in seconds.
+    /// Time from reading the source record to its alert being committed, or handed over where there is no transaction, in
+    /// seconds.
     pub event_to_alert_seconds: Histogram,
     /// Keys held by a stage's lanes.
     pub state_entries: Family<StageLabel, Gauge>,
@@ -222,7 +223,7 @@ impl Metrics {
             ),
             event_to_alert_seconds: register!(
                 "event_to_alert_seconds",
-                "Time from reading a record to handing over its alert",
+                "Time from reading a record to its alert being visible",
                 seconds()
             ),
             state_entries: register!("state_entries", "Keys held", Family::default()),

@@ -75,12 +75,26 @@ impl Transactor {
     /// # Errors
     /// The cluster refuses, or does not answer.
     pub fn open(&mut self) -> Result<(), Error> {
-        let fresh = ask(|| self.producer()).map_err(|source| Error::Transaction {
-            id: self.id.clone(),
-            source,
-        })?;
-        self.producer = Some(fresh);
-        Ok(())
+        let began = Instant::now();
+        loop {
+            match self.producer() {
+                Ok(fresh) => {
+                    self.producer = Some(fresh);
+                    return Ok(());
+                }
+                // A coordinator that just ended is no reason to.
+                Err(source) if is_hopeless(&source) || PATIENCE < began.elapsed() => {
+                    return Err(Error::Transaction {
+                        id: self.id.clone(),
+                        source,
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, id = self.id, "no transactions yet, trying again");
+                    std::thread::sleep(AGAIN);
+                }
+            }
+        }
     }
 
     /// Writes `entries` and commits `offsets` as `member` of the group, both or neither.

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{
     Receiver, RecvTimeoutError, SyncSender, TryRecvError, channel, sync_channel,
 };
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use connectors::kafka::transaction::{Entry, Outcome, Transactor};
@@ -43,13 +42,12 @@ type Job = (Batch, Vec<Entry>, TopicPartitionList, ConsumerGroupMetadata);
 
 /// The edge of one thread of a stage.
 pub(super) struct Edge {
-    jobs: Option<SyncSender<Job>>,
+    jobs: SyncSender<Job>,
     answers: Receiver<Answer>,
     gate: Arc<Gate>,
     is_busy: bool,
     submitted: Instant,
     pending: Vec<Raised>,
-    thread: Option<JoinHandle<()>>,
 }
 
 /// What became of the last batch.
@@ -73,6 +71,11 @@ impl Edge {
         let (answer, answers) = channel();
         let open = gate.clone();
         let run = move || {
+            // Who was killed may have left one open, and offsets in it: others wait for these.
+            if let Err(error) = transactor.open() {
+                let _ = answer.send(Answer::Failed(error));
+                return;
+            }
             for (batch, entries, offsets, member) in work {
                 let done = match transactor.commit(&entries, &offsets, &member) {
                     Ok(Outcome::Committed) => Answer::Committed(batch),
@@ -84,15 +87,15 @@ impl Edge {
                 let _ = answer.send(done);
             }
         };
-        let thread = std::thread::Builder::new().name(name).spawn(run)?;
+        // It ends with its last batch; who ends waits for that, and not for ever.
+        std::thread::Builder::new().name(name).spawn(run)?;
         Ok(Edge {
-            jobs: Some(jobs),
+            jobs,
             answers,
             gate,
             is_busy: false,
             submitted: Instant::now(),
             pending: Vec::new(),
-            thread: Some(thread),
         })
     }
 
@@ -141,10 +144,7 @@ impl Edge {
     ) {
         self.gate.set(true);
         self.submitted = Instant::now();
-        let sent = self
-            .jobs
-            .as_ref()
-            .is_some_and(|jobs| jobs.send((batch, entries, offsets, member)).is_ok());
+        let sent = self.jobs.send((batch, entries, offsets, member)).is_ok();
         self.is_busy = sent;
         if !sent {
             self.gate.set(false);
@@ -164,7 +164,10 @@ impl Edge {
         is_owned: impl Fn(i32, u64) -> bool,
     ) -> Result<Settled, Error> {
         if !self.is_busy {
-            return Ok(Settled::Idle);
+            return match self.answers.try_recv() {
+                Ok(Answer::Failed(error)) => Err(error),
+                _ => Ok(Settled::Idle),
+            };
         }
         let answer = match self.answers.try_recv() {
             Err(TryRecvError::Empty) if !wait.is_zero() => self.answers.recv_timeout(wait),
@@ -193,15 +196,6 @@ impl Edge {
             }
             Ok(Answer::Failed(error)) => Err(error),
             Err(_) => Ok(Settled::Busy),
-        }
-    }
-}
-
-impl Drop for Edge {
-    fn drop(&mut self) {
-        drop(self.jobs.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
         }
     }
 }

@@ -32,6 +32,8 @@ use crate::telemetry::{LimitLabel, SnapshotLabel, StageLabel};
 const SNAPSHOT_LOOK: Duration = Duration::from_millis(200);
 /// Longest time a stage that ends waits for its last transaction and its last snapshots.
 const END_WAIT: Duration = Duration::from_secs(60);
+/// How long a stage that has more alerts than may wait looks at its transaction before it looks elsewhere.
+const EDGE_WAIT: Duration = Duration::from_millis(100);
 
 struct Owned {
     lane: Lane,
@@ -68,17 +70,16 @@ pub(super) fn run(shared: &Arc<Shared>, stage: usize, n: usize) -> Result<(), Se
         group: group.clone(),
         partitions: partitions.copied().unwrap_or(1),
     });
-    let edge = match shared.config.is_transactional() {
+    // `own` raises no alert.
+    let edge = match shared.config.is_transactional() && input != Log::Touches {
         true => {
             let id = format!("{group}.{}.{n}", shared.member());
-            let mut transactor = Transactor::new(shared.cluster.clone(), id, group.clone());
-            transactor.open()?;
+            let transactor = Transactor::new(shared.cluster.clone(), id, group.clone());
             let gate = consumer.context().gate();
             Some(Edge::start(transactor, gate, format!("{name}-{n}-edge"))?)
         }
         false => None,
     };
-    // Who was killed may have left offsets in an open transaction: they are settled before they are asked for.
     consumer.subscribe(&[&topic]).map_err(Error::Consume)?;
     let mut thread = Thread {
         shared,
@@ -154,6 +155,10 @@ struct Thread<'a> {
 impl Thread<'_> {
     /// Reads and processes what is there; says whether there may be more.
     fn take(&mut self, consumer: &BaseConsumer<Assignments>) -> Result<bool, ServiceError> {
+        let is_full = |thread: &Self| thread.edge.as_ref().is_some_and(Edge::is_full);
+        if is_full(self) && !self.settle(EDGE_WAIT)? {
+            return Ok(true);
+        }
         let mut wait = Duration::from_millis(10);
         for _ in 0..MESSAGES_MAX {
             let polled = consumer.poll(wait);
@@ -168,7 +173,7 @@ impl Thread<'_> {
                     return Err(Error::reading(&self.topic, &self.group, error).into());
                 }
             }
-            if self.edge.as_ref().is_some_and(Edge::is_full) {
+            if is_full(self) {
                 return Ok(true);
             }
         }
@@ -482,6 +487,8 @@ impl Thread<'_> {
             if !self.edge.as_ref().is_some_and(waits) || END_WAIT < began.elapsed() {
                 break;
             }
+            // Without its group the thread can commit nothing.
+            consumer.poll(Duration::from_millis(10));
         }
         self.snapshot(true)?;
         for owned in self.lanes.values_mut() {
