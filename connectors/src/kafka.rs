@@ -909,19 +909,29 @@ impl Writer {
     }
 }
 
+/// How often a producer's threads are told that somebody waits for them.
+const FLUSH_AGAIN: Duration = Duration::from_millis(100);
+/// Delivery reports taken at a look; each is of a batch.
+const REPORTS_PER_LOOK: usize = 16;
+
 /// Waits until all that a producer has is acknowledged or given up. The client's own way looks only every 100 ms, which every
 /// commit and every alert would wait for.
 fn flush(producer: &BaseProducer<Deliveries>, patience: Duration) -> Result<(), KafkaError> {
     let began = Instant::now();
+    let mut told: Option<Instant> = None;
     loop {
-        match producer.flush(Duration::ZERO) {
-            Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut))
-                if began.elapsed() < patience =>
-            {
-                producer.poll(Duration::from_millis(1));
+        // Each call wakes every broker's thread, so it is not made at each look.
+        if told.is_none_or(|at| at.elapsed() >= FLUSH_AGAIN) || producer.in_flight_count() == 0 {
+            told = Some(Instant::now());
+            match producer.flush(Duration::ZERO) {
+                Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut))
+                    if began.elapsed() < patience => {}
+                done => return done,
             }
-            done => return done,
         }
+        // Not in the client's poll: below a millisecond it waits by turning.
+        std::thread::sleep(Duration::from_millis(1));
+        (0..REPORTS_PER_LOOK).for_each(|_| producer.poll(Duration::ZERO));
     }
 }
 
