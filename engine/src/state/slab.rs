@@ -44,11 +44,6 @@ impl<T: Clone + Default> Slab<T> {
         self.len += 1;
     }
 
-    /// All elements in order.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.chunks.iter().flat_map(|chunk| chunk.get())
-    }
-
     /// All elements as they are now, whatever is written later.
     pub fn share(&mut self) -> Vec<Arc<Vec<T>>> {
         self.chunks.iter_mut().map(Chunk::share).collect()

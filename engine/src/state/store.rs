@@ -289,10 +289,7 @@ impl Store {
     /// # Errors
     /// The store fails.
     pub fn sequences(&self, place: &Place) -> Result<Vec<u64>, StateError> {
-        let names = self.names(place)?;
-        let mut sequences: Vec<u64> = names.iter().filter_map(|name| sequence_of(name)).collect();
-        sequences.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(sequences)
+        Ok(newest_first(&self.names(place)?))
     }
 
     /// Reads a manifest.
@@ -410,33 +407,19 @@ impl Store {
     pub fn load(&self, place: &Place, manifest: &Manifest) -> Result<Loader, StateError> {
         let mut loader = Loader::default();
         for link in &manifest.links {
-            self.load_link(place, link, &mut loader)?;
+            let mut blocks = Vec::new();
+            for name in &link.files {
+                let key = self.key(place, name);
+                let file = self.read(&key)?;
+                let read = part::read(&file).map_err(|damage| StateError::Damaged {
+                    key: key.to_string(),
+                    damage,
+                })?;
+                blocks.extend(read);
+            }
+            loader.add(blocks);
         }
         Ok(loader)
-    }
-
-    /// The files of one snapshot of a chain.
-    ///
-    /// # Errors
-    /// As [`Store::load`].
-    pub fn load_link(
-        &self,
-        place: &Place,
-        link: &Link,
-        loader: &mut Loader,
-    ) -> Result<(), StateError> {
-        let mut blocks = Vec::new();
-        for name in &link.files {
-            let key = self.key(place, name);
-            let file = self.read(&key)?;
-            let read = part::read(&file).map_err(|damage| StateError::Damaged {
-                key: key.to_string(),
-                damage,
-            })?;
-            blocks.extend(read);
-        }
-        loader.add(blocks);
-        Ok(())
     }
 
     /// Deletes what is not needed for the newest `keep` snapshots; returns how many objects.
@@ -445,8 +428,7 @@ impl Store {
     /// The store fails; what was left is deleted the next time.
     pub fn prune(&self, place: &Place, keep: usize) -> Result<usize, StateError> {
         let names = self.names(place)?;
-        let mut sequences: Vec<u64> = names.iter().filter_map(|name| sequence_of(name)).collect();
-        sequences.sort_unstable_by(|a, b| b.cmp(a));
+        let sequences = newest_first(&names);
         let Some(newest) = sequences.first().copied() else {
             return Ok(0);
         };
@@ -548,6 +530,13 @@ fn manifest_name(sequence: u64) -> String {
 /// names what an earlier one wrote.
 pub fn part_name(sequence: u64, owner: u64, epoch: u32, at: usize) -> String {
     format!("part-{sequence:020}-{owner}-{epoch}-{at:04}")
+}
+
+/// Sequences of the manifests among a folder's names.
+fn newest_first(names: &[String]) -> Vec<u64> {
+    let mut sequences: Vec<u64> = names.iter().filter_map(|name| sequence_of(name)).collect();
+    sequences.sort_unstable_by(|a, b| b.cmp(a));
+    sequences
 }
 
 fn sequence_of(name: &str) -> Option<u64> {
