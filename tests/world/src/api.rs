@@ -241,14 +241,14 @@ pub fn draw(dice: &mut Dice, at: usize, collections: &mut Vec<Collection>) -> Ap
         },
         collections: Vec::new(),
         accounts: 0,
-        tenant_word: *dice.pick::<&str>(&[
+        tenant_word: dice.pick::<&str>(&[
             "orgs",
             "tenants",
             "workspaces",
             "companies",
             "households",
         ]),
-        me: *dice.pick::<&str>(&["/users/me", "/me", "/account", "/session"]),
+        me: dice.pick::<&str>(&["/users/me", "/me", "/account", "/session"]),
         graph: dice
             .chance(0.4)
             .then_some(*dice.pick(&["/graphql", "/api/graphql", "/query"])),
@@ -287,6 +287,9 @@ pub fn draw(dice: &mut Dice, at: usize, collections: &mut Vec<Collection>) -> Ap
         let mut collection = draw_private(dice, at, &api, *noun, nth % 2 == 0);
         if nth < 2 {
             collection.policy = Policy::Open;
+        }
+        if nth == 2 && api.graph.is_some() {
+            collection.place = Place::Graph;
         }
         api.collections.push(collections.len());
         collections.push(collection);

@@ -17,7 +17,7 @@ pub fn mix(value: u64) -> u64 {
 /// One number out of several; the order counts.
 pub fn fold(keys: &[u64]) -> u64 {
     keys.iter()
-        .fold(0x51_7cc1_b727_220a_95, |sum, key| mix(sum ^ *key))
+        .fold(0x517c_c1b7_2722_0a95, |sum, key| mix(sum ^ *key))
 }
 
 /// A share in `[0, 1)` that belongs to keys, the same whenever it is asked for.

@@ -159,14 +159,14 @@ impl Writer<'_> {
         }
     }
 
-    /// Reads a part of an object.
+    /// Reads a part of an object; after a release without versions in its paths, through a new endpoint.
     pub fn part(&self, id: &str, tenant: &str) -> Request {
-        let target = format!(
-            "{}/{}/{}",
-            self.stem(tenant),
-            escape(id),
-            self.collection.part
-        );
+        let is_new = matches!(self.door, Door::Version(version) if version > self.api.version);
+        let part = match is_new && !self.api.base.contains("{v}") {
+            true => "overview",
+            false => self.collection.part,
+        };
+        let target = format!("{}/{}/{part}", self.stem(tenant), escape(id));
         Request::new("GET", Verb::Part, self.at, target)
     }
 

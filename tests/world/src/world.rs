@@ -411,9 +411,9 @@ impl World {
 
     /// How many objects an actor owns in a collection over the whole time.
     fn n_objects(&self, dice: &mut Dice, actor: u32, weight: f64) -> usize {
-        let median = 6.0 * weight.clamp(0.3, 3.0);
+        let median = 5.0 * weight.clamp(0.3, 3.0);
         match self.actors[actor as usize].role {
-            Role::Heavy | Role::Migration => dice.magnitude(150.0, 1500.0) as usize,
+            Role::Heavy | Role::Migration => dice.magnitude(50.0, 450.0) as usize,
             Role::Loadtest => 40,
             Role::Shared => dice.lognormal(3.0 * median, 0.7) as usize + 1,
             role if role.is_person() => dice.lognormal(median, 0.9).min(300.0) as usize + 1,

@@ -124,8 +124,10 @@ impl<'a> Stage<'a> {
 
     /// An attacker on the usual device at a moment.
     pub(super) fn caller(&mut self, attacker: u32, now_ms: i64) -> Caller {
-        let device = self.world.actors[attacker as usize].devices.len();
-        let device = self.dice().zipf(device) as u8;
+        // One device for hours, as in a session; the usual one most often.
+        let actor = &self.world.actors[attacker as usize];
+        let hours = now_ms.div_euclid(3 * HOUR) as u64;
+        let device = Dice::of(&[actor.salt, hours, 61]).zipf(actor.devices.len()) as u8;
         Caller {
             episode: self.episode,
             ..self.scribe.caller(attacker, device, now_ms)
@@ -236,12 +238,14 @@ impl<'a> Stage<'a> {
         numbers
     }
 
-    /// A block of `n` numbers in which there are objects, one in `stride`.
+    /// A block of at most `n` numbers, `stride` apart, among the objects that are there when the attack begins.
     pub(super) fn block(&mut self, at: CollectionId, n: usize, stride: i64) -> Vec<i64> {
-        let n_objects = self.world.collections[at].objects.len() as i64;
-        let room = (n_objects - n as i64 * stride).max(1);
-        let first = self.dice().within(0, room);
-        (0..n as i64).map(|nth| first + nth * stride).collect()
+        let from_ms = self.from_ms;
+        let objects = &self.world.collections[at].objects;
+        let n_there = objects.partition_point(|object| object.created_ms <= from_ms) as i64;
+        let n = (n as i64).min(n_there * 4 / 5 / stride).max(2);
+        let first = self.dice().within(0, (n_there - n * stride).max(1));
+        (0..n).map(|nth| first + nth * stride).collect()
     }
 
     /// Reads objects one after the other.

@@ -1,9 +1,13 @@
 //! Kinds that are not plain reading: oracles, agents, functions, probing.
 
-use super::{Door, Policy, Role, Scheme, Stage, Verb, ids, request, services, usage};
-use crate::api::Place;
+use super::Stage;
+use crate::api::{Place, Policy};
 use crate::dice::fold;
-use crate::people::SECOND;
+use crate::ids::{self, Scheme};
+use crate::people::{Role, SECOND};
+use crate::request::{self, Door, Verb};
+use crate::scribe::Caller;
+use crate::{services, usage};
 
 /// Any person, and the API.
 fn anyone(stage: &mut Stage<'_>) -> Option<(u32, usize)> {
@@ -82,7 +86,7 @@ pub(super) fn rogue_agent(stage: &mut Stage<'_>) -> Option<()> {
     let (numbers, times) = (stage.strangers(agent, at, n), agent_times(stage, n));
     let calls = services::agent_caller(&mut stage.scribe, agent, from_ms);
     for (number, now_ms) in numbers.iter().zip(&times) {
-        let by = crate::scribe::Caller {
+        let by = Caller {
             session: calls.session,
             ..stage.caller(agent, *now_ms)
         };
@@ -123,7 +127,7 @@ pub(super) fn tool_crawl(stage: &mut Stage<'_>) -> Option<()> {
     let n = stage.amount().min(60);
     let session = services::agent_caller(&mut stage.scribe, agent, from_ms).session;
     for (nth, now_ms) in agent_times(stage, n).into_iter().enumerate() {
-        let by = crate::scribe::Caller {
+        let by = Caller {
             session,
             ..stage.caller(agent, now_ms)
         };
