@@ -34,7 +34,7 @@ Examples:
 ";
 
 /// Events a caller makes on a day, services and all; measured over seeds 1 to 8.
-const EVENTS_PER_CALLER_DAY: f64 = 100.0;
+const EVENTS_PER_CALLER_DAY: f64 = 63.0;
 
 enum Job {
     Tell(String),

@@ -144,6 +144,16 @@ impl Actor {
         fold(&[self.salt, u64::from(device), epoch as u64])
     }
 
+    /// The device it has in hand: one for hours, the usual one most often, any of an account that several use.
+    pub fn device_at(&self, now_ms: i64) -> u8 {
+        let mut dice = Dice::of(&[self.salt, now_ms.div_euclid(3 * HOUR) as u64, 61]);
+        let device = match self.role {
+            Role::Shared => dice.below(self.devices.len()),
+            _ => dice.zipf(self.devices.len()),
+        };
+        device as u8
+    }
+
     /// Its sessions on a day: start and number of steps. Always the same for the same day.
     pub fn sessions(&self, day_ms: i64) -> Vec<(i64, usize)> {
         if !self.role.is_person() || self.joined_ms >= day_ms + DAY {

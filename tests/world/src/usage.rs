@@ -2,7 +2,7 @@
 
 use crate::api::{CollectionId, Policy, Sharing};
 use crate::ids;
-use crate::people::{DAY, MINUTE, Role, SECOND};
+use crate::people::{DAY, MINUTE, SECOND};
 use crate::request::{self, Verb};
 use crate::scribe::{Caller, Scribe};
 use crate::world::{Access, NOBODY};
@@ -17,11 +17,8 @@ pub fn day(scribe: &mut Scribe<'_>, actor: u32, day_ms: i64) {
     let world = scribe.world;
     let person = &world.actors[actor as usize];
     for (start_ms, n_steps) in person.sessions(day_ms) {
-        let device = match person.role {
-            Role::Shared => scribe.dice.below(person.devices.len()),
-            _ => scribe.dice.zipf(person.devices.len()),
-        };
-        session(scribe, actor, device as u8, start_ms, n_steps);
+        let device = person.device_at(start_ms);
+        session(scribe, actor, device, start_ms, n_steps);
     }
     creations(scribe, actor, day_ms);
     crowds(scribe, actor, day_ms);

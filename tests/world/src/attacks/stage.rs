@@ -122,12 +122,9 @@ impl<'a> Stage<'a> {
         Some((self.person(self.world.collections[at].api)?, at))
     }
 
-    /// An attacker on the usual device at a moment.
+    /// An attacker at a moment, on the device it would have in hand.
     pub(super) fn caller(&mut self, attacker: u32, now_ms: i64) -> Caller {
-        // One device for hours, as in a session; the usual one most often.
-        let actor = &self.world.actors[attacker as usize];
-        let hours = now_ms.div_euclid(3 * HOUR) as u64;
-        let device = Dice::of(&[actor.salt, hours, 61]).zipf(actor.devices.len()) as u8;
+        let device = self.world.actors[attacker as usize].device_at(now_ms);
         Caller {
             episode: self.episode,
             ..self.scribe.caller(attacker, device, now_ms)
