@@ -153,6 +153,8 @@ pub struct Api {
     pub is_business: bool,
     /// Parameters of a list: page and size.
     pub paging: (&'static str, &'static str),
+    /// Share of people's steps that go to objects of others which they may read.
+    pub mingling: f64,
     /// Paths of the oracles: lookup, reset, coupon.
     pub oracles: [&'static str; 3],
     /// Status of an oracle that knows nothing: 404, or 200 with another size.
@@ -270,6 +272,7 @@ pub fn draw(dice: &mut Dice, at: usize, collections: &mut Vec<Collection>) -> Ap
             ("p", "per_page"),
             ("cursor", "size"),
         ]),
+        mingling: dice.magnitude(0.01, 0.25),
         oracles: *dice.pick(&[
             ["/users/lookup", "/password/reset", "/coupons"],
             ["/accounts/exists", "/auth/forgot", "/vouchers"],

@@ -9,9 +9,13 @@ mod stage;
 pub use kinds::KINDS;
 
 use crate::dice::Dice;
+use crate::request::Verb;
 use crate::scribe::Call;
 use crate::world::World;
 use stage::Stage;
+
+/// Calls below which an episode is told to be hidden: stale links alone make as many a day.
+const N_CALLS_SEEN: usize = 4;
 
 /// A kind of attack.
 #[derive(Clone, Copy)]
@@ -49,6 +53,14 @@ pub struct Episode {
     pub hidden: Option<&'static str>,
 }
 
+/// True when a call names its object in a body that is not logged.
+fn is_unseen(world: &World, call: &Call) -> bool {
+    let has_bodies = world.apis[world.collections[call.request.collection].api].has_bodies;
+    !has_bodies
+        && matches!(call.request.verb, Verb::Read | Verb::Tool)
+        && !call.request.body.is_empty()
+}
+
 /// Draws a world's episodes and their calls.
 pub fn plan(world: &World) -> (Vec<Episode>, Vec<Call>) {
     let mut dice = Dice::of(&[world.options.seed, 51]);
@@ -79,6 +91,20 @@ pub fn plan(world: &World) -> (Vec<Episode>, Vec<Call>) {
         let mut stage = Stage::new(world, &mut used, at, band, dice.bits());
         if (kind.run)(&mut stage).is_none() || stage.scribe.calls.is_empty() {
             continue;
+        }
+        let n_unseen = stage
+            .scribe
+            .calls
+            .iter()
+            .filter(|call| is_unseen(world, call))
+            .count();
+        if n_unseen * 2 > stage.scribe.calls.len() {
+            stage.hidden = Some("ids are in bodies, which this gateway does not log");
+        }
+        if stage.scribe.calls.len() < N_CALLS_SEEN && kind.family != "probing" {
+            stage.hidden = stage
+                .hidden
+                .or(Some("so few calls as anyone makes by mistake"));
         }
         episodes.push(Episode {
             name: format!("{}.b{band}.{at:03}", kind.name),

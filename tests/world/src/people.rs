@@ -43,8 +43,6 @@ pub enum Role {
     Monitor,
     /// Crawler of public objects; not logged in.
     Crawler,
-    /// One who is not logged in.
-    Anonymous,
 }
 
 impl Role {
@@ -65,7 +63,6 @@ impl Role {
             Role::Loadtest => "loadtest",
             Role::Monitor => "monitor",
             Role::Crawler => "crawler",
-            Role::Anonymous => "anonymous",
         }
     }
 
@@ -79,7 +76,7 @@ impl Role {
 
     /// True when requests carry no credential.
     pub fn is_anonymous(self) -> bool {
-        matches!(self, Role::Monitor | Role::Crawler | Role::Anonymous)
+        matches!(self, Role::Monitor | Role::Crawler)
     }
 }
 

@@ -97,6 +97,16 @@ fn step(scribe: &mut Scribe<'_>, by: &Caller, at: CollectionId, now_ms: i64) -> 
     let writer = scribe.writer(by, at, now_ms);
     let person = &world.actors[by.actor as usize];
     let is_managing = person.promoted_ms <= now_ms && scribe.dice.chance(0.4);
+    let is_public = collection.sharing == Sharing::Public;
+    let mingles = is_public && scribe.dice.chance(0.7)
+        || is_managing
+        || scribe.dice.chance(world.apis[collection.api].mingling);
+    if mingles {
+        return match others(scribe, by.actor, at, now_ms, is_managing) {
+            Some(n) => scribe.touch(now_ms, by, Verb::Read, at, n).1,
+            None => now_ms,
+        };
+    }
     match scribe.dice.below(100) {
         0..=24 => page(scribe, by, at, now_ms),
         25..=29 => {
@@ -114,7 +124,7 @@ fn step(scribe: &mut Scribe<'_>, by: &Caller, at: CollectionId, now_ms: i64) -> 
         }
         30..=31 => stray(scribe, by, at, now_ms),
         32..=33 => errand(scribe, by, now_ms),
-        34..=39 if collection.sharing != Sharing::Public => {
+        34..=39 if !is_public => {
             let Some(n) = mine(scribe, by.actor, at, now_ms) else {
                 return now_ms;
             };
@@ -161,10 +171,6 @@ fn step(scribe: &mut Scribe<'_>, by: &Caller, at: CollectionId, now_ms: i64) -> 
                     .collect::<Vec<_>>(),
             )
         }
-        47..=62 => match others(scribe, by.actor, at, now_ms, is_managing) {
-            Some(n) => scribe.touch(now_ms, by, Verb::Read, at, n).1,
-            None => now_ms,
-        },
         _ => match mine(scribe, by.actor, at, now_ms) {
             Some(n) => scribe.touch(now_ms, by, Verb::Read, at, i64::from(n)).1,
             None => now_ms,

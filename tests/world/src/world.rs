@@ -148,7 +148,8 @@ impl World {
             tenant_ids
         };
         let is_business = self.apis[api].is_business;
-        let n_people = n_callers * 9 / 10;
+        let n_services = 9 + n_callers / 25;
+        let n_people = n_callers.saturating_sub(n_services).max(15);
         let mut n_left = n_people;
         let first = self.actors.len();
         while n_left > 0 {
@@ -187,7 +188,6 @@ impl World {
             }
         }
         let people = first..self.actors.len();
-        let n_services = (n_callers - n_people).max(9);
         for nth in 0..n_services {
             self.draw_service(dice, api, nth, people.clone(), (naming, salt));
         }
@@ -280,21 +280,22 @@ impl World {
     ) {
         let roles = [
             Role::Support,
-            Role::Monitor,
             Role::Walker,
+            Role::Agent,
+            Role::Monitor,
             Role::Crawler,
             Role::Auditor,
-            Role::Agent,
             Role::Sync,
             Role::Migration,
             Role::Loadtest,
-            Role::Agent,
-            Role::Agent,
-            Role::Support,
-            Role::Agent,
-            Role::Agent,
         ];
-        let role = roles[nth % roles.len()];
+        let role = match roles.get(nth) {
+            // Not every API has all of them.
+            Some(_) if nth > 2 && dice.chance(0.3) => return,
+            Some(role) => *role,
+            None if nth % 8 == 0 => Role::Support,
+            None => Role::Agent,
+        };
         let patron = people.start + dice.below(people.len());
         let person = self.actors[patron].clone();
         let n = self.actors.len() - people.start;

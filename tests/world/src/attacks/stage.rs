@@ -16,6 +16,8 @@ pub(super) struct Stage<'a> {
     pub(super) hidden: Option<&'static str>,
     /// First moment of the attack.
     pub(super) from_ms: i64,
+    /// True when a loud attack begins in the first session there is, not in any.
+    pub(super) is_prompt: bool,
     used: &'a [u32],
     episode: u16,
 }
@@ -36,6 +38,7 @@ impl<'a> Stage<'a> {
             attackers: Vec::new(),
             hidden: None,
             from_ms: 0,
+            is_prompt: false,
             used,
             episode,
         };
@@ -156,10 +159,10 @@ impl<'a> Stage<'a> {
         let mean_ms = self.dice().magnitude(gap_ms.0, gap_ms.1);
         let mut times = Vec::with_capacity(n);
         if self.band <= 2 || sessions.is_empty() {
-            let first_ms = if sessions.is_empty() {
-                self.from_ms
-            } else {
-                *self.dice().pick(&sessions)
+            let first_ms = match sessions.first() {
+                None => self.from_ms,
+                Some(first_ms) if self.is_prompt => *first_ms,
+                Some(_) => *self.dice().pick(&sessions),
             };
             let room_ms = (self.world.end_ms - first_ms) / 2;
             let mut now_ms = first_ms + self.dice().within(0, 2 * MINUTE);
@@ -273,13 +276,6 @@ impl<'a> Stage<'a> {
         let is_foreign = (!object.is_empty()).then_some(true);
         self.scribe
             .send(now_ms, &by, request, status, is_foreign, object);
-    }
-
-    /// Notes that bodies which name the objects are not logged.
-    pub(super) fn needs_bodies(&mut self, at: CollectionId) {
-        if !self.world.apis[self.world.collections[at].api].has_bodies {
-            self.hidden = Some("ids are in bodies, which this gateway does not log");
-        }
     }
 
     /// True when nothing but the token's hash tells who calls.

@@ -92,12 +92,6 @@ pub(super) fn rogue_agent(stage: &mut Stage<'_>) -> Option<()> {
         };
         services::agent_read(&mut stage.scribe, &by, at, *number, *now_ms);
     }
-    if stage.world.apis[stage.world.collections[at].api]
-        .rpc
-        .is_some()
-    {
-        stage.needs_bodies(at);
-    }
     Some(())
 }
 
@@ -109,7 +103,6 @@ pub(super) fn tool_crawl(stage: &mut Stage<'_>) -> Option<()> {
     let agent = stage.someone(stage.world.collections[at].api, |actor| {
         actor.role == Role::Agent && actor.joined_ms < from_ms
     })?;
-    stage.needs_bodies(at);
     let names = [
         "list_users",
         "run_sql",

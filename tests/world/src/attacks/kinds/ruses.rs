@@ -120,13 +120,16 @@ pub(super) fn cross_tenant(stage: &mut Stage<'_>) -> Option<()> {
                     .is_some_and(|m| world.actors[*m as usize].api == api)
         })
         .collect();
-    let victim = *stage.dice().pick(&victims);
-    let mut numbers: Vec<i64> = world.tenants[victim]
-        .members
-        .iter()
-        .flat_map(|member| world.own(*member, at))
-        .map(|n| i64::from(*n))
-        .collect();
+    // The largest of a few that came up: a loud attack wants something to take.
+    let drawn: Vec<usize> = (0..4).map(|_| *stage.dice().pick(&victims)).collect();
+    let taken = |tenant: usize| -> Vec<i64> {
+        let owned = world.tenants[tenant]
+            .members
+            .iter()
+            .flat_map(|member| world.own(*member, at));
+        owned.map(|n| i64::from(*n)).collect()
+    };
+    let mut numbers = drawn.into_iter().map(taken).max_by_key(Vec::len)?;
     stage.dice().shuffle(&mut numbers);
     let n = stage.amount().min(numbers.len());
     let times = stage.times(attacker, n);
@@ -264,6 +267,7 @@ pub(super) fn new_account(stage: &mut Stage<'_>) -> Option<()> {
             && actor.joined_ms > world.start_ms
     })?;
     stage.from_ms = world.actors[attacker as usize].joined_ms;
+    stage.is_prompt = true;
     let n = stage.amount();
     let (numbers, times) = (stage.block(at, n, 1), stage.times(attacker, n));
     stage.reads(attacker, Verb::Read, at, &numbers, &times);
@@ -272,6 +276,7 @@ pub(super) fn new_account(stage: &mut Stage<'_>) -> Option<()> {
 
 pub(super) fn warm_up(stage: &mut Stage<'_>) -> Option<()> {
     stage.from_ms = stage.world.start_ms + stage.scribe.dice.within(0, 6 * HOUR);
+    stage.is_prompt = true;
     let (attacker, at) = stage.pair(|_| true)?;
     let n = stage.amount();
     let (numbers, times) = (stage.strangers(attacker, at, n), stage.times(attacker, n));
@@ -372,7 +377,6 @@ pub(super) fn neighbours(stage: &mut Stage<'_>) -> Option<()> {
 
 pub(super) fn graph(stage: &mut Stage<'_>) -> Option<()> {
     let (attacker, at) = stage.pair(|collection| collection.place == Place::Graph)?;
-    stage.needs_bodies(at);
     let n = stage.amount();
     let (numbers, times) = (stage.strangers(attacker, at, n), stage.times(attacker, n));
     stage.reads(attacker, Verb::Read, at, &numbers, &times);
