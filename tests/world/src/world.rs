@@ -293,7 +293,7 @@ impl World {
             // Not every API has all of them.
             Some(_) if nth > 2 && dice.chance(0.3) => return,
             Some(role) => *role,
-            None if nth % 8 == 0 => Role::Support,
+            None if nth.is_multiple_of(8) => Role::Support,
             None => Role::Agent,
         };
         let patron = people.start + dice.below(people.len());

@@ -252,3 +252,25 @@ fn what_is_asked_for_is_what_comes() {
         assert!(["sequential", "harvest"].contains(&episode.kind.name));
     }
 }
+
+#[test]
+fn no_world_is_too_small_or_too_short() {
+    for seed in 20..40 {
+        for (days, callers, n_episodes) in [(1, 1, 8), (2, 60, 60), (10, 30, 30)] {
+            let options = Options {
+                seed,
+                days,
+                callers,
+                episodes: Some(n_episodes),
+                ..Options::default()
+            };
+            let mut n_calls = 0;
+            let played = play::play(&World::draw(&options), |_, _| {
+                n_calls += 1;
+                Ok(())
+            });
+            played.expect("nothing is written");
+            assert!(n_calls > 100, "seed {seed}: {n_calls} calls in {days} days");
+        }
+    }
+}

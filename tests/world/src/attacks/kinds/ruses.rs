@@ -120,6 +120,9 @@ pub(super) fn cross_tenant(stage: &mut Stage<'_>) -> Option<()> {
                     .is_some_and(|m| world.actors[*m as usize].api == api)
         })
         .collect();
+    if victims.is_empty() {
+        return None;
+    }
     // The largest of a few that came up: a loud attack wants something to take.
     let drawn: Vec<usize> = (0..4).map(|_| *stage.dice().pick(&victims)).collect();
     let taken = |tenant: usize| -> Vec<i64> {
