@@ -107,9 +107,9 @@ fn row(world: &World, episodes: &[Episode], call: &Call, nth: u64, length: usize
 }
 
 /// Rows of several worlds: all of quiet episodes, and the benign ones of the same endpoints, with weights that sum to one each.
-fn rows() -> (Weighted, Weighted) {
+fn rows(seeds: std::ops::Range<u64>) -> (Weighted, Weighted) {
     let mut all = Vec::new();
-    for seed in 100..110 {
+    for seed in seeds {
         let options = Options {
             seed,
             days: 5,
@@ -150,10 +150,6 @@ fn rows() -> (Weighted, Weighted) {
         *of_episode.entry(row.whose).or_default() += 1.0;
     }
     let n_episodes = of_episode.len() as f64;
-    assert!(
-        n_episodes >= 100.0,
-        "{n_episodes} episodes are too few to tell"
-    );
     let mut of_endpoint = BTreeMap::<(u64, u32), f64>::new();
     let attacks: Vec<(Row, f64)> = attacks
         .into_iter()
@@ -236,7 +232,13 @@ fn area(attacks: &[(Row, f64)], benign: &[(Row, f64)], nth: usize) -> f64 {
 
 #[test]
 fn no_single_field_separates_quiet_attacks() {
-    let (attacks, benign) = rows();
+    let (attacks, benign) = rows(100..110);
+    let episodes: BTreeSet<(u64, u64)> = attacks.iter().map(|(row, _)| row.whose).collect();
+    assert!(
+        episodes.len() >= 100,
+        "{} episodes are too few to tell",
+        episodes.len()
+    );
     let mut told = Vec::new();
     for nth in 0..attacks[0].0.categories.len() {
         let name = attacks[0].0.categories[nth].0;
@@ -262,7 +264,7 @@ fn no_single_field_separates_quiet_attacks() {
 
 #[test]
 fn a_planted_artefact_is_told() {
-    let (mut attacks, benign) = rows();
+    let (mut attacks, benign) = rows(100..103);
     for (row, _) in &mut attacks {
         if row.whose.1 % 4 == 0 {
             row.categories[0].1 = "curl/8.5".to_owned();
