@@ -236,9 +236,9 @@ impl<'a> Scribe<'a> {
             Verb::Read => 1.0,
             Verb::Part => 1.6,
             Verb::Export => 18.0,
-            Verb::List | Verb::Search | Verb::Batch => {
-                0.4 * object.matches('|').count().max(collection.page) as f64
-            }
+            Verb::List => 0.4 * listed(&request).unwrap_or(collection.page) as f64,
+            Verb::Search => 0.4 * collection.page as f64,
+            Verb::Batch => 0.4 * (1 + object.matches('|').count()) as f64,
             _ => 0.3,
         };
         let is_denied_within = status == 200
@@ -271,6 +271,11 @@ impl<'a> Scribe<'a> {
             object,
         }
     }
+}
+
+/// Objects that a list was asked for; its size is its last parameter.
+fn listed(request: &Request) -> Option<usize> {
+    request.target.rsplit_once('=')?.1.parse().ok()
 }
 
 fn fold_text(text: &str) -> u64 {
