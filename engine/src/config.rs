@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use connectors::kafka::Properties;
+use models::idea::Ideas;
 use serde::Deserialize;
 
 use crate::state::{StateError, Store};
@@ -36,6 +37,9 @@ pub struct ModelConfig {
     pub endpoints_max: usize,
     /// Open cases kept for deduplication, at least 100.
     pub cases_max: usize,
+    /// The ideas in use: all, but in an ablation.
+    #[serde(skip)]
+    pub ideas: Ideas,
 }
 
 impl Default for ModelConfig {
@@ -50,6 +54,7 @@ impl Default for ModelConfig {
             objects_max: 20_000_000,
             endpoints_max: 20_000,
             cases_max: 100_000,
+            ideas: Ideas::default(),
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct Label {
     pub episode: Option<String>,
     /// Objects of others the line touched.
     pub foreign_objects: Vec<String>,
+    /// What the caller is, where the file says: `user`, `batch`, ….
+    pub role: String,
 }
 
 /// The labels of a capture, by line from 1.
@@ -53,6 +55,7 @@ impl Labels {
                 .ok_or_else(missing)
         };
         let (scenario, foreign, object) = (find("scenario")?, find("foreign")?, find("object")?);
+        let role = columns.iter().position(|column| *column == "role");
         let mut lines = Vec::new();
         for row in rows {
             let row = row?;
@@ -69,6 +72,7 @@ impl Labels {
                     }
                     _ => Vec::new(),
                 },
+                role: role.map_or("", cell).to_owned(),
             });
         }
         Ok(Labels { lines })
@@ -128,6 +132,8 @@ pub struct Evaluation {
     pub episodes: BTreeMap<String, Episode>,
     /// Cases about an identity that were created on legit events: rule and title.
     pub false_alerts: Vec<(String, String)>,
+    /// The same by the caller's role.
+    pub false_by_role: BTreeMap<String, usize>,
     /// Findings about an endpoint alone.
     pub n_posture: usize,
     /// Events evaluated.
@@ -143,10 +149,8 @@ impl Evaluation {
         };
         let mut first = BTreeMap::<&str, (i64, &str)>::new();
         for alert in told {
-            match labels
-                .line(alert.line)
-                .and_then(|label| label.episode.as_deref())
-            {
+            let label = labels.line(alert.line);
+            match label.and_then(|label| label.episode.as_deref()) {
                 _ if !alert.about_identity => evaluation.n_posture += 1,
                 Some(episode) => {
                     let entry = first.entry(episode).or_insert((alert.line, &alert.rule));
@@ -155,6 +159,8 @@ impl Evaluation {
                     }
                 }
                 None if alert.created => {
+                    let role = label.map_or("", |label| label.role.as_str());
+                    *evaluation.false_by_role.entry(role.to_owned()).or_default() += 1;
                     evaluation
                         .false_alerts
                         .push((alert.rule.clone(), alert.title.clone()));
@@ -191,10 +197,62 @@ impl Evaluation {
             .count()
     }
 
+    /// Adds the result of another file; its episodes are named `file/episode`.
+    pub fn add(&mut self, file: &str, other: Evaluation) {
+        for (name, episode) in other.episodes {
+            self.episodes.insert(format!("{file}/{name}"), episode);
+        }
+        self.false_alerts.extend(other.false_alerts);
+        for (role, n) in other.false_by_role {
+            *self.false_by_role.entry(role).or_default() += n;
+        }
+        self.n_posture += other.n_posture;
+        self.n_events += other.n_events;
+    }
+
+    /// Objects of others exposed before the alert, where there were any: median and ninth decile. What was missed
+    /// exposed all it touched.
+    pub fn exposed(&self) -> (usize, usize) {
+        let touched = self.episodes.values().filter(|e| e.n_objects > 0);
+        let mut exposed: Vec<usize> = touched.map(|e| e.n_exposed).collect();
+        exposed.sort_unstable();
+        let at = |share: f64| {
+            let rank = (exposed.len() as f64 * share) as usize;
+            exposed.get(rank).copied().unwrap_or(0)
+        };
+        (at(0.5), at(0.9))
+    }
+
+    /// Found and all episodes by a part of their names: that before the first dot, the kind, or the one after it,
+    /// the band. None where a name has no such parts.
+    pub fn by_part(&self, part: usize) -> BTreeMap<String, (usize, usize)> {
+        let mut recall = BTreeMap::<String, (usize, usize)>::new();
+        for (name, episode) in &self.episodes {
+            let name = name.rsplit('/').next().unwrap_or(name);
+            let mut parts = name.split('.');
+            if let (Some(part), 3) = (parts.clone().nth(part), parts.by_ref().count()) {
+                let counts = recall.entry(part.to_owned()).or_default();
+                counts.0 += usize::from(episode.rule.is_some());
+                counts.1 += 1;
+            }
+        }
+        recall
+    }
+
     /// False alerts per million events.
     pub fn false_per_million(&self) -> f64 {
         self.false_alerts.len() as f64 * 1e6 / self.n_events.max(1) as f64
     }
+}
+
+/// Wilson's 95 % interval of a share of `n`.
+pub fn wilson(found: usize, n: usize) -> (f64, f64) {
+    const Z: f64 = 1.96;
+    let (n, share) = (n.max(1) as f64, found as f64 / n.max(1) as f64);
+    let middle = share + Z * Z / (2.0 * n);
+    let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + Z * Z / n;
+    ((middle - half) / scale, (middle + half) / scale)
 }
 
 #[cfg(test)]
@@ -210,6 +268,7 @@ mod tests {
         Label {
             episode: episode.map(str::to_owned),
             foreign_objects,
+            role: "user".into(),
         }
     }
 
@@ -254,9 +313,47 @@ mod tests {
             1,
             "an update is no second false alert"
         );
+        assert_eq!(evaluation.false_by_role["user"], 1);
         assert_eq!(
             evaluation.n_posture, 2,
             "an endpoint's finding on an attacker's call finds no attacker"
+        );
+    }
+
+    #[test]
+    fn several_files_are_one_result_by_kind_and_band() {
+        let mut all = Evaluation::default();
+        for (file, rule) in [("one", Some("r")), ("two", None)] {
+            let mut evaluation = Evaluation {
+                n_events: 10,
+                ..Evaluation::default()
+            };
+            let episode = Episode {
+                n_objects: 9,
+                n_exposed: 4,
+                rule: rule.map(str::to_owned),
+                ..Episode::default()
+            };
+            evaluation.episodes.insert("walk.b2.001".into(), episode);
+            all.add(file, evaluation);
+        }
+        assert_eq!((all.n_events, all.n_found()), (20, 1));
+        assert_eq!(all.by_part(0)["walk"], (1, 2));
+        assert_eq!(all.by_part(1)["b2"], (1, 2));
+        assert_eq!(all.exposed(), (4, 4));
+    }
+
+    #[test]
+    fn wilsons_interval_is_that_of_the_tables() {
+        let (low, high) = wilson(8, 10);
+        assert!(
+            (low - 0.490).abs() < 0.001 && (high - 0.943).abs() < 0.001,
+            "{low} {high}"
+        );
+        let (low, high) = wilson(0, 10);
+        assert!(
+            low.abs() < 1e-12 && (high - 0.278).abs() < 0.001,
+            "{low} {high}"
         );
     }
 }

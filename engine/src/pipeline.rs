@@ -223,7 +223,7 @@ impl Lanes {
 }
 
 /// Runs one thread a piece of work; results in the order of the work.
-fn in_parallel<W: Send, R: Send>(
+pub(crate) fn in_parallel<W: Send, R: Send>(
     work: impl ExactSizeIterator<Item = W>,
     each: impl Fn(W) -> R + Sync,
 ) -> Vec<R> {

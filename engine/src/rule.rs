@@ -38,7 +38,7 @@ pub use runner::{RuleCounters, RuleRunner};
 
 /// The rules that ship with the program, by file name.
 const SHIPPED: [(&str, &str); 11] = [
-    ("bola_burst.sql", include_str!("../../rules/bola_burst.sql")),
+    ("bola_run.sql", include_str!("../../rules/bola_run.sql")),
     (
         "bola_enumeration.sql",
         include_str!("../../rules/bola_enumeration.sql"),

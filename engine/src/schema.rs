@@ -17,7 +17,7 @@ use column::Kind;
 pub use objects::{ObjectRow, Objects, ObjectsBuilder};
 
 /// Version of the rows in the logs.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A batch whose columns are not those of the table.
 #[derive(Debug, thiserror::Error)]
@@ -239,6 +239,10 @@ table! {
         n_known: Ordinal,
         /// True when the caller reads everything.
         pan_reader: Flag,
+        /// True for a sighting of the caller on its device, whose hash is in the object's place.
+        sighting: Flag,
+        /// Objects new to the caller in its longest sitting.
+        longest_sitting: Count,
         /// Hash of the identity.
         identity_hash: Hash,
         /// Time of the call.
@@ -302,6 +306,10 @@ table! {
         toucher_4: Key,
         /// True when more than four touched it.
         crowded: Flag,
+        /// The identity that the caller's device had before; the row is then no touch.
+        before: Key,
+        /// Objects new to it in its longest sitting.
+        before_longest: Integer,
     }
 }
 
@@ -340,6 +348,14 @@ table! {
         n_foreign_writes: Count,
         /// First touch of the run that was not own.
         first_evidence_time: Time,
+        /// Objects new to the caller in its current sitting.
+        run_objects: Count,
+        /// How many of the latest of them kept to the order of their ids.
+        run_in_order: Count,
+        /// Objects that 19 in 20 of the caller's peers never passed in a sitting.
+        run_usual: MaybeNumber,
+        /// `many` or `in_order` on the touch that makes the sitting too long.
+        run_alarm: Text,
     }
 }
 

@@ -54,7 +54,7 @@ pub const ALTERNATIVE: [f64; CATEGORIES] = [0.0, 0.25, 0.30, 0.25, 0.20];
 const SHARES: [f64; 4] = [0.02, 0.1, 0.4, 0.9];
 
 /// Pseudo-touches of the peers' mix in every caller's own.
-const KAPPA: f64 = 40.0;
+const KAPPA: f64 = 60.0;
 
 /// Behaviour types: few, some and mostly non-own touches, and the mix assumed before any peer is
 /// known.
@@ -131,6 +131,8 @@ pub struct Evidence {
     /// Share of the alternative's weight this touch keeps. In (0, 1]; below one the alternative is
     /// a sub-distribution, which keeps the promise.
     pub damping: f64,
+    /// True for a caller that reads everything: what it has not met yet is news of others, not of itself.
+    pub broad: bool,
 }
 
 /// What one step said.
@@ -157,6 +159,7 @@ pub struct Stream {
     n_since_vote: u16,
     updated_ms: i64,
     touched_ms: i64,
+    denied_ms: i64,
 }
 
 /// What a stream said of itself to its peers.
@@ -177,6 +180,8 @@ const GATE_FLOOR: f64 = 0.2;
 const GATE_R: f64 = 50.0;
 /// Touches nearer than this in time, in milliseconds, are taken for one screen's or one script's.
 const CLUMP_MS: i64 = 2000;
+/// Misses nearer than this in time, in milliseconds, are one list of ids that are no longer there.
+const MISSES_MS: i64 = 10_000;
 /// Touches on known objects learned at once, as one part in so many of those known and the peers'; at least two.
 const KNOWN_SHARE: f64 = 16.0;
 /// Touches on known objects that count, of those since the touch before: halved at [`N_MAX`] a thousand times,
@@ -184,6 +189,24 @@ const KNOWN_SHARE: f64 = 16.0;
 const KNOWN_MAX: u32 = 1_000_000;
 /// Touches between two votes of an identity in its peers' mix.
 const VOTE_EVERY: u16 = 8;
+
+/// Categories between which the boundary moves for those who read everything.
+const POOLED: [usize; 3] = [
+    Category::Virgin as usize,
+    Category::ForeignNew as usize,
+    Category::ForeignMet as usize,
+];
+
+/// A pooled category's part of the pool.
+fn pooled_share(x: usize) -> f64 {
+    ALTERNATIVE[x] / POOLED.iter().map(|&y| ALTERNATIVE[y]).sum::<f64>()
+}
+
+/// Touches that were not own.
+fn news_of(counts: &[f32; CATEGORIES]) -> f64 {
+    let not_own = counts.iter().skip(Category::Own as usize + 1);
+    not_own.map(|count| f64::from(*count)).sum()
+}
 
 impl Stream {
     /// Touches learned, decayed.
@@ -226,11 +249,16 @@ impl Stream {
         let weights = self.weights(peers);
         let (p, by_type) = self.predict(x, &weights, peers);
         let p = p.max(touch.p_floor);
+        let p = if touch.broad {
+            p.max(self.share_of_news(category))
+        } else {
+            p
+        };
         let p_peer = (0..TYPES)
             .map(|j| weights[j] * peers.mean(j)[x])
             .sum::<f64>()
             .max(1e-9);
-        let weight = touch.weight * self.clump(category, at_ms);
+        let weight = touch.weight * self.clump(category, at_ms) * self.miss(category, at_ms);
         if mature {
             for (r, share) in self.r.iter_mut().zip(SHARES) {
                 let ratio = 1.0 - share + share * ALTERNATIVE[x] * touch.damping / p;
@@ -287,6 +315,30 @@ impl Stream {
         }
     }
 
+    /// Weight of a touch among the misses: one stale list is one miss, however long it is. (Long ones are a run,
+    /// which [`crate::volume`] sees.)
+    fn miss(&mut self, category: Category, at_ms: i64) -> f64 {
+        if category != Category::Denied {
+            return 1.0;
+        }
+        let gap_ms = (at_ms - self.denied_ms).abs();
+        self.denied_ms = at_ms;
+        if gap_ms < MISSES_MS { 0.0 } else { 1.0 }
+    }
+
+    /// Probability of a category among touches of what the caller had not met, own and known ones aside.
+    ///
+    /// A job that walks a whole collection again meets mostly what it knows, and then, at the end, what others have
+    /// made since: for it that is no departure. As in [`Stream::broad_reader`], but whatever share is its own.
+    fn share_of_news(&self, category: Category) -> f64 {
+        let share = |x: usize| f64::from(self.counts[x]) / (1.0 + news_of(&self.counts));
+        match category {
+            Category::Own => 0.0,
+            Category::Denied => share(category as usize),
+            _ => POOLED.iter().map(|&x| share(x)).sum::<f64>() * pooled_share(category as usize),
+        }
+    }
+
     fn gate(&self, mature: bool) -> f64 {
         if mature {
             (1.0 / (1.0 + self.evidence() / GATE_R)).max(GATE_FLOOR)
@@ -318,11 +370,6 @@ impl Stream {
     /// between virgin, foreign-new and foreign-met moves by itself, so the three are pooled and
     /// shared out as in the alternative, the more the less the caller's touches are its own.
     fn broad_reader(&self, x: usize, weights: &[f64; TYPES], peers: &Peers) -> f64 {
-        const POOLED: [usize; 3] = [
-            Category::Virgin as usize,
-            Category::ForeignNew as usize,
-            Category::ForeignMet as usize,
-        ];
         let (own, n) = (
             f64::from(self.counts[Category::Own as usize]),
             f64::from(self.n),
@@ -336,7 +383,7 @@ impl Stream {
             (0..TYPES).map(|j| weights[j] * by_type(j)).sum::<f64>() / (n + KAPPA)
         };
         let pool: f64 = POOLED.iter().map(|&y| at(y)).sum();
-        breadth * pool * ALTERNATIVE[x] / POOLED.iter().map(|&y| ALTERNATIVE[y]).sum::<f64>()
+        breadth * pool * pooled_share(x)
     }
 
     fn learn(
@@ -426,6 +473,7 @@ mod tests {
             weight: 1.0,
             p_floor: 0.0,
             damping: 1.0,
+            broad: false,
         }
     }
 

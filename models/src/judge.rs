@@ -2,14 +2,20 @@
 //!
 //! Comes in: touches with their owners, and visits by others, in the order of the log. Goes out: one
 //! [`Verdict`] a touch. State: neighbours, one evidence stream per (identity, collection, read or
-//! write) and one per identity over all collections, and the peers' mixes. All bounded.
+//! write) with its runs, one stream per identity over all collections, and what is usual for peers. All bounded.
+//!
+//! Two things alarm: evidence that passes `A`, which the knob sets, and a run too long by what callers do
+//! ([`crate::volume`]), which asks nothing of the objects' owners and so sees what comes first of all.
 
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Category, Evidence, Peers, Stream};
 use crate::generations::Generations;
+use crate::idea::{Idea, Ideas};
+use crate::order::Order;
 use crate::ownership::Standing;
 use crate::sharing::Sharing;
+use crate::volume::{Limit, RunPeers, Runs};
 use crate::walk::Walk;
 
 /// The one knob and the bounds of the state.
@@ -22,8 +28,10 @@ pub struct JudgeConfig {
     pub warm_up_ms: i64,
     /// Identities kept; 200 bytes each and up to 1.5 KB of neighbours.
     pub identities_max: usize,
-    /// Evidence streams kept; 160 bytes each.
+    /// Evidence streams kept; 250 bytes each.
     pub streams_max: usize,
+    /// The ideas in use.
+    pub ideas: Ideas,
 }
 
 impl Default for JudgeConfig {
@@ -33,6 +41,7 @@ impl Default for JudgeConfig {
             warm_up_ms: 12 * 3_600_000,
             identities_max: 1_000_000,
             streams_max: 4_000_000,
+            ideas: Ideas::default(),
         }
     }
 }
@@ -59,6 +68,8 @@ pub struct Touch {
     pub weight: f64,
     /// True when the identity reads everything: its visits relate nobody.
     pub pan_reader: bool,
+    /// Place of the object among its neighbours, where its id has one.
+    pub place: Option<i64>,
     /// What the object is to others.
     pub standing: Standing,
 }
@@ -80,8 +91,42 @@ pub struct Verdict {
     pub p_peer: f64,
     /// 0 while learning, 1 when judged.
     pub maturity: f64,
-    /// Counts of the current run of evidence.
+    /// Counts since the evidence last started.
     pub run: Run,
+    /// The run this touch belongs to.
+    pub sitting: Sitting,
+}
+
+/// The run of new objects a touch belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sitting {
+    /// Objects new to the caller in it.
+    pub n_objects: u32,
+    /// How many of the latest kept to the order of the ids.
+    pub n_in_order: u32,
+    /// Objects in a run that 19 in 20 peers never passed; none while too few peers are known.
+    pub n_usual: Option<f64>,
+    /// Set on the touch that makes it too long.
+    pub alarm: Option<TooLong>,
+}
+
+/// What a run has too much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooLong {
+    /// New objects.
+    Many,
+    /// New objects in the order of their ids.
+    InOrder,
+}
+
+impl TooLong {
+    /// The name rules and alerts use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TooLong::Many => "many",
+            TooLong::InOrder => "in_order",
+        }
+    }
 }
 
 /// What an identity did in one collection since its evidence last started.
@@ -115,6 +160,17 @@ struct Identity {
 struct Collection {
     stream: Stream,
     run: Run,
+    many: Runs,
+    order: Order,
+    walk: Runs,
+}
+
+/// What is usual for the callers of one collection, or of all.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Cohort {
+    mix: Peers,
+    many: RunPeers,
+    walk: RunPeers,
 }
 
 /// Weights of the collection's evidence and the identity's in the sum; what is left to one is the
@@ -123,6 +179,22 @@ const COLLECTION_WEIGHT: f64 = 0.4;
 const IDENTITY_WEIGHT: f64 = 0.3;
 /// Above this evidence an identity's visits relate nobody.
 const SHARING_EVIDENCE_MAX: f64 = 50.0;
+
+/// Event time between two touches that ends a sitting, in milliseconds.
+pub const SITTING_GAP_MS: i64 = 3_600_000;
+
+/// Runs of reads and of writes that are never too long, and the time that ends one. Agents fan out to some 25
+/// objects at once, and almost nobody writes what is not its own.
+const READS: Limit = Limit {
+    least: 40,
+    gap_ms: SITTING_GAP_MS,
+};
+const WRITES: Limit = Limit { least: 10, ..READS };
+/// Runs in order: a walk goes on the next morning where it ended.
+const WALK: Limit = Limit {
+    least: 40,
+    gap_ms: 12 * 3_600_000,
+};
 
 /// Collections whose peers are kept, at most.
 const PEERS_MAX: usize = 100_000;
@@ -143,8 +215,8 @@ pub struct Judge {
     config: JudgeConfig,
     identities: Generations<u64, Identity>,
     collections: Generations<(u64, u64), Collection>,
-    peers: Generations<u64, Peers>,
-    peers_overall: Peers,
+    peers: Generations<u64, Cohort>,
+    peers_overall: Cohort,
     n_epochs: u64,
     started_ms: Option<i64>,
 }
@@ -155,7 +227,7 @@ impl Judge {
         Generations::<u64, Identity>::ENTRY_BYTES + Sharing::BYTES_MAX;
     /// Bytes a stream takes at most, with a share of the peers of its collection.
     pub const STREAM_BYTES: usize = Generations::<(u64, u64), Collection>::ENTRY_BYTES
-        + Generations::<u64, Peers>::ENTRY_BYTES / 8;
+        + Generations::<u64, Cohort>::ENTRY_BYTES / 8;
 
     /// A judge that has seen nothing.
     pub fn new(config: JudgeConfig) -> Self {
@@ -166,7 +238,7 @@ impl Judge {
                 .keeping(|collection: &Collection| suspicion(collection.stream.evidence())),
             // A collection comes from paths and field names: attackers choose them.
             peers: Generations::new(config.streams_max.min(PEERS_MAX)),
-            peers_overall: Peers::default(),
+            peers_overall: Cohort::default(),
             n_epochs: 0,
             started_ms: None,
             config,
@@ -208,16 +280,16 @@ impl Judge {
     pub fn judge(&mut self, touch: &Touch) -> Verdict {
         let started_ms = *self.started_ms.get_or_insert(touch.at_ms);
         let mature = touch.at_ms - started_ms >= self.config.warm_up_ms;
+        let ideas = self.config.ideas;
         let identity = self.identities.entry(touch.identity);
-        let category = categorise(touch, &identity.sharing);
+        let category = categorise(touch, &identity.sharing, ideas);
         let key = touch.collection.rotate_left(u32::from(touch.write));
         let collection = self.collections.entry((touch.identity, key));
-        let peers = self.peers.entry(key);
-        if peers.is_fresh() {
+        let cohort = self.peers.entry(key);
+        if cohort.mix.is_fresh() {
             self.n_epochs += 1;
-            peers.begin(self.n_epochs);
+            cohort.mix.begin(self.n_epochs);
         }
-
         let evidence = Evidence {
             category,
             n_known: touch.n_known,
@@ -225,17 +297,17 @@ impl Judge {
             weight: touch.weight,
             p_floor: 0.0,
             damping: damping(touch, category, &identity.sharing),
+            broad: touch.pan_reader && ideas.has(Idea::BroadReaders),
         };
-        let step = collection.stream.step(&evidence, mature, peers);
+        let step = collection.stream.step(&evidence, mature, &mut cohort.mix);
         // Where a category is common in its collection, for this caller or for all, it is no news
         // about the caller as a whole.
         let overall = Evidence {
             p_floor: step.p.max(step.p_peer),
             ..evidence
         };
-        let overall = identity
-            .overall
-            .step(&overall, mature, &mut self.peers_overall);
+        let everybody = &mut self.peers_overall;
+        let overall = identity.overall.step(&overall, mature, &mut everybody.mix);
         if !touch.denied
             && !touch.pan_reader
             && !touch.standing.crowded
@@ -245,12 +317,21 @@ impl Judge {
             others.for_each(|v| identity.sharing.visit(v));
         }
         collection.run.note(touch, category);
-        let evidence = COLLECTION_WEIGHT * step.evidence + IDENTITY_WEIGHT * overall.evidence;
+        let weighted = |idea, weight: f64, evidence: f64| {
+            if ideas.has(idea) {
+                weight * evidence
+            } else {
+                0.0
+            }
+        };
+        let evidence = weighted(Idea::Collection, COLLECTION_WEIGHT, step.evidence)
+            + weighted(Idea::Identity, IDENTITY_WEIGHT, overall.evidence);
         let alarm = mature
             && category != Category::Own
             && evidence >= 1e6 / self.config.false_alerts_per_million_events;
+        let sitting = collection.sitting(touch, category, mature, [cohort, everybody], ideas);
         let run = collection.run;
-        let p_own = collection.stream.usual(Category::Own, peers);
+        let p_own = collection.stream.usual(Category::Own, &cohort.mix);
         if alarm {
             collection.stream.restart();
             identity.overall.restart();
@@ -265,7 +346,63 @@ impl Judge {
             p_peer: step.p_peer,
             maturity: if mature { 1.0 } else { 0.0 },
             run,
+            sitting,
         }
+    }
+
+    /// Notes that `identity` goes on where `before` ended, whose longest sitting in `collection` was of
+    /// `longest` objects: its objects are the caller's own, and as long a run is usual for it.
+    pub fn goes_on(&mut self, identity: u64, collection: u64, before: u64, longest: u32) {
+        if !self.config.ideas.has(Idea::Linking) {
+            return;
+        }
+        self.identities.entry(identity).sharing.relate(before);
+        let collection = self.collections.entry((identity, collection));
+        collection.many.inherit(longest);
+        // Who reads everything does it in order as well; others' walks are not known.
+        if PAN_READER_OBJECTS < longest {
+            collection.walk.inherit(longest);
+        }
+    }
+}
+
+impl Collection {
+    fn sitting(
+        &mut self,
+        touch: &Touch,
+        category: Category,
+        mature: bool,
+        [peers, all]: [&mut Cohort; 2],
+        ideas: Ideas,
+    ) -> Sitting {
+        let mut alarm = None;
+        if category != Category::Own {
+            let limit = if touch.write { WRITES } else { READS };
+            let judged = mature && ideas.has(Idea::Runs);
+            let many = [&mut peers.many, &mut all.many];
+            if self.many.touch(true, touch.at_ms, judged, limit, many) {
+                alarm = Some(TooLong::Many);
+            }
+            if self.walk_on(touch, mature && ideas.has(Idea::Walks), [peers, all]) {
+                alarm = Some(TooLong::InOrder);
+            }
+        }
+        Sitting {
+            n_objects: self.many.n(),
+            n_in_order: self.walk.n(),
+            n_usual: peers.many.usual().or_else(|| all.many.usual()),
+            alarm,
+        }
+    }
+
+    /// Notes a touch in the order of the ids; true when it makes the walk too long.
+    fn walk_on(&mut self, touch: &Touch, judged: bool, [peers, all]: [&mut Cohort; 2]) -> bool {
+        let Some(place) = touch.place else {
+            return false;
+        };
+        let goes_on = self.order.is_step(place);
+        let walks = [&mut peers.walk, &mut all.walk];
+        self.walk.touch(goes_on, touch.at_ms, judged, WALK, walks)
     }
 }
 
@@ -288,11 +425,11 @@ fn damping(touch: &Touch, category: Category, sharing: &Sharing) -> f64 {
     if most > 1.0 { 1.0 / most } else { 1.0 }
 }
 
-fn categorise(touch: &Touch, sharing: &Sharing) -> Category {
+fn categorise(touch: &Touch, sharing: &Sharing, ideas: Ideas) -> Category {
     let standing = &touch.standing;
     if standing.owner == Some(touch.identity)
         || standing.knows(touch.identity)
-        || others(touch).any(|v| sharing.related(v))
+        || (ideas.has(Idea::Sharing) && others(touch).any(|v| sharing.related(v)))
     {
         return Category::Own;
     }
@@ -342,6 +479,7 @@ mod tests {
             n_known: 0,
             weight: 1.0,
             pan_reader: false,
+            place: None,
             standing: Standing {
                 owner: Some(1),
                 touchers,

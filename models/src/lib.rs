@@ -1,21 +1,24 @@
 //! The statistics: pure functions and plain state, in the order a call meets them.
 //!
 //! `identity` (who calls) → `endpoint`, `object` (what is called) → `seen` (is it new to the caller)
-//! → `ownership` (whose is it) → `sharing`, `evidence`, `judge` (is the caller leaving its usual
-//! mix); beside it `probe`, `probing` (misconfiguration) and `sizes` (response volume).
+//! → `ownership` (whose is it), `device` (who was it before) → `sharing`, `evidence`, `order`, `volume`, `judge` (is the caller leaving what is
+//! usual, for it and its peers); beside it `probe`, `probing` (misconfiguration) and `sizes` (response volume).
 //!
 //! Their tables are `generations`, and `walk` is how all of it is saved and put back.
 //!
 //! **Invariant**: no I/O, no clock, no async, no Arrow, no Kafka, no SQL. Time is an argument, and
 //! every state has a bound and forgets in an order the log decides.
 
+pub mod device;
 pub mod endpoint;
 pub mod evidence;
 pub mod generations;
+pub mod idea;
 pub mod identity;
 pub mod judge;
 pub mod jwt;
 pub mod object;
+pub mod order;
 pub mod ownership;
 pub mod probe;
 pub mod probing;
@@ -23,4 +26,5 @@ pub mod secret;
 pub mod seen;
 pub mod sharing;
 pub mod sizes;
+pub mod volume;
 pub mod walk;

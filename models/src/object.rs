@@ -257,11 +257,7 @@ impl Sink<'_> {
         if !self.is_new(key) {
             return;
         }
-        let number = if kind == SegmentKind::Int {
-            value.parse().ok()
-        } else {
-            None
-        };
+        let number = place(value, kind);
         self.out.push(Object {
             collection,
             key,
@@ -269,6 +265,48 @@ impl Sink<'_> {
             kind: kind.into(),
             parent,
         });
+    }
+}
+
+/// Where an id stands among those of its scheme: those a counter gave one after the other differ by little.
+///
+/// * A number is its own place; letters before digits (`INV-0042`) move the digits to a place of their own.
+/// * An ObjectId stands at its second and counter, a ULID and a UUIDv7 at their millisecond.
+fn place(value: &str, kind: SegmentKind) -> Option<i64> {
+    /// Digits that fit beside the hash of what is before them.
+    const DIGITS_MAX: usize = 10;
+    match kind {
+        SegmentKind::Int => value.parse().ok(),
+        SegmentKind::ObjectId => {
+            let second = i64::from_str_radix(value.get(..8)?, 16).ok()?;
+            let counter = i64::from_str_radix(value.get(18..24)?, 16).ok()?;
+            Some(second << 24 | counter)
+        }
+        SegmentKind::Uuid if value.as_bytes().get(14) == Some(&b'7') => {
+            let (high, low) = (value.get(..8)?, value.get(9..13)?);
+            let high = i64::from_str_radix(high, 16).ok()?;
+            Some(high << 16 | i64::from_str_radix(low, 16).ok()?)
+        }
+        SegmentKind::Ulid => {
+            let digit = |b: u8| {
+                b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+                    .iter()
+                    .position(|d| *d == b.to_ascii_uppercase())
+            };
+            let time = value.as_bytes().get(..10)?;
+            time.iter()
+                .try_fold(0, |ms: i64, b| Some(ms << 5 | digit(*b)? as i64))
+        }
+        SegmentKind::Mixed | SegmentKind::Word | SegmentKind::Hex => {
+            let before = value.trim_end_matches(|c: char| c.is_ascii_digit());
+            let digits = value.get(before.len()..)?;
+            if before.is_empty() || digits.is_empty() || digits.len() > DIGITS_MAX {
+                return None;
+            }
+            let scheme = (xxh3_64(before.as_bytes()) >> 35) as i64;
+            Some(scheme << 34 | digits.parse::<i64>().ok()?.min((1 << 34) - 1))
+        }
+        _ => None,
     }
 }
 

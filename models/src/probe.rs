@@ -40,13 +40,15 @@ pub enum ProbeClass {
     UnknownPath,
     /// A method nobody used on this path with success; decided by state.
     UnknownVerb,
+    /// A tool that nobody else calls, at an MCP server others use; decided by state.
+    UnknownTool,
     /// An error of the server provoked on rare input. Nothing decides it yet; the name is kept for rules.
     ServerError,
 }
 
 impl ProbeClass {
     /// All classes.
-    pub const ALL: [ProbeClass; 13] = [
+    pub const ALL: [ProbeClass; 14] = [
         ProbeClass::KnownBadPath,
         ProbeClass::MethodTampering,
         ProbeClass::MethodOverride,
@@ -59,6 +61,7 @@ impl ProbeClass {
         ProbeClass::ScannerAgent,
         ProbeClass::UnknownPath,
         ProbeClass::UnknownVerb,
+        ProbeClass::UnknownTool,
         ProbeClass::ServerError,
     ];
 
@@ -84,6 +87,7 @@ impl ProbeClass {
             ProbeClass::ScannerAgent => "scanner_agent",
             ProbeClass::UnknownPath => "unknown_path",
             ProbeClass::UnknownVerb => "unknown_verb",
+            ProbeClass::UnknownTool => "unknown_tool",
             ProbeClass::ServerError => "server_error",
         }
     }

@@ -1,8 +1,8 @@
 //! Evidence that a caller probes for misconfiguration (OWASP API8), loud or quiet.
 //!
-//! Comes in: every call of an identity, with its request-local [`ProbeClass`] if it has one. Two
-//! classes are decided here, from what *other* identities were answered: a path nobody else reaches
-//! and a verb nobody else uses there. Goes out: the evidence of a Shiryaev-Roberts e-detector per
+//! Comes in: every call of an identity, with its request-local [`ProbeClass`] if it has one. Three
+//! classes are decided here, from what *other* identities were answered: a path nobody else reaches,
+//! a verb nobody else uses there, and an MCP tool nobody else calls. Goes out: the evidence of a Shiryaev-Roberts e-detector per
 //! identity over probe classes.
 //!
 //! * The null: `p_y = (c_y + 200 m_y) / (n + 200)`, never below 1e-5, where `m_y` is the mean over
@@ -11,7 +11,7 @@
 //! * The alternative: a share e of calls are probes, of class y with `a_y = (k_y + 1) / (k + 13)`,
 //!   k the probes of the current run: at first all classes alike, then what this prober prefers.
 //!   `a` depends on the past alone and sums to one, so `L_e = e a_y / p_y + 1 - e` keeps its promise.
-//! * No warm-up: it judges from the first event.
+//! * No warm-up: it judges from the first event. Only tools wait for it: at first each is its first caller's alone.
 //!
 //! A probe counts once per (identity, class, path): a broken client that repeats one bad call stays
 //! one unit. 250 bytes an identity, 16 an endpoint, 9 a probe remembered; all bounded.
@@ -53,6 +53,8 @@ pub struct Call {
     pub template: u64,
     /// Hash of method, host and template.
     pub endpoint: u64,
+    /// Hash of host and template of an MCP server, and of the tool called there; none for other calls.
+    pub tool: Option<(u64, u64)>,
     /// Hash of the raw path, to count a repeated probe once.
     pub path: u64,
     /// Class visible in the request alone.
@@ -172,6 +174,9 @@ pub struct ProbeDetector {
     counted: Generations<u64, ()>,
     shares: [f64; CLASSES],
     n_identities: f64,
+    /// Event time from which tools are judged, and the time of the first call.
+    warm_up_ms: i64,
+    started_ms: Option<i64>,
 }
 
 impl ProbeDetector {
@@ -201,15 +206,28 @@ impl ProbeDetector {
             counted: Generations::new(identities_max),
             shares: [0.0; CLASSES],
             n_identities: 0.0,
+            warm_up_ms: i64::MAX,
+            started_ms: None,
         }
+    }
+
+    /// Judges tools, after so much event time; without this it never does.
+    #[must_use]
+    pub fn judging_tools(mut self, warm_up_ms: i64) -> Self {
+        self.warm_up_ms = warm_up_ms;
+        self
     }
 
     /// Judges one call and learns from it.
     pub fn observe(&mut self, call: &Call) -> Probing {
-        let class = self.classify(call);
+        let started_ms = *self.started_ms.get_or_insert(call.at_ms);
+        let class = self.classify(call, call.at_ms - started_ms);
         if matches!(call.status, Some(200..=399)) {
             self.reached.entry(call.template).note(call.identity);
             self.reached.entry(call.endpoint).note(call.identity);
+            if let Some((server, _)) = call.tool {
+                self.reached.entry(server).note(call.identity);
+            }
         }
         let unit = class.filter(|&class| self.first_of(call, class));
         let m = unit.map_or(0.0, |class| self.mean_share(class));
@@ -259,6 +277,7 @@ impl ProbeDetector {
         walk.table("probing.counted", &mut self.counted);
         walk.value("probing.shares", &mut self.shares);
         walk.value("probing.n_identities", &mut self.n_identities);
+        walk.value("probing.started_ms", &mut self.started_ms);
     }
 
     /// Identities held.
@@ -276,15 +295,22 @@ impl ProbeDetector {
         self.identities.table_bytes() + self.reached.table_bytes() + self.counted.table_bytes()
     }
 
-    fn classify(&self, call: &Call) -> Option<ProbeClass> {
+    fn classify(&self, call: &Call, age_ms: i64) -> Option<ProbeClass> {
         if call.class.is_some() {
             return call.class;
         }
-        let reached = |key| {
+        let reached = |key: &u64| {
             self.reached
                 .get(key)
                 .is_some_and(|r| r.by_other_than(call.identity))
         };
+        if let Some((server, _)) = &call.tool
+            && self.warm_up_ms <= age_ms
+            && reached(server)
+            && !reached(&call.template)
+        {
+            return Some(ProbeClass::UnknownTool);
+        }
         match call.status {
             Some(404) if !reached(&call.template) => Some(ProbeClass::UnknownPath),
             Some(403..=405 | 501) if reached(&call.template) && !reached(&call.endpoint) => {
@@ -295,7 +321,9 @@ impl ProbeDetector {
     }
 
     fn first_of(&mut self, call: &Call, class: ProbeClass) -> bool {
-        let key = call.identity ^ call.path.rotate_left(17) ^ (class as u64) << 56;
+        // All tools of a server have one path.
+        let path = call.tool.map_or(call.path, |(_, tool)| call.path ^ tool);
+        let key = call.identity ^ path.rotate_left(17) ^ (class as u64) << 56;
         let first = self.counted.get(&key).is_none();
         self.counted.entry(key);
         first
@@ -339,6 +367,7 @@ mod tests {
             identity,
             template: path,
             endpoint: path ^ 1,
+            tool: None,
             path,
             class: None,
             status: Some(status),
@@ -457,5 +486,32 @@ mod tests {
         let mut verb = call(7, 105, 405);
         verb.endpoint = 4711;
         assert_eq!(detector.observe(&verb).class, Some(ProbeClass::UnknownVerb));
+    }
+
+    #[test]
+    fn an_agent_that_tries_tools_nobody_else_calls_is_found_once_others_tools_are_known() {
+        let tool = |identity, tool: u64, at_ms| Call {
+            template: 70 ^ tool,
+            endpoint: 71 ^ tool,
+            tool: Some((70, tool)),
+            at_ms,
+            ..call(identity, 70, 200)
+        };
+        let mut detector = ProbeDetector::new(1.0, 1000, 1000).judging_tools(1000);
+        for identity in 1..20 {
+            for i in 0..100 {
+                let probing = detector.observe(&tool(identity, 1 << (8 + i % 5), 10));
+                assert_eq!(probing.class, None, "all tools are new at first");
+            }
+        }
+        assert_eq!(
+            detector.observe(&tool(30, 1 << 8, 5000)).class,
+            None,
+            "others call it"
+        );
+        let found = (1..=10).find(|i| detector.observe(&tool(7, i << 20, 5000 + *i as i64)).alarm);
+        assert!(found.is_some_and(|n| n > 2), "{found:?}");
+        let again = detector.observe(&tool(7, 1 << 20, 9000));
+        assert!(!again.alarm && again.n_probes == 0, "each counts once");
     }
 }

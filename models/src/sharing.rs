@@ -43,6 +43,13 @@ impl Sharing {
         neighbour.n_in = neighbour.n_in.saturating_add(1);
     }
 
+    /// Makes `other` a neighbour at once: it is the same caller under another name.
+    pub fn relate(&mut self, other: u64) {
+        let neighbour = self.entry(other);
+        neighbour.n_out = neighbour.n_out.max(MUTUAL_MIN);
+        neighbour.n_in = neighbour.n_in.max(MUTUAL_MIN);
+    }
+
     /// True when this identity has touched an object of `other` before.
     pub fn met(&self, other: u64) -> bool {
         self.neighbours

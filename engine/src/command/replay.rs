@@ -12,6 +12,7 @@ use connectors::file::{Line, Lines, open};
 use connectors::format::{Format, SourceRecord};
 use connectors::reject::Reject;
 use indicatif::{ProgressBar, ProgressStyle};
+use models::idea::Ideas;
 use serde_json::json;
 
 use super::run::ConfigFaults;
@@ -55,6 +56,9 @@ pub struct ReplayArgs {
     /// The models.
     #[command(flatten)]
     pub engine: EngineArgs,
+    /// The ideas in use.
+    #[arg(skip)]
+    pub ideas: Ideas,
 }
 
 /// What a replay did.
@@ -119,7 +123,10 @@ pub fn replay(
 ) -> Result<Replayed, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let n_lanes = args.lanes.unwrap_or(cores).clamp(1, 256);
-    let models = args.engine.models(&ModelConfig::default());
+    let models = ModelConfig {
+        ideas: args.ideas,
+        ..args.engine.models(&ModelConfig::default())
+    };
     let faults = models.faults();
     if !faults.is_empty() {
         return Err(ConfigFaults(faults).into());

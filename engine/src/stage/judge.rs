@@ -1,6 +1,6 @@
 //! `judge`: per identity, what each touch is to it, and the evidence; the SQL rules over `touches`.
 //!
-//! Comes in: touches with their owners, and visits. Goes out: alerts.
+//! Comes in: touches with their owners, visits, and whom a device had before. Goes out: alerts.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use arrow::datatypes::{SchemaRef, UInt64Type};
 use models::evidence::Category;
 use models::generations::Generations;
 use models::identity::Quality;
-use models::judge::{Judge, JudgeConfig, Touch};
+use models::judge::{Judge, JudgeConfig, TooLong, Touch};
 use models::ownership::Standing;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -30,8 +30,9 @@ use crate::state::{LaneWalk, Loader, Saver};
 /// Samples kept for one identity under suspicion, and identities with samples.
 const SAMPLES_MAX: usize = 5;
 pub(super) const SUSPECTS_MAX: usize = 20_000;
-/// Evidence from which samples are kept.
+/// Evidence, and objects of a sitting, from which samples are kept.
 pub(super) const SUSPICION: f64 = 10.0;
+const SITTING: u32 = 8;
 
 /// Touches, or probes, that made one identity suspect: the first ones, which show how it began, and the latest.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -83,6 +84,7 @@ impl Judging {
             warm_up_ms: config.warm_up_ms(),
             identities_max: config.entries(40, Judge::IDENTITY_BYTES, config.identities_max),
             streams_max: config.entries(24, Judge::STREAM_BYTES, config.streams_max),
+            ideas: config.ideas,
         });
         Ok(Self {
             judge,
@@ -117,6 +119,7 @@ impl Judging {
             n_known: u32::try_from(touch.n_known).unwrap_or(0),
             weight: Quality::from_name(touch.identity_quality).weight(),
             pan_reader: touch.pan_reader,
+            place: touch.object_number,
             standing: Standing {
                 owner: judgement.owner,
                 touchers: [
@@ -128,10 +131,12 @@ impl Judging {
                 crowded: judgement.crowded,
             },
         });
-        if verdict.evidence >= SUSPICION && verdict.category != Category::Own {
+        let sitting = verdict.sitting;
+        let suspect = SUSPICION <= verdict.evidence || SITTING <= sitting.n_objects;
+        if suspect && verdict.category != Category::Own {
             let samples = self.samples.entry(touch.identity_hash);
             samples.keep(sample());
-            if verdict.alarm {
+            if verdict.alarm || sitting.alarm.is_some() {
                 alarms.insert(rows.len(), samples.end());
             }
         }
@@ -157,6 +162,10 @@ impl Judging {
             } else {
                 run.first_ms
             },
+            run_objects: i64::from(sitting.n_objects),
+            run_in_order: i64::from(sitting.n_in_order),
+            run_usual: sitting.n_usual,
+            run_alarm: sitting.alarm.map(TooLong::as_str),
         });
     }
 }
@@ -178,22 +187,32 @@ impl Stage for Judging {
         let mut alarms = HashMap::new();
         for row in 0..batch.num_rows() {
             let (touch, judgement) = (touches.row(row), judgements.row(row));
-            match judgement.visitor {
-                Some(visitor) => self.judge.visited(touch.identity_hash, visitor),
-                None => {
+            match (judgement.visitor, judgement.before) {
+                (Some(visitor), _) => self.judge.visited(touch.identity_hash, visitor),
+                (None, Some(before)) => {
+                    let collection = xxh3_64(touch.collection.as_bytes());
+                    let longest = judgement.before_longest.unwrap_or(0);
+                    let longest = u32::try_from(longest).unwrap_or(u32::MAX);
+                    let identity = touch.identity_hash;
+                    self.judge.goes_on(identity, collection, before, longest);
+                }
+                (None, None) => {
                     let sample = || evidence_at(batch, row);
                     self.judge(&touch, &judgement, sample, &mut model, &mut alarms);
                 }
             }
         }
-        let is_touch = batch
-            .column_by_name("visitor")
-            .and_then(|column| column.as_primitive_opt::<UInt64Type>())
-            .map(|visitor| arrow::compute::is_null(visitor))
-            .ok_or(schema::WrongSchema {
-                table: "judgements",
-                column: "visitor",
-            })??;
+        let lacks = |column: &'static str| {
+            let keys = batch
+                .column_by_name(column)
+                .and_then(|keys| keys.as_primitive_opt::<UInt64Type>())
+                .ok_or(schema::WrongSchema {
+                    table: "judgements",
+                    column,
+                })?;
+            Ok::<_, StageError>(arrow::compute::is_null(keys)?)
+        };
+        let is_touch = arrow::compute::and(&lacks("visitor")?, &lacks("before")?)?;
         let judged = filter_record_batch(batch, &is_touch)?;
         let n = schema::TouchRowsBuilder::fields().len();
         let mut columns = judged.columns()[..n].to_vec();

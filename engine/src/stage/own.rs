@@ -1,9 +1,11 @@
 //! `own`: per object, who owns it and who has touched it.
 //!
-//! Comes in: first touches. Goes out, keyed by identity: the touch with its owner and touchers, to be
-//! judged; and a visit for each of those, so that both sides of a shared object learn of it.
+//! Comes in: first touches, and sightings of identities on their devices. Goes out, keyed by identity: the touch
+//! with its owner and touchers, to be judged; a visit for each of those, so that both sides of a shared object
+//! learn of it; and to a device's new identity, whom it had before.
 
 use arrow::array::RecordBatch;
+use models::device::Devices;
 use models::generations::Generations;
 use models::ownership::OwnershipTable;
 
@@ -32,6 +34,8 @@ pub struct Own {
     objects: OwnershipTable,
     /// Names of identities that touched something, for alerts; an alert says nothing of a forgotten one.
     names: Generations<u64, Box<str>>,
+    /// Devices and the identities they had.
+    devices: Devices,
     targets: Vec<Target>,
 }
 
@@ -45,6 +49,7 @@ impl Own {
                 config.objects_max,
             )),
             names: Generations::new(config.entries(25, NAMED_BYTES, config.identities_max)),
+            devices: Devices::new(config.entries(10, Devices::DEVICE_BYTES, config.streams_max)),
             targets: (0..partitions.max(1)).map(|_| Target::default()).collect(),
         }
     }
@@ -52,6 +57,7 @@ impl Own {
     fn walk(&mut self, walk: &mut impl LaneWalk) {
         self.objects.walk(walk);
         walk.table("own.names", &mut self.names);
+        self.devices.walk(walk);
     }
 
     fn send(&mut self, touch: &TouchRow<'_>, judgement: &JudgementRow<'_>) {
@@ -77,6 +83,29 @@ impl Stage for Own {
         let mut in_row = 0;
         for row in 0..batch.num_rows() {
             let touch = touches.row(row);
+            let mut next = || {
+                in_row += 1;
+                in_row - 1
+            };
+            if touch.sighting {
+                let longest = u32::try_from(touch.longest_sitting).unwrap_or(u32::MAX);
+                let identity = touch.identity_hash;
+                let (object, at_ms) = (touch.object, touch.event_time);
+                if let Some(before) = self.devices.sight(object, identity, longest, at_ms) {
+                    let told = TouchRow {
+                        in_offset: offset,
+                        in_row: next(),
+                        ..touch
+                    };
+                    let judgement = JudgementRow {
+                        before: Some(before.identity),
+                        before_longest: Some(i64::from(before.longest)),
+                        ..JudgementRow::default()
+                    };
+                    self.send(&told, &judgement);
+                }
+                continue;
+            }
             let name = self.names.entry(touch.identity_hash);
             if name.is_empty() {
                 let end = touch.identity.floor_char_boundary(NAME_BYTES_MAX);
@@ -92,10 +121,6 @@ impl Stage for Own {
             if touch.reminder {
                 continue;
             }
-            let mut next = || {
-                in_row += 1;
-                in_row - 1
-            };
             let owner_name = standing
                 .owner
                 .and_then(|owner| self.names.get(&owner))
@@ -115,6 +140,7 @@ impl Stage for Own {
                 toucher_3,
                 toucher_4,
                 crowded: standing.crowded,
+                ..JudgementRow::default()
             };
             self.send(&judged, &judgement);
             if touch.denied || touch.pan_reader || standing.crowded {
@@ -157,8 +183,10 @@ impl Stage for Own {
 
     fn state(&self) -> StateSize {
         StateSize {
-            n_entries: self.objects.len() + self.names.len(),
-            bytes: self.objects.state_bytes() + self.names.table_bytes(),
+            n_entries: self.objects.len() + self.names.len() + self.devices.len(),
+            bytes: self.objects.state_bytes()
+                + self.names.table_bytes()
+                + self.devices.state_bytes(),
             n_evicted: self.objects.n_evicted() + self.names.n_evicted(),
         }
     }

@@ -1,6 +1,7 @@
 //! `profile`: per identity, what is new to it; the SQL rules over `events`.
 //!
-//! Comes in: events. Goes out: first touches of objects, keyed by object. Model columns for rules:
+//! Comes in: events. Goes out: first touches of objects, keyed by object, and sightings of callers on their devices,
+//! keyed by device. Model columns for rules:
 //! whether the object is new, how many the caller has seen, what the endpoint usually answers, and
 //! the evidence of probing. Posture rules run here, per lane, over what this lane's identities do.
 
@@ -10,8 +11,9 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use models::generations::Generations;
-use models::identity::Quality;
-use models::judge::PAN_READER_OBJECTS;
+use models::idea::Idea;
+use models::identity::{IdentityKind, Quality};
+use models::judge::{PAN_READER_OBJECTS, SITTING_GAP_MS};
 use models::probe::ProbeClass;
 use models::probing::{Call, ProbeDetector, class_names};
 use models::seen::{Outcome, SeenFilter, Sighting};
@@ -38,6 +40,56 @@ struct Usage {
     n_objects: u32,
     /// Known touches since the last one sent: reads, writes.
     n_known: [u32; 2],
+    sitting: Sitting,
+    /// When the caller's device was last told of it, and of which longest sitting.
+    sighted: Option<(i64, u32)>,
+}
+
+/// Objects new to a caller, one not long after the other.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Sitting {
+    n: u32,
+    last_ms: i64,
+    /// The longest yet.
+    longest: u32,
+}
+
+impl Sitting {
+    fn note(&mut self, at_ms: i64) {
+        if SITTING_GAP_MS < at_ms - self.last_ms {
+            self.n = 0;
+        }
+        self.n = self.n.saturating_add(1);
+        self.longest = self.longest.max(self.n);
+        self.last_ms = self.last_ms.max(at_ms);
+    }
+}
+
+impl Usage {
+    /// True when the caller's device is to be told of it: at first, every hour, and of a sitting twice as long.
+    fn sight(&mut self, at_ms: i64) -> bool {
+        let longest = self.sitting.longest;
+        let due = self.sighted.is_none_or(|(last_ms, told)| {
+            SIGHTING_MS <= at_ms - last_ms || told.saturating_mul(2) <= longest
+        });
+        if due {
+            self.sighted = Some((at_ms, longest));
+        }
+        due
+    }
+}
+
+/// Event time between two sightings of a caller on its device.
+const SIGHTING_MS: i64 = 3_600_000;
+
+/// The device of a caller that may come back under another name: its token is renewed, and nothing else names it.
+fn device_of(event: &EventRow<'_>) -> Option<u64> {
+    let renewed = [IdentityKind::Token, IdentityKind::Session];
+    renewed
+        .iter()
+        .find(|kind| kind.as_str() == event.identity_kind)?;
+    let (ip, agent) = (event.client_ip?, event.user_agent?);
+    Some(xxh3_64(ip.as_bytes()) ^ xxh3_64(agent.as_bytes()).rotate_left(7))
 }
 
 /// Calls on one endpoint.
@@ -90,7 +142,8 @@ impl Profile {
                 config.false_alerts_per_million_events,
                 config.entries(16, ProbeDetector::IDENTITY_BYTES, config.identities_max),
                 endpoints_max,
-            ),
+            )
+            .judging_tools(tools_after_ms(config)),
             samples: Generations::new(config.entries(5, Samples::BYTES, SUSPECTS_MAX)),
             warm_up_ms: config.warm_up_ms(),
             started_ms: None,
@@ -125,6 +178,7 @@ impl Profile {
     ) -> (Option<bool>, i64) {
         let outcome = Outcome::of(status(event));
         let mut first = (None, 0);
+        let device = device_of(event);
         for object in objects {
             let sighting = self
                 .seen
@@ -135,6 +189,7 @@ impl Profile {
             let reminder = match sighting {
                 Sighting::New { first } => {
                     usage.n_objects = usage.n_objects.saturating_add(u32::from(first));
+                    usage.sitting.note(event.event_time);
                     false
                 }
                 Sighting::Known { reminder } => {
@@ -147,19 +202,19 @@ impl Profile {
             if first.0.is_none() {
                 first = (Some(is_new), i64::from(usage.n_objects));
             }
-            if !is_new && !reminder {
+            let sighted = device.filter(|_| usage.sight(event.event_time));
+            let is_sent = is_new || reminder;
+            if !is_sent && sighted.is_none() {
                 continue;
             }
-            let sent = TouchRow {
+            let mut touch = TouchRow {
                 in_offset: at.offset,
-                in_row: at.next(),
+                in_row: 0,
                 reminder,
                 denied: outcome == Outcome::Denied,
-                n_known: if reminder {
-                    0
-                } else {
-                    std::mem::take(n_known) as i32
-                },
+                n_known: 0,
+                sighting: false,
+                longest_sitting: i64::from(usage.sitting.longest),
                 pan_reader: usage.n_objects > PAN_READER_OBJECTS,
                 identity_hash: identity,
                 event_time: event.event_time,
@@ -182,8 +237,25 @@ impl Profile {
                 source_offset: event.source_offset,
                 source_row: event.source_row,
             };
-            let target = partition_of(object.object, self.targets.len());
-            self.targets[target].push(&sent);
+            if is_new {
+                touch.n_known = std::mem::take(&mut usage.n_known[usize::from(event.write)]) as i32;
+            }
+            let n_targets = self.targets.len();
+            let mut send = |touch: TouchRow<'_>| {
+                let in_row = at.next();
+                self.targets[partition_of(touch.object, n_targets)]
+                    .push(&TouchRow { in_row, ..touch });
+            };
+            if let Some(device) = sighted {
+                send(TouchRow {
+                    sighting: true,
+                    object: device ^ collection.rotate_left(11),
+                    ..touch
+                });
+            }
+            if is_sent {
+                send(touch);
+            }
         }
         first
     }
@@ -209,6 +281,8 @@ impl Profile {
             identity,
             template: xxh3_64(template.as_bytes()) ^ tool,
             endpoint: endpoint ^ tool.rotate_left(1),
+            tool: (event.rpc_method == Some("tools/call") && tool != 0)
+                .then(|| (xxh3_64(template.as_bytes()), tool)),
             path: xxh3_64(event.path.as_bytes()),
             class: event.probe_class.and_then(ProbeClass::from_name),
             status: status(event),
@@ -250,6 +324,15 @@ impl Profile {
                 first_ms => first_ms,
             },
         });
+    }
+}
+
+/// Event time from which tools are judged.
+fn tools_after_ms(config: &ModelConfig) -> i64 {
+    if config.ideas.has(Idea::Tools) {
+        config.warm_up_ms()
+    } else {
+        i64::MAX
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn named(name: &str) -> Named<'_> {
     {
         return Named::Of(stem);
     }
-    if is_entity(last) {
+    if is_entity(last) || is_word(last, &["email", "mail"]) {
         Named::Noun(last)
     } else {
         Named::Other
