@@ -27,10 +27,12 @@ use rdkafka::error::KafkaError;
 
 mod decoding;
 mod edge;
+mod following;
 mod judging;
 mod restoring;
 mod sink;
 
+use following::Following;
 pub use judging::read;
 pub use sink::Sink;
 
@@ -83,7 +85,9 @@ pub enum ServiceError {
         source: StageError,
     },
     /// An alert could not be written.
-    #[error("cannot write alerts to {target}")]
+    #[error(
+        "cannot write alerts to {target}; make room there, or give --alerts-topic another place: what was not written is written after a restart"
+    )]
     Sink {
         /// File or stream.
         target: String,
@@ -117,6 +121,7 @@ pub struct Shared {
     process: u64,
     sink: Sink,
     keeper: Keeper,
+    _following: Following,
     /// What state depends on beside the logs.
     fingerprint: String,
     watcher: Option<Watcher>,
@@ -341,7 +346,15 @@ impl Service {
         let cluster = cluster(&config);
         let partitions = ensure_topics(&config, &cluster).await?;
         let sink = Sink::open(&config)?;
-        let store = Arc::new(config.open_store()?);
+        let mut store = config.open_store()?;
+        if let Some(standby) = config.open_standby()? {
+            store = store.with_standby(standby);
+        }
+        let store = Arc::new(store);
+        let metrics = Arc::new(Metrics::new());
+        let groups = STAGES[1..].iter();
+        let groups = groups.map(|stage| format!("{}.{stage}", config.group));
+        let following = following::start(store.clone(), groups.collect(), metrics.clone())?;
         let keeper = Keeper::start(store, config.snapshots.keep)?;
         let fingerprint = fingerprint(&config, &rules);
         let shared = Arc::new(Shared {
@@ -351,9 +364,10 @@ impl Service {
             process: process(),
             sink,
             keeper,
+            _following: following,
             fingerprint,
             watcher,
-            metrics: Arc::new(Metrics::new()),
+            metrics,
             partitions,
             stops: Default::default(),
             reached: Mutex::default(),

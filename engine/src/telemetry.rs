@@ -136,6 +136,10 @@ pub struct Metrics {
     pub snapshot_pause_seconds: Family<StageLabel, Histogram>,
     /// Time to put a lane back from its snapshot, in seconds.
     pub restore_seconds: Family<StageLabel, Histogram>,
+    /// Bytes of copies of snapshots.
+    pub standby_bytes: Gauge,
+    /// Lanes of the group whose newest snapshot has no whole copy here.
+    pub standby_lanes_behind: Gauge,
     /// Commits of input offsets.
     pub commits: Family<StageLabel, Counter>,
     latencies_ms: Mutex<Latencies<u64>>,
@@ -261,6 +265,16 @@ impl Metrics {
                 "restore_seconds",
                 "Time to put a lane back from its snapshot",
                 Family::new_with_constructor(seconds as fn() -> Histogram)
+            ),
+            standby_bytes: register!(
+                "standby_bytes",
+                "Bytes of copies of snapshots",
+                Gauge::default()
+            ),
+            standby_lanes_behind: register!(
+                "standby_lanes_behind",
+                "Lanes whose newest snapshot has no whole copy here",
+                Gauge::default()
             ),
             commits: register!("commits", "Commits of input offsets", Family::default()),
             registry,
