@@ -379,6 +379,7 @@ impl Service {
             for n in 0..shared.config.threads {
                 let shared = shared.clone();
                 let run = move || {
+                    let _ends = OnPanic(|| shared.stop());
                     let done = match stage {
                         0 => decoding::run(&shared, n),
                         _ => judging::run(&shared, stage, n),
@@ -463,6 +464,17 @@ impl Service {
     }
 }
 
+/// Does something when its thread panics: the others would go on without that stage, and nobody would be told.
+struct OnPanic<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnPanic<F> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            (self.0)();
+        }
+    }
+}
+
 /// A timer that is due every so often.
 struct Every {
     period: Duration,
@@ -497,6 +509,25 @@ impl Complaint {
         if self.last.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
             self.last = Some(Instant::now());
             tracing::warn!(%error, stage, "read failed, trying again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_tells_the_others_and_an_end_does_not() {
+        for panics in [false, true] {
+            let is_told = Arc::new(AtomicBool::new(false));
+            let tell = is_told.clone();
+            let run = move || {
+                let _ends = OnPanic(|| tell.store(true, Ordering::Relaxed));
+                assert!(!panics, "on purpose");
+            };
+            assert_eq!(std::thread::spawn(run).join().is_err(), panics);
+            assert_eq!(is_told.load(Ordering::Relaxed), panics);
         }
     }
 }

@@ -26,6 +26,8 @@ pub fn log(filter: &str, json: bool) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
+        // A log that can't be written, as on a full disk, would be told on the same stream, and that panics.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     if json {
         builder.json().init()

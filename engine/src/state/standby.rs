@@ -92,6 +92,7 @@ impl Standby {
         match part::read_as(&file, Some(checksum)) {
             Ok(blocks) => {
                 self.n_read.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(path = %path.display(), "snapshot's file is read from its copy");
                 Some(blocks)
             }
             Err(damage) => {
