@@ -31,6 +31,7 @@ use models::identity::Resolver;
 use models::secret::HashKey;
 use object_store::path::Path as Key;
 
+use crate::support::files_below;
 use crate::support::flaky::Flaky;
 
 const PARTITIONS: usize = 2;
@@ -632,23 +633,6 @@ impl Simulation {
         }
         Ok(())
     }
-}
-
-/// Every file below a folder.
-fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
-    let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            match path.is_dir() {
-                true => folders.push(path),
-                false => files.push(path),
-            }
-        }
-    }
-    // In no folder's order: a seed is to do the same everywhere.
-    files.sort();
-    files
 }
 
 /// The rows of a log by partition and input as a reader sees them: those at or below the highest position dropped.

@@ -11,6 +11,7 @@ use engine::state::{Place, Standby, StateError, Store};
 use object_store::path::Path as Key;
 
 use crate::snapshots::{events, feed, frozen, goes_on_as_if_it_had_read_all, restored, some_calls};
+use crate::support::files_below;
 use crate::support::flaky::Flaky;
 
 const ROOM: u64 = 1 << 30;
@@ -37,15 +38,7 @@ fn follow(store: &Store) -> Followed {
 
 /// The copies.
 fn copies(folder: &Path) -> BTreeSet<PathBuf> {
-    let within = |folder: &Path| -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(folder).into_iter().flatten();
-        entries
-            .map(|entry| entry.expect("an entry").path())
-            .collect()
-    };
-    let groups = within(folder);
-    let lanes = groups.iter().flat_map(|group| within(group));
-    lanes.flat_map(|lane| within(&lane)).collect()
+    files_below(folder).into_iter().collect()
 }
 
 fn n_bytes(folder: &Path) -> u64 {
@@ -203,4 +196,18 @@ fn copies_keep_to_their_bytes_and_go_with_their_snapshots() {
         4,
         "the first lane's are others"
     );
+}
+
+#[test]
+fn a_folder_that_takes_nothing_costs_the_copies_alone() {
+    let (flaky, dir) = (flaky(), tempfile::tempdir().expect("a folder"));
+    let (owner, other) = stores(&flaky, dir.path(), ROOM);
+    let place = Place::new("g.profile", "events", 0);
+    save(&owner, &place, &[10, 14]);
+    std::fs::write(dir.path().join("g.profile"), "no folder").expect("writes");
+    let followed = follow(&other);
+    assert_eq!((followed.n_bytes, followed.n_behind), (0, 1));
+    let back = restored(&other, &place, 14).expect("the store has it");
+    assert_eq!(back.chain.offset(), Some(14));
+    assert_eq!(other.standby().expect("a standby").n_read(), (0, 0));
 }
