@@ -7,10 +7,11 @@
 //!
 //! **Invariant**: the copies never hold more bytes than they may, and what is put back does not depend on them.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -20,6 +21,8 @@ use super::store::{Link, Manifest, Objects, Place, StateError, Store, newest_fir
 
 /// Snapshots of a lane that are copied: the newest may be ahead of what is committed, and then the one before is put back.
 const MANIFESTS: usize = 2;
+/// A lane that was not saved for so long gives way to those that were.
+const DAY_MS: i64 = 86_400_000;
 /// How a copy's name ends. What ends otherwise is not ours, and is never touched.
 const ENDING: &str = ".copy";
 /// How a copy's name ends while it is written.
@@ -34,6 +37,8 @@ pub struct Standby {
     known: Mutex<BTreeMap<Place, Vec<Manifest>>>,
     n_read: AtomicU64,
     n_refused: AtomicU64,
+    /// True when it was told that nothing can be written.
+    is_told: AtomicBool,
 }
 
 /// What one look at the store left behind.
@@ -56,6 +61,17 @@ struct Wanted<'a> {
     is_newest: bool,
 }
 
+/// Everything that should be here.
+#[derive(Default)]
+struct Plan<'a> {
+    n_lanes: usize,
+    wanted: Vec<Wanted<'a>>,
+    /// Where they are to lie.
+    paths: BTreeSet<PathBuf>,
+    /// Lanes whose newest snapshot will not be here whole.
+    behind: BTreeSet<&'a Place>,
+}
+
 impl Standby {
     /// The copies in a folder, which is made; at most `bytes_max` bytes of them.
     ///
@@ -72,6 +88,7 @@ impl Standby {
             known: Mutex::default(),
             n_read: AtomicU64::new(0),
             n_refused: AtomicU64::new(0),
+            is_told: AtomicBool::new(false),
         })
     }
 
@@ -110,8 +127,7 @@ impl Standby {
     }
 
     /// Looks at the newest manifests of all lanes of `groups` (`<group>.<stage>`), deletes copies that none of them names, and
-    /// copies what is missing: the newest snapshots of all lanes before those before them, of the lanes that were saved
-    /// last first, as far as there is room.
+    /// copies what is missing, as far as there is room: the newest snapshots of all lanes before those before them.
     ///
     /// # Errors
     /// The store fails; the copies that are there stay.
@@ -129,60 +145,68 @@ impl Standby {
                 *held = manifests(store, place, &newest)?;
             }
         }
-        // The lane that was saved last is the one whose owner is at work.
+        let mut plan = self.plan(&objects, &known);
+        // Before there is more of it.
+        for group in groups {
+            sweep(&self.folder.join(group), &plan.paths);
+        }
+        for file in &plan.wanted {
+            if !self.copy(store, file)? && file.is_newest {
+                plan.behind.insert(file.place);
+            }
+        }
+        let size = |path: &PathBuf| path.metadata().map_or(0, |of| of.len());
+        Ok(Followed {
+            n_bytes: plan.paths.iter().map(size).sum(),
+            n_lanes: plan.n_lanes,
+            n_behind: plan.behind.len(),
+        })
+    }
+
+    /// What should be here.
+    fn plan<'a>(&self, objects: &Objects, known: &'a BTreeMap<Place, Vec<Manifest>>) -> Plan<'a> {
         let mut lanes: Vec<(&Place, &Vec<Manifest>)> = known.iter().collect();
         lanes.retain(|(_, manifests)| manifests.first().is_some_and(|m| m.offset().is_some()));
-        lanes.sort_by_key(|(place, manifests)| (-manifests[0].written_at_ms, *place));
-        let (mut wanted, mut paths) = (Vec::new(), BTreeSet::new());
-        let (mut n_bytes, mut behind) = (0_u64, BTreeSet::new());
+        // Lanes nobody owns any more come last. The others have one order, so that those there is room for stay the same.
+        let day = |manifest: &Manifest| manifest.written_at_ms.div_euclid(DAY_MS);
+        lanes.sort_by_key(|(place, manifests)| (Reverse(day(&manifests[0])), *place));
+        let mut plan = Plan {
+            n_lanes: lanes.len(),
+            ..Plan::default()
+        };
+        let mut room = self.bytes_max;
         for at in 0..MANIFESTS {
             for (place, manifests) in &lanes {
                 let Some(manifest) = manifests.get(at) else {
                     continue;
                 };
-                let is_newest = at == 0;
                 let mut is_whole = manifest.links.iter().all(Link::is_checksummed);
                 for (name, checksum) in files(manifest) {
                     let path = self.path(place, name);
-                    let size = objects[*place].get(name).copied();
-                    if paths.contains(&path) {
+                    if plan.paths.contains(&path) {
                         continue;
                     }
-                    let room = self.bytes_max.saturating_sub(n_bytes);
-                    let Some(size) = size.filter(|size| *size <= room) else {
+                    let size = objects.get(*place).and_then(|names| names.get(name));
+                    let Some(n_bytes) = size.copied().filter(|size| *size <= room) else {
                         is_whole = false;
                         continue;
                     };
-                    n_bytes += size;
-                    paths.insert(path);
-                    wanted.push(Wanted {
+                    room -= n_bytes;
+                    plan.paths.insert(path);
+                    plan.wanted.push(Wanted {
                         place,
                         name,
                         checksum,
-                        n_bytes: size,
-                        is_newest,
+                        n_bytes,
+                        is_newest: at == 0,
                     });
                 }
-                if is_newest && !is_whole {
-                    behind.insert(*place);
+                if at == 0 && !is_whole {
+                    plan.behind.insert(*place);
                 }
             }
         }
-        // Before there is more of it.
-        for group in groups {
-            sweep(&self.folder.join(group), &paths);
-        }
-        for file in &wanted {
-            if !self.copy(store, file)? && file.is_newest {
-                behind.insert(file.place);
-            }
-        }
-        let size = |path: &PathBuf| path.metadata().map_or(0, |of| of.len());
-        Ok(Followed {
-            n_bytes: paths.iter().map(size).sum(),
-            n_lanes: lanes.len(),
-            n_behind: behind.len(),
-        })
+        plan
     }
 
     /// Copies a file unless it is here; says whether it is here now.
@@ -204,17 +228,16 @@ impl Standby {
         if !fits || part::read_as(&file, Some(wanted.checksum)).is_err() {
             return Ok(false);
         }
-        match write(&path, &file) {
-            Ok(()) => Ok(true),
-            Err(error) => {
-                tracing::warn!(
-                    path = %path.display(),
-                    error = &error as &dyn std::error::Error,
-                    "snapshot's file cannot be copied"
-                );
-                Ok(false)
-            }
+        let written = write(&path, &file);
+        let was_told = self.is_told.swap(written.is_err(), Ordering::Relaxed);
+        if let (Err(error), false) = (&written, was_told) {
+            tracing::warn!(
+                path = %path.display(),
+                error = error as &dyn std::error::Error,
+                "snapshots' files cannot be copied, trying again"
+            );
         }
+        Ok(written.is_ok())
     }
 }
 
