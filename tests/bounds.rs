@@ -1,10 +1,11 @@
 //! What an attacker may choose, in any number, takes no more memory than was allowed, and hides nobody.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::support::{read_alerts, tollwatch};
+use crate::support::{read_alerts, succeed, tollwatch};
 
 const HOUR_S: usize = 3600;
 /// Memory of the whole process.
@@ -114,4 +115,55 @@ fn a_million_fresh_callers_a_minute_stay_within_memory_and_hide_nobody() {
     );
     // A flood of callers is no flood of alerts.
     assert!(alerts.len() < 1000, "{}", alerts.len());
+}
+
+/// Writes a log, replays it in the least memory, and says whether somebody was found to probe.
+fn is_found_to_probe(dir: &Path, log: &str, user: &str) -> bool {
+    let (file, alerts) = (dir.join("probes.log"), dir.join("alerts"));
+    std::fs::write(&file, log).expect("the file can be written");
+    // Alerts are added to a file that is there.
+    std::fs::write(&alerts, "").expect("the file can be written");
+    let mut replay = tollwatch();
+    replay.args([
+        "replay",
+        "--lanes",
+        "1",
+        "--json",
+        "--state-bytes-max",
+        "16777216",
+    ]);
+    succeed(replay.arg("--alerts").arg(&alerts).arg(&file));
+    read_alerts(&alerts).iter().any(|alert| {
+        alert["actor"]["user"]["uid"] == user
+            && alert["finding_info"]["analytic"]["uid"] == "misconfig_probe"
+    })
+}
+
+#[test]
+fn who_probed_before_a_flood_of_callers_is_still_suspected_after_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let probe = |log: &mut String, at_s: usize, nth: usize| {
+        call(log, at_s, "mallory", &format!("/{nth}/.git/config"));
+    };
+    let flood = |log: &mut String| {
+        for i in 0..20_000 {
+            call(log, 100 + i / 100, &format!("fresh-{i}"), "/orders/1");
+        }
+    };
+    // How many probes it takes.
+    let enough = (1..100).find(|n| {
+        let mut log = String::new();
+        (0..*n).for_each(|nth| probe(&mut log, nth, nth));
+        is_found_to_probe(dir.path(), &log, "mallory")
+    });
+    let enough = enough.expect("who probes again and again is found");
+    assert!(enough > 3, "one or two are forgotten: {enough}");
+
+    // One less, then more callers than there is room for, several times over, and then that one.
+    let mut log = String::new();
+    (1..enough).for_each(|nth| probe(&mut log, nth, nth));
+    flood(&mut log);
+    assert!(!is_found_to_probe(dir.path(), &log, "mallory"), "not yet");
+    probe(&mut log, 400, enough);
+    assert!(is_found_to_probe(dir.path(), &log, "mallory"));
 }

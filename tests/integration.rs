@@ -1,11 +1,12 @@
 //! Integration tests, one binary: DataFusion is linked once.
 //!
 //! In the order of the data: `formats`, `poison` and `fuzz` (what comes in), `replay` (laws of the way over files),
-//! `simulation` (the lanes under every fault), `snapshots` (what is saved of them), `bounds` (what an attacker may choose),
-//! `detection` and `alerts` (what comes out), `kafka` (the same over a real Apache Kafka), `secure` (over one that asks for a
-//! login), `topology` (what changes on it under a running service), `faults` (processes and brokers that end), `tidy` (what
-//! holds of the project itself). Tests that use captures which are not part of the project say so when they skip. `long`
-//! runs the long forms.
+//! `simulation` (the lanes under every fault), `snapshots` (what is saved of them), `standby` (copies of that), `bounds` (what an
+//! attacker may choose), `detection` and `alerts` (what comes out), `kafka` (the same over a real Apache Kafka), `secure` (over
+//! one that asks for a login), `topology` (what changes on it under a running service), `losses` (what is gone, full or wrong
+//! when a service comes to it), `faults` (processes and brokers that end), `tidy` (what holds of the project itself). Tests that
+//! use captures which are not part of the project say so when they skip. `long` runs the long forms, `sabotage` breaks promises
+//! to see that tests notice.
 
 mod alerts;
 mod bounds;
@@ -14,11 +15,13 @@ mod faults;
 mod formats;
 mod fuzz;
 mod kafka;
+mod losses;
 mod poison;
 mod replay;
 mod secure;
 mod simulation;
 mod snapshots;
+mod standby;
 mod support;
 mod tidy;
 mod topology;

@@ -205,7 +205,6 @@ impl<'a> Deployment<'a> {
             .args(["--brokers", &self.kafka.brokers])
             .args(["--group", self.name])
             .args(["--topic-prefix", &format!("{}.", self.name)])
-            .args(["--alerts-topic", &self.topic("alerts")])
             .args(
                 self.sources
                     .iter()
@@ -214,8 +213,11 @@ impl<'a> Deployment<'a> {
             .arg("--state")
             .arg(self.state.path())
             .args(&self.options);
-        if !self.options.iter().any(|option| option == "--listen") {
-            tollwatch.args(["--listen", ""]);
+        let alerts = self.topic("alerts");
+        for (option, value) in [("--listen", ""), ("--alerts-topic", alerts.as_str())] {
+            if !self.options.iter().any(|given| given == option) {
+                tollwatch.args([option, value]);
+            }
         }
         tollwatch
     }
@@ -255,7 +257,7 @@ impl<'a> Deployment<'a> {
         report
     }
 
-    fn alerts(&self) -> Vec<Value> {
+    pub(crate) fn alerts(&self) -> Vec<Value> {
         let messages = self.kafka.read(&self.topic("alerts"));
         let alert = |message: &OwnedMessage| {
             serde_json::from_slice(message.payload().expect("a value")).expect("an alert is JSON")
@@ -303,7 +305,7 @@ pub(crate) fn wait(child: &mut Child) -> std::process::ExitStatus {
 }
 
 /// Distinct alerts by their own id.
-fn uids(alerts: &[Value]) -> BTreeSet<String> {
+pub(crate) fn uids(alerts: &[Value]) -> BTreeSet<String> {
     let uid = |alert: &Value| alert["metadata"]["uid"].as_str().expect("an id").to_owned();
     alerts.iter().map(uid).collect()
 }
@@ -636,12 +638,12 @@ fn a_named_instance_that_was_killed_need_not_be_declared_dead() {
 }
 
 /// An address nobody listens on.
-fn free_address() -> String {
+pub(crate) fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").to_string()
 }
 
-fn get(address: &str, path: &str) -> Option<String> {
+pub(crate) fn get(address: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
@@ -729,19 +731,36 @@ fn a_missing_topic_is_told_by_name() {
 #[test]
 fn check_tells_every_fault_and_a_sound_set_up_has_none() {
     one().produce("checked", 1, &lines("vampi.ndjson.xz", 1));
-    let sound = Deployment::new(one(), "checked-service", &["checked"], &[]);
+    let dir = tempfile::tempdir().expect("a folder");
+    let copies = dir.path().join("copies");
+    let options = ["--snapshots-standby", copies.to_str().expect("text")];
+    let sound = Deployment::new(one(), "checked-service", &["checked"], &options);
     let output = succeed(&mut sound.command("check"));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("no faults"));
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(told.contains("no faults"), "{told}");
+    assert!(told.contains("copies of snapshots, at most"), "{told}");
     let wrong = Deployment::new(
         one(),
         "wrong-service",
         &["not-there"],
-        &["--partitions", "0", "--threads", "0"],
+        &[
+            "--partitions",
+            "0",
+            "--threads",
+            "0",
+            "--snapshots-standby",
+            "/dev/null/copies",
+        ],
     );
     let output = wrong.command("check").output().expect("starts");
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    for fault in ["not-there", "topics.partitions", "threads"] {
+    for fault in [
+        "not-there",
+        "topics.partitions",
+        "threads",
+        "snapshots.standby /dev/null/copies",
+    ] {
         assert!(told.contains(fault), "{fault} is told: {told}");
     }
 }

@@ -59,7 +59,7 @@ fn login(mechanism: &str, password: &str) -> Config {
 }
 
 /// Runs a command to its end, which must come: its exit code and all it said.
-fn ran(command: &mut Command) -> (Option<i32>, String) {
+pub(crate) fn ran(command: &mut Command) -> (Option<i32>, String) {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("output");
     let output = File::create(&path).expect("opens");
@@ -242,6 +242,37 @@ fn what_an_acl_refuses_is_told_with_its_topic() {
             "{name}: {told}"
         );
     }
+}
+
+#[test]
+fn a_transaction_that_is_refused_is_told_with_the_way_without() {
+    secure().produce("untransacted", 1, &lines("vampi.ndjson.xz", 10));
+    // Where somebody is allowed something, everything else is refused.
+    let other = ["--allow-principal", "User:other", "--operation", "Write"];
+    let ids = ["--resource-pattern-type", "prefixed", "--transactional-id"];
+    acl(&[&["--add"], &other[..], &ids, &["untransacted-service."]].concat());
+    let config = login("PLAIN", &password());
+    let path = config.path();
+    let options = ["--config", path.as_str(), "--instance", "a"];
+    let mut service = Deployment::new(
+        secure(),
+        "untransacted-service",
+        &["untransacted"],
+        &options,
+    );
+    let (code, told) = ran(&mut service.command("run"));
+    assert_eq!(code, Some(1), "{told}");
+    let id = |stage: &str| format!("transaction untransacted-service.{stage}.a.0");
+    assert!(
+        told.contains(&id("profile")) || told.contains(&id("judge")),
+        "{told}"
+    );
+    assert!(told.contains("delivery = \"at_least_once\""), "{told}");
+    // What it says is a way.
+    let without = ["--delivery", "at_least_once"].map(str::to_owned);
+    service.options.extend(without);
+    service.catch_up();
+    service.verify();
 }
 
 #[test]

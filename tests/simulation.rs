@@ -2,8 +2,8 @@
 //!
 //! Two source partitions, a log of two partitions after each stage, one owner a lane. The seed decides who reads how
 //! much next and what breaks: a process ends in the middle of its writes, a lane moves while its old owner still
-//! believes in it, records come twice, snapshots are torn, refused, lost or cut, the store is away. At the
-//! end everything is read, and each stage's output must be what a fresh lane derives from its input log:
+//! believes in it, records come twice, snapshots are torn, refused, lost or cut, the store is away, copies beside the process
+//! are damaged, or another file's. At the end everything is read, and each stage's output must be what a fresh lane derives from its input log:
 //! nothing lost, nothing twice, nothing different; alerts as readers of committed transactions see them.
 //!
 //! `TOLLWATCH_SIMULATION_SEEDS=10000` for the long form; `TOLLWATCH_SIMULATION_SEED=n` for one seed.
@@ -26,11 +26,12 @@ use engine::schema;
 use engine::stage;
 use engine::stage::decode::{Decode, DecodeConfig};
 use engine::state::keeper::{Chain, Save, restore, write};
-use engine::state::{Place, StateError, Store};
+use engine::state::{Place, Standby, StateError, Store};
 use models::identity::Resolver;
 use models::secret::HashKey;
 use object_store::path::Path as Key;
 
+use crate::support::files_below;
 use crate::support::flaky::Flaky;
 
 const PARTITIONS: usize = 2;
@@ -159,6 +160,8 @@ struct World {
     decode: DecodeConfig,
     store: Store,
     flaky: Arc<Flaky>,
+    /// Where copies of snapshots lie.
+    copies: tempfile::TempDir,
     sources: Vec<Vec<Vec<u8>>>,
 }
 
@@ -224,6 +227,11 @@ impl Simulation {
         let mut dice = Dice::new(seed);
         let rules = Arc::new(rules());
         let flaky = Arc::new(Flaky::new(seed));
+        let copies = tempfile::tempdir().expect("a folder");
+        // Room for some of the lanes, in most runs.
+        let bytes_max = 1 << (14 + dice.roll(5));
+        let standby = Standby::open(copies.path(), bytes_max).expect("a folder");
+        let store = Store::over(flaky.clone(), Key::default()).expect("threads");
         let world = World {
             models: ModelConfig {
                 // Loud, and small enough to forget.
@@ -243,8 +251,9 @@ impl Simulation {
                 resolver: Arc::new(Resolver::new(HashKey::new([7; 32]), false)),
                 partitions: PARTITIONS,
             },
-            store: Store::over(flaky.clone(), Key::default()).expect("threads"),
+            store: store.with_standby(standby),
             flaky,
+            copies,
             sources: (0..PARTITIONS).map(|_| traffic(&mut dice, 200)).collect(),
         };
         let mut simulation = Simulation {
@@ -446,7 +455,40 @@ impl Simulation {
         owner.chain = Some(saved.chain);
     }
 
+    /// Copies what is new of all lanes, and now and then somebody damages a copy.
+    fn follow(&mut self) {
+        let groups: Vec<String> = (0..STAGES.len())
+            .map(|stage| format!("s.{stage}"))
+            .collect();
+        let standby = self.world.store.standby().expect("a standby");
+        match standby.follow(&self.world.store, &groups) {
+            Ok(followed) if 0 < followed.n_behind => self.note("copies without room"),
+            Ok(_) => (),
+            Err(_) => self.note("copies without a store"),
+        }
+        let copies = files_below(self.world.copies.path());
+        if copies.is_empty() || !self.dice.one_in(3) {
+            return;
+        }
+        let path = &copies[self.dice.roll(copies.len())];
+        let mut copy = std::fs::read(path).expect("a copy");
+        let at = self.dice.roll(copy.len());
+        match self.dice.roll(3) {
+            0 => copy.truncate(at),
+            1 => copy[at] ^= 1 << self.dice.roll(8),
+            // Sound, and not what its name says.
+            _ => {
+                let other = &copies[self.dice.roll(copies.len())];
+                copy = std::fs::read(other).expect("a copy");
+            }
+        }
+        std::fs::write(path, copy).expect("writes");
+    }
+
     fn step(&mut self) {
+        if self.dice.one_in(8) {
+            self.follow();
+        }
         match self.dice.roll(10) {
             0 | 1 => {
                 let (partition, n) = (self.dice.roll(PARTITIONS), 1 + self.dice.roll(40));
@@ -560,7 +602,8 @@ impl Simulation {
                 let mut lane = self.world.fresh(log, partition);
                 let mut out = Outbox::default();
                 let records = self.durable.logs.get(&(log.name(), partition));
-                for (offset, record) in records.into_iter().flatten().enumerate() {
+                let records = records.map(|records| once(log, records));
+                for (offset, record) in records.iter().flatten().enumerate() {
                     lane.feed(offset as i64, record, &mut out)
                         .expect("rows of the log");
                 }
@@ -616,6 +659,29 @@ fn rows(log: Log, records: Vec<(usize, LogRecord)>) -> BTreeMap<(usize, i32), Re
     parts.into_iter().map(whole).collect()
 }
 
+/// A partition of a log without the rows that a reader has seen before. A lane is not asked for it: as its own oracle
+/// it would read twice what it must not.
+fn once(log: Log, records: &[LogRecord]) -> Vec<LogRecord> {
+    let mut highest = BTreeMap::<i32, RowAt>::new();
+    let unseen = |record: &LogRecord| {
+        let highest = highest.entry(record.header.input_partition);
+        let highest = highest.or_insert((i64::MIN, 0));
+        let mut rows = Vec::new();
+        for i in 0..record.batch.num_rows() {
+            let at = row_at(log, &record.batch, i).expect("a position");
+            if *highest < at {
+                *highest = at;
+                rows.push(record.batch.slice(i, 1));
+            }
+        }
+        LogRecord {
+            header: record.header.clone(),
+            batch: concat_batches(&schema::of_log(log), &rows).expect("one schema"),
+        }
+    };
+    records.iter().map(unseen).collect()
+}
+
 /// Where a log first differs from what it should hold.
 fn difference(
     log: Log,
@@ -664,6 +730,10 @@ fn simulate(seed: u64) -> Result<(BTreeMap<&'static str, usize>, usize), String>
     for (what, times) in simulation.world.flaky.faults() {
         *n.entry(what).or_default() += times;
     }
+    let standby = simulation.world.store.standby().expect("a standby");
+    let (n_read, n_refused) = standby.n_read();
+    *n.entry("copy read").or_default() += n_read as usize;
+    *n.entry("copy refused").or_default() += n_refused as usize;
     Ok((n, simulation.durable.alerts.len()))
 }
 
@@ -729,6 +799,9 @@ fn whatever_breaks_nothing_is_lost_doubled_or_different() {
             "a lane ended in its writes",
             "a snapshot fenced",
             "a zombie's transaction refused",
+            "copies without room",
+            "copy read",
+            "copy refused",
             "decode ended in its writes",
             "put back from a snapshot",
             "put back from the log",

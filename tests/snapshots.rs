@@ -1,21 +1,27 @@
 //! What is saved of a lane: its layout, and what becomes of it when it is not what it should be.
 
 use std::sync::Arc;
+use std::sync::mpsc::TryRecvError;
 
+use arrow::array::RecordBatch;
 use bytes::Bytes;
 use connectors::format::{Format, SourceRecord};
 use engine::config::ModelConfig;
 use engine::lane::{Lane, Outbox};
-use engine::log::Log;
+use engine::log::{Log, LogRecord};
 use engine::rule::RuleSet;
 use engine::stage;
 use engine::stage::decode::{Decode, DecodeConfig};
-use engine::state::Loader;
+use engine::state::keeper::{Chain, Restored, Save, restore};
 use engine::state::part::{self, PartWriter};
+use engine::state::{Keeper, Loader, Place, StateError, Store};
 use models::identity::Resolver;
 use models::secret::HashKey;
+use object_store::path::Path as Key;
 
-fn lane(log: Log) -> Lane {
+use crate::support::flaky::Flaky;
+
+pub(crate) fn lane(log: Log) -> Lane {
     let rules = Arc::new(RuleSet::shipped());
     let stage = stage::of(log, &ModelConfig::default(), &rules, 1).expect("sound rules");
     Lane::new(stage, log.name().into(), 0)
@@ -24,35 +30,42 @@ fn lane(log: Log) -> Lane {
 /// Names and bytes.
 type Sections = Vec<(String, Vec<u8>)>;
 
-/// Lanes over these calls, and their sections.
-fn saved(calls: &[&str]) -> Vec<(Log, Sections)> {
+/// These calls as records of the events log, as many calls in each.
+pub(crate) fn events(calls: &[String], n_each: usize) -> Vec<LogRecord> {
     let config = DecodeConfig {
         format: Format::Combined,
         resolver: Arc::new(Resolver::new(HashKey::new([7; 32]), false)),
         partitions: 1,
     };
     let mut decode = Decode::new("access.log".into(), 0, config);
-    let records: Vec<SourceRecord<'_>> = (0..)
-        .zip(calls)
-        .map(|(offset, call)| SourceRecord {
-            payload: call.as_bytes(),
+    let mut out = Outbox::default();
+    let mut offset = 0;
+    for calls in calls.chunks(n_each) {
+        let record = |(offset, call)| SourceRecord {
+            payload: String::as_bytes(call),
             offset,
             broker_time_ms: None,
-        })
-        .collect();
-    let mut out = Outbox::default();
-    decode.push(&records, 0, &mut out).expect("decodes");
-    decode.flush(&mut out).expect("decodes");
-    let mut records = out.records;
+        };
+        let records: Vec<SourceRecord<'_>> = (offset..).zip(calls).map(record).collect();
+        offset += calls.len() as i64;
+        decode.push(&records, 0, &mut out).expect("decodes");
+        decode.flush(&mut out).expect("decodes");
+    }
+    out.records.into_iter().map(|(_, record)| record).collect()
+}
+
+/// Lanes over these calls, and their sections.
+fn saved(calls: &[String]) -> Vec<(Log, Sections)> {
+    let mut records = events(calls, calls.len());
     let mut all = Vec::new();
     for log in Log::ALL {
         let (mut lane, mut out) = (lane(log), Outbox::default());
-        for (offset, (_, record)) in (0..).zip(&records) {
+        for (offset, record) in (0..).zip(&records) {
             lane.feed(offset, record, &mut out)
                 .expect("rows of the log");
         }
         lane.flush(&mut out);
-        records = out.records;
+        records = out.records.into_iter().map(|(_, record)| record).collect();
         let (image, _) = lane.save(None).expect("encodes");
         let mut files = Vec::new();
         let mut take = |file| {
@@ -71,7 +84,7 @@ fn saved(calls: &[&str]) -> Vec<(Log, Sections)> {
     all
 }
 
-const CALL: &str = r#"192.0.2.7 - alice [05/Jan/2026:10:00:00 +0000] "GET /orders/17 HTTP/1.1" 200 512 "-" "client/1.0""#;
+pub(crate) const CALL: &str = r#"192.0.2.7 - alice [05/Jan/2026:10:00:00 +0000] "GET /orders/17 HTTP/1.1" 200 512 "-" "client/1.0""#;
 
 /// Puts sections into a fresh lane; whether it took them.
 fn put_back(log: Log, sections: &[(String, Vec<u8>)]) -> bool {
@@ -99,7 +112,7 @@ fn put_back(log: Log, sections: &[(String, Vec<u8>)]) -> bool {
 #[test]
 fn the_layout_of_a_snapshot_has_the_version_it_says() {
     // One call, so that no table has an order: the bytes are those of one entry each.
-    let sections = saved(&[CALL]);
+    let sections = saved(&[CALL.to_owned()]);
     let mut text = String::new();
     for (log, sections) in &sections {
         for (name, bytes) in sections {
@@ -123,7 +136,6 @@ fn sections_that_are_not_what_they_should_be_are_told_and_end_nothing() {
     let calls: Vec<String> = (0..300)
         .map(|i| CALL.replace("/17", &format!("/{i}")))
         .collect();
-    let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
     let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
     let mut roll = |below: usize| {
         dice ^= dice >> 12;
@@ -164,4 +176,98 @@ fn sections_that_are_not_what_they_should_be_are_told_and_end_nothing() {
         n_told > 50 && n_taken > 10,
         "{n_told} told, {n_taken} taken"
     );
+}
+
+/// Calls of one user on some objects again and again, and at last on as many others.
+pub(crate) fn some_calls() -> Vec<String> {
+    let object = |i: usize| match i {
+        0..3000 => i % 700,
+        _ => i % 1400,
+    };
+    (0..4000)
+        .map(|i| CALL.replace("/17", &format!("/{}", object(i))))
+        .collect()
+}
+
+/// Feeds a lane the records from an offset on, and writes what it gathered.
+pub(crate) fn feed(lane: &mut Lane, from: usize, records: &[LogRecord]) -> Vec<RecordBatch> {
+    let mut out = Outbox::default();
+    for (offset, record) in (from as i64..).zip(records) {
+        lane.feed(offset, record, &mut out)
+            .expect("rows of the log");
+    }
+    lane.flush(&mut out);
+    let records = out.records.into_iter();
+    records.map(|(_, record)| record.batch).collect()
+}
+
+/// What a lane is to be saved as, after the record before `offset`.
+pub(crate) fn frozen(lane: &mut Lane, chain: Chain, offset: usize) -> Save {
+    let since = chain.since();
+    let (image, epoch) = lane.save(since).expect("encodes");
+    Save {
+        chain,
+        image,
+        is_full: since.is_none(),
+        epoch,
+        offset: offset as i64,
+        committed: 0,
+        now_ms: offset as i64,
+    }
+}
+
+/// Puts a lane back from a store, as one that has committed all before `committed`.
+pub(crate) fn restored(
+    store: &Store,
+    place: &Place,
+    committed: usize,
+) -> Result<Restored<Lane>, StateError> {
+    let fresh = || Ok(lane(Log::Events));
+    let committed = Some(committed as i64);
+    restore(store, place, "f", committed, 0, fresh, Lane::load)
+}
+
+/// A lane that was put back writes what one writes that has read everything, and that depends on what was before.
+pub(crate) fn goes_on_as_if_it_had_read_all(mut lane: Lane, records: &[LogRecord], from: usize) {
+    let mut fresh = self::lane(Log::Events);
+    feed(&mut fresh, 0, &records[..from]);
+    let expected = feed(&mut fresh, from, &records[from..]);
+    assert_eq!(feed(&mut lane, from, &records[from..]), expected);
+    let mut forgetful = self::lane(Log::Events);
+    assert_ne!(feed(&mut forgetful, from, &records[from..]), expected);
+}
+
+#[test]
+fn a_store_that_does_not_answer_holds_up_no_lane() {
+    let records = events(&some_calls(), 100);
+    let flaky = Arc::new(Flaky::new(1));
+    flaky.rest();
+    let store = Store::over(flaky.clone(), Key::default()).expect("threads");
+    let keeper = Keeper::start(Arc::new(store), 3).expect("a thread");
+    let place = Place::new("g.profile", "events", 0);
+    let Restored {
+        lane: mut owned,
+        chain,
+        ..
+    } = restored(&keeper.store, &place, 0).expect("it answers");
+    feed(&mut owned, 0, &records[..10]);
+    flaky.hold(true);
+    let saving = keeper.save(frozen(&mut owned, chain, 10)).expect("room");
+    // The lane goes on while nobody takes what it was.
+    feed(&mut owned, 10, &records[10..20]);
+    assert!(matches!(saving.try_recv(), Err(TryRecvError::Empty)));
+    flaky.hold(false);
+    let saved = saving.recv().expect("the keeper lives");
+    assert!(saved.done.is_ok(), "{:?}", saved.done);
+    // The next one holds what changed meanwhile.
+    assert!(saved.chain.since().is_some());
+    let next = frozen(&mut owned, saved.chain, 20);
+    let saved = keeper.save(next).expect("room").recv();
+    let saved = saved.expect("the keeper lives");
+    assert!(saved.done.is_ok(), "{:?}", saved.done);
+    for end in [10, 20] {
+        let restored = restored(&keeper.store, &place, end).expect("it answers");
+        assert_eq!(restored.chain.offset(), Some(end as i64));
+        goes_on_as_if_it_had_read_all(restored.lane, &records, end);
+    }
 }

@@ -78,6 +78,23 @@ pub(crate) fn lines(name: &str, n: usize) -> Vec<Vec<u8>> {
     Lines::new(input.reader).take(n).map(line).collect()
 }
 
+/// Every file below a folder; none when there is no folder, or another process deletes it meanwhile.
+pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        let entries = std::fs::read_dir(folder).into_iter().flatten();
+        for path in entries.flatten().map(|entry| entry.path()) {
+            match path.is_dir() {
+                true => folders.push(path),
+                false => files.push(path),
+            }
+        }
+    }
+    // In no folder's order: what a seed decides is the same everywhere.
+    files.sort();
+    files
+}
+
 /// Writes lines to a file.
 pub(crate) fn write_lines(path: &Path, lines: &[Vec<u8>]) {
     let mut text = lines.join(&b'\n');

@@ -22,7 +22,7 @@ fn tool(kafka: &Kafka, class: &str, arguments: &[&str]) -> Output {
 }
 
 /// Records of a topic that a group has committed.
-fn committed(kafka: &Kafka, group: &str, topic: &str, partitions: i32) -> i64 {
+pub(crate) fn committed(kafka: &Kafka, group: &str, topic: &str, partitions: i32) -> i64 {
     let consumer = kafka
         .cluster()
         .consumer(group, StartAt::Committed, Membership::Classic, None);

@@ -12,7 +12,7 @@ use connectors::kafka::Properties;
 use models::idea::Ideas;
 use serde::Deserialize;
 
-use crate::state::{StateError, Store};
+use crate::state::{Standby, StateError, Store};
 
 /// What the models are given: the one knob and the bounds of their state, per lane.
 #[derive(Clone, Debug, Deserialize)]
@@ -194,6 +194,10 @@ pub struct SnapshotConfig {
     pub every_seconds: u64,
     /// Snapshots of a lane that are kept, at least 2.
     pub keep: usize,
+    /// Folder of copies of all lanes' newest snapshots, from which a lane that comes here is put back; none when absent.
+    pub standby: Option<PathBuf>,
+    /// Bytes of copies, at least 16 MiB.
+    pub standby_bytes_max: u64,
 }
 
 impl Default for SnapshotConfig {
@@ -202,6 +206,8 @@ impl Default for SnapshotConfig {
             url: String::new(),
             every_seconds: 30,
             keep: 3,
+            standby: None,
+            standby_bytes_max: 8 << 30,
         }
     }
 }
@@ -386,6 +392,12 @@ impl Config {
                 self.snapshots.keep
             ));
         }
+        if self.snapshots.standby_bytes_max < 16 << 20 {
+            faults.push(format!(
+                "snapshots.standby_bytes_max is {}; it must be at least 16777216",
+                self.snapshots.standby_bytes_max
+            ));
+        }
         if topics.replication < 1 || topics.min_insync_replicas > topics.replication {
             faults.push(format!(
                 "topics.replication is {} and topics.min_insync_replicas {}; replication must be at least 1 and not below min_insync_replicas",
@@ -415,6 +427,21 @@ impl Config {
             "" => Store::folder(&self.state.join("snapshots")),
             url => Store::open(url),
         }
+    }
+
+    /// The copies of snapshots, when there are to be any.
+    ///
+    /// # Errors
+    /// Their folder can't be made, or can't be written.
+    pub fn open_standby(&self) -> Result<Option<Standby>, StateError> {
+        let Some(folder) = &self.snapshots.standby else {
+            return Ok(None);
+        };
+        let opened = Standby::open(folder, self.snapshots.standby_bytes_max);
+        opened.map(Some).map_err(|source| StateError::Standby {
+            folder: folder.display().to_string(),
+            source,
+        })
     }
 
     /// True when alerts are written in transactions: they go to a topic, and only once.
@@ -502,9 +529,9 @@ mod tests {
 
     #[test]
     fn every_fault_is_told_at_once() {
-        let text = "threads = 0\nidle_ms = 1\n[snapshots]\nevery_seconds = 0\nkeep = 1\n[topics]\nretention_hours = 0\nmin_insync_replicas = 0\n[models]\nstate_bytes_max = 1\nfalse_alerts_per_million_events = 0.0\npairs_max = 1\n";
+        let text = "threads = 0\nidle_ms = 1\n[snapshots]\nevery_seconds = 0\nkeep = 1\nstandby_bytes_max = 1\n[topics]\nretention_hours = 0\nmin_insync_replicas = 0\n[models]\nstate_bytes_max = 1\nfalse_alerts_per_million_events = 0.0\npairs_max = 1\n";
         let faults = Config::parse(text).expect("parses").faults();
-        assert_eq!(faults.len(), 11, "{faults:#?}");
+        assert_eq!(faults.len(), 12, "{faults:#?}");
     }
 
     #[test]

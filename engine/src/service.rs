@@ -27,10 +27,12 @@ use rdkafka::error::KafkaError;
 
 mod decoding;
 mod edge;
+mod following;
 mod judging;
 mod restoring;
 mod sink;
 
+use following::Following;
 pub use judging::read;
 pub use sink::Sink;
 
@@ -83,7 +85,9 @@ pub enum ServiceError {
         source: StageError,
     },
     /// An alert could not be written.
-    #[error("cannot write alerts to {target}")]
+    #[error(
+        "cannot write alerts to {target}; make room there, or give --alerts-topic another place: what was not written is written after a restart"
+    )]
     Sink {
         /// File or stream.
         target: String,
@@ -117,6 +121,7 @@ pub struct Shared {
     process: u64,
     sink: Sink,
     keeper: Keeper,
+    _following: Following,
     /// What state depends on beside the logs.
     fingerprint: String,
     watcher: Option<Watcher>,
@@ -341,7 +346,15 @@ impl Service {
         let cluster = cluster(&config);
         let partitions = ensure_topics(&config, &cluster).await?;
         let sink = Sink::open(&config)?;
-        let store = Arc::new(config.open_store()?);
+        let mut store = config.open_store()?;
+        if let Some(standby) = config.open_standby()? {
+            store = store.with_standby(standby);
+        }
+        let store = Arc::new(store);
+        let metrics = Arc::new(Metrics::new());
+        let groups = STAGES[1..].iter();
+        let groups = groups.map(|stage| format!("{}.{stage}", config.group));
+        let following = following::start(store.clone(), groups.collect(), metrics.clone())?;
         let keeper = Keeper::start(store, config.snapshots.keep)?;
         let fingerprint = fingerprint(&config, &rules);
         let shared = Arc::new(Shared {
@@ -351,9 +364,10 @@ impl Service {
             process: process(),
             sink,
             keeper,
+            _following: following,
             fingerprint,
             watcher,
-            metrics: Arc::new(Metrics::new()),
+            metrics,
             partitions,
             stops: Default::default(),
             reached: Mutex::default(),
@@ -365,6 +379,7 @@ impl Service {
             for n in 0..shared.config.threads {
                 let shared = shared.clone();
                 let run = move || {
+                    let _ends = OnPanic(|| shared.stop());
                     let done = match stage {
                         0 => decoding::run(&shared, n),
                         _ => judging::run(&shared, stage, n),
@@ -449,6 +464,17 @@ impl Service {
     }
 }
 
+/// Does something when its thread panics: the others would go on without that stage, and nobody would be told.
+struct OnPanic<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnPanic<F> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            (self.0)();
+        }
+    }
+}
+
 /// A timer that is due every so often.
 struct Every {
     period: Duration,
@@ -483,6 +509,25 @@ impl Complaint {
         if self.last.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
             self.last = Some(Instant::now());
             tracing::warn!(%error, stage, "read failed, trying again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_tells_the_others_and_an_end_does_not() {
+        for panics in [false, true] {
+            let is_told = Arc::new(AtomicBool::new(false));
+            let tell = is_told.clone();
+            let run = move || {
+                let _ends = OnPanic(|| tell.store(true, Ordering::Relaxed));
+                assert!(!panics, "on purpose");
+            };
+            assert_eq!(std::thread::spawn(run).join().is_err(), panics);
+            assert_eq!(is_told.load(Ordering::Relaxed), panics);
         }
     }
 }

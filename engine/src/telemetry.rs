@@ -26,6 +26,8 @@ pub fn log(filter: &str, json: bool) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
+        // A log that can't be written, as on a full disk, would be told on the same stream, and that panics.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     if json {
         builder.json().init()
@@ -136,6 +138,10 @@ pub struct Metrics {
     pub snapshot_pause_seconds: Family<StageLabel, Histogram>,
     /// Time to put a lane back from its snapshot, in seconds.
     pub restore_seconds: Family<StageLabel, Histogram>,
+    /// Bytes of copies of snapshots.
+    pub standby_bytes: Gauge,
+    /// Lanes of the group whose newest snapshot has no whole copy here.
+    pub standby_lanes_behind: Gauge,
     /// Commits of input offsets.
     pub commits: Family<StageLabel, Counter>,
     latencies_ms: Mutex<Latencies<u64>>,
@@ -261,6 +267,16 @@ impl Metrics {
                 "restore_seconds",
                 "Time to put a lane back from its snapshot",
                 Family::new_with_constructor(seconds as fn() -> Histogram)
+            ),
+            standby_bytes: register!(
+                "standby_bytes",
+                "Bytes of copies of snapshots",
+                Gauge::default()
+            ),
+            standby_lanes_behind: register!(
+                "standby_lanes_behind",
+                "Lanes whose newest snapshot has no whole copy here",
+                Gauge::default()
             ),
             commits: register!("commits", "Commits of input offsets", Family::default()),
             registry,

@@ -1,8 +1,9 @@
-//! An object store in memory that fails, as a seed decides.
+//! An object store in memory that fails, as a seed decides, or is slow, or has lost files, as a test does.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -25,6 +26,10 @@ pub(crate) struct Flaky {
 struct State {
     dice: u64,
     resting: bool,
+    /// True while writes get no answer.
+    holding: bool,
+    /// True while files of snapshots, but no manifests, are refused.
+    without_parts: bool,
     faults: BTreeMap<&'static str, usize>,
 }
 
@@ -35,6 +40,8 @@ impl Flaky {
             state: Mutex::new(State {
                 dice: seed.wrapping_mul(0xd134_2543_de82_ef95) | 1,
                 resting: false,
+                holding: false,
+                without_parts: false,
                 faults: BTreeMap::new(),
             }),
         }
@@ -43,6 +50,16 @@ impl Flaky {
     /// Fails no more.
     pub(crate) fn rest(&self) {
         self.state().resting = true;
+    }
+
+    /// Answers no write until it is told otherwise.
+    pub(crate) fn hold(&self, holding: bool) {
+        self.state().holding = holding;
+    }
+
+    /// Reads no file of a snapshot until it is told otherwise.
+    pub(crate) fn lose_parts(&self, without_parts: bool) {
+        self.state().without_parts = without_parts;
     }
 
     /// How often it failed, and how.
@@ -94,6 +111,9 @@ impl ObjectStore for Flaky {
         'life1: 'async_trait,
     {
         Box::pin(async move {
+            while self.state().holding {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             if self.fails("write refused", 20) {
                 return Err(refused());
             }
@@ -134,6 +154,10 @@ impl ObjectStore for Flaky {
         'life1: 'async_trait,
     {
         Box::pin(async move {
+            let is_part = location.filename().is_some_and(|n| n.starts_with("part-"));
+            if self.state().without_parts && is_part {
+                return Err(refused());
+            }
             if self.fails("read refused", 30) {
                 return Err(refused());
             }

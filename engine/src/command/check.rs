@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::log::Log;
 use crate::rule::RuleSet;
 use crate::service::cluster;
+use crate::state::StateError;
 
 /// Examples of the command; its options are those of `run`.
 pub const EXAMPLES: &str = "Examples:
@@ -39,6 +40,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         faults.extend(topics(&config));
     }
     faults.extend(store(&config));
+    faults.extend(standby(&config));
     if config.listens_beyond_loopback() {
         eprintln!(
             "warning: listen is {}, beyond loopback: whoever reaches it reads the metrics without a login",
@@ -55,12 +57,29 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
 /// The snapshot store is there, takes a file, and takes no second one of its name: what fencing rests on.
 fn store(config: &Config) -> Option<String> {
     let probed = config.open_store().and_then(|store| store.probe());
-    let error = probed.err()?;
-    let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+    probed.err().as_ref().map(told)
+}
+
+/// The folder of copies can be written; says where it is and how much may be in it.
+fn standby(config: &Config) -> Option<String> {
+    let opened = config.open_standby();
+    if let (Ok(Some(_)), Some(folder)) = (&opened, &config.snapshots.standby) {
+        println!(
+            "standby {}: copies of snapshots, at most {} bytes",
+            folder.display(),
+            config.snapshots.standby_bytes_max
+        );
+    }
+    opened.err().as_ref().map(told)
+}
+
+/// An error with its causes.
+fn told(error: &StateError) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     let causes: String = causes
         .map(|cause| format!("\n  because: {cause}"))
         .collect();
-    Some(format!("{error}{causes}"))
+    format!("{error}{causes}")
 }
 
 fn topics(config: &Config) -> Vec<String> {

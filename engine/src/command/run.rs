@@ -45,6 +45,9 @@ pub struct RunArgs {
     /// Seconds between two snapshots of a lane
     #[arg(long, env = "TOLLWATCH_SNAPSHOTS_EVERY_SECONDS")]
     pub snapshots_every_seconds: Option<u64>,
+    /// Folder of copies of all lanes' newest snapshots, so that a lane that comes here is put back from this disk
+    #[arg(long, env = "TOLLWATCH_SNAPSHOTS_STANDBY")]
+    pub snapshots_standby: Option<PathBuf>,
     /// Folder of the key of the keyed hashes, and of snapshots
     #[arg(long, env = "TOLLWATCH_STATE")]
     pub state: Option<PathBuf>,
@@ -118,6 +121,10 @@ impl RunArgs {
         lay(&self.listen, &mut config.listen);
         if self.engine.rules.is_some() {
             config.rules.clone_from(&self.engine.rules);
+        }
+        if self.snapshots_standby.is_some() {
+            let standby = &mut config.snapshots.standby;
+            standby.clone_from(&self.snapshots_standby);
         }
         if !self.source_topic.is_empty() {
             let source = |topic: &String| SourceConfig {

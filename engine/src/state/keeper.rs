@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_
 use std::time::{Duration, Instant};
 
 use super::image::{Image, Loader};
-use super::part::PartWriter;
+use super::part::{self, PartWriter};
 use super::store::{Link, Manifest, Place, StateError, Store, part_name};
 
 /// Snapshots after a full one before the next full one, at most: each is a few files to read at a restart.
@@ -162,10 +162,12 @@ pub fn write(store: &Store, save: Save, keep: usize) -> Saved {
 
 fn publish(store: &Store, save: Save, chain: &mut Chain) -> Result<u64, StateError> {
     let mut sequence = chain.sequence + 1;
-    let (mut files, mut n_bytes, mut refused) = (Vec::new(), 0, None);
+    let (mut files, mut checksums) = (Vec::new(), Vec::new());
+    let (mut n_bytes, mut refused) = (0, None);
     let mut take = |file: Vec<u8>| {
         let name = part_name(sequence, chain.owner, save.epoch, files.len());
         n_bytes += file.len() as u64;
+        checksums.extend(part::checksum(&file));
         match store.put(&chain.place, &name, file) {
             Ok(()) => files.push(name),
             Err(error) => {
@@ -185,6 +187,7 @@ fn publish(store: &Store, save: Save, chain: &mut Chain) -> Result<u64, StateErr
     let link = Link {
         offset: save.offset,
         files,
+        checksums,
         n_bytes,
     };
     let mut links = match save.is_full {

@@ -181,6 +181,24 @@ impl Block {
     }
 }
 
+/// The checksum that a file bears; whether it fits the rest of the file, [`read`] tells.
+pub fn checksum(file: &[u8]) -> Option<String> {
+    let stated = file.get(8..24)?.try_into().ok()?;
+    Some(format!("{:032x}", u128::from_le_bytes(stated)))
+}
+
+/// The blocks of a file that must bear a checksum, when one is known.
+///
+/// # Errors
+/// What is wrong with it; it may be sound, and another file.
+pub fn read_as(file: &Bytes, expected: Option<&str>) -> Result<Vec<Block>, Damage> {
+    let blocks = read(file)?;
+    match expected {
+        Some(expected) if checksum(file).as_deref() != Some(expected) => Err(Damage::Checksum),
+        _ => Ok(blocks),
+    }
+}
+
 /// The blocks of a file.
 ///
 /// # Errors

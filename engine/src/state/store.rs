@@ -7,7 +7,7 @@
 //!
 //! A reader takes the newest manifest whose files can be read; nothing else has to be repaired.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +22,8 @@ use tokio::runtime::Runtime;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::image::Loader;
-use super::part::{self, Damage};
+use super::part::{self, Block, Damage};
+use super::standby::Standby;
 
 /// Longest wait for one object, in seconds; the client tries again within it.
 const PATIENCE_S: u64 = 120;
@@ -40,6 +41,14 @@ pub enum StateError {
         url: String,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The folder of copies can't be made, or can't be written.
+    #[error("snapshots.standby {folder} cannot be used")]
+    Standby {
+        /// The folder.
+        folder: String,
+        /// Why.
+        source: std::io::Error,
     },
     /// The object store fails.
     #[error("cannot {what} {key} in the snapshot store")]
@@ -100,8 +109,19 @@ pub struct Link {
     pub offset: i64,
     /// Names of its files, in order.
     pub files: Vec<String>,
+    /// The checksum that each of them bears: a name alone may be that of another store's file. None in manifests of a
+    /// version that made no copies.
+    #[serde(default)]
+    pub checksums: Vec<String>,
     /// Bytes of its files.
     pub n_bytes: u64,
+}
+
+impl Link {
+    /// True when it states the checksum of every file.
+    pub(super) fn is_checksummed(&self) -> bool {
+        self.checksums.len() == self.files.len()
+    }
 }
 
 /// What a lane's state is made of: a full snapshot and what changed after it.
@@ -156,6 +176,7 @@ impl std::fmt::Display for Place {
 pub struct Store {
     objects: Arc<dyn ObjectStore>,
     root: Key,
+    standby: Option<Standby>,
     runtime: Option<Runtime>,
 }
 
@@ -235,8 +256,22 @@ impl Store {
         Ok(Store {
             objects,
             root,
+            standby: None,
             runtime: Some(runtime),
         })
+    }
+
+    /// The store with copies of its files beside this process: a file is read from its copy while that is what a manifest
+    /// means.
+    #[must_use]
+    pub fn with_standby(mut self, standby: Standby) -> Store {
+        self.standby = Some(standby);
+        self
+    }
+
+    /// The copies, if there are to be any.
+    pub fn standby(&self) -> Option<&Standby> {
+        self.standby.as_ref()
     }
 
     fn key(&self, place: &Place, name: &str) -> Key {
@@ -310,6 +345,29 @@ impl Store {
         (manifest.sequence == sequence)
             .then_some(manifest)
             .ok_or_else(damaged)
+    }
+
+    /// Names and bytes of all objects in the folders of a group's lanes.
+    pub(super) fn objects(&self, group: &str) -> Result<Objects, StateError> {
+        let folder = self.key(&Place(group.to_owned()), "");
+        let listed = self.objects.list(Some(&folder));
+        let listed: Vec<_> = self.wait("list", &folder, listed.try_collect())?;
+        let n_folder = folder.parts().count();
+        let mut objects = Objects::new();
+        for object in listed {
+            let parts: Vec<_> = object.location.parts().skip(n_folder).collect();
+            if let [lane, name] = parts.as_slice() {
+                let place = Place(format!("{group}/{}", lane.as_ref()));
+                let names = objects.entry(place).or_default();
+                names.insert(name.as_ref().to_owned(), object.size);
+            }
+        }
+        Ok(objects)
+    }
+
+    /// Reads a snapshot's file, without looking into it.
+    pub(super) fn file(&self, place: &Place, name: &str) -> Result<Bytes, StateError> {
+        self.read(&self.key(place, name))
     }
 
     fn read(&self, key: &Key) -> Result<Bytes, StateError> {
@@ -408,18 +466,32 @@ impl Store {
         let mut loader = Loader::default();
         for link in &manifest.links {
             let mut blocks = Vec::new();
-            for name in &link.files {
-                let key = self.key(place, name);
-                let file = self.read(&key)?;
-                let read = part::read(&file).map_err(|damage| StateError::Damaged {
-                    key: key.to_string(),
-                    damage,
-                })?;
-                blocks.extend(read);
+            for (at, name) in link.files.iter().enumerate() {
+                let checksum = link.checksums.get(at).map(String::as_str);
+                blocks.extend(self.blocks(place, name, checksum)?);
             }
             loader.add(blocks);
         }
         Ok(loader)
+    }
+
+    /// The blocks of a file: of its copy, or else of the store's.
+    fn blocks(
+        &self,
+        place: &Place,
+        name: &str,
+        checksum: Option<&str>,
+    ) -> Result<Vec<Block>, StateError> {
+        if let (Some(standby), Some(checksum)) = (&self.standby, checksum)
+            && let Some(blocks) = standby.read(place, name, checksum)
+        {
+            return Ok(blocks);
+        }
+        let file = self.file(place, name)?;
+        part::read_as(&file, checksum).map_err(|damage| StateError::Damaged {
+            key: self.key(place, name).to_string(),
+            damage,
+        })
     }
 
     /// Deletes what is not needed for the newest `keep` snapshots; returns how many objects.
@@ -532,9 +604,13 @@ pub fn part_name(sequence: u64, owner: u64, epoch: u32, at: usize) -> String {
     format!("part-{sequence:020}-{owner}-{epoch}-{at:04}")
 }
 
+/// Bytes of objects by name, by lane.
+pub(super) type Objects = BTreeMap<Place, BTreeMap<String, u64>>;
+
 /// Sequences of the manifests among a folder's names.
-fn newest_first(names: &[String]) -> Vec<u64> {
-    let mut sequences: Vec<u64> = names.iter().filter_map(|name| sequence_of(name)).collect();
+pub(super) fn newest_first<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<u64> {
+    let names = names.into_iter();
+    let mut sequences: Vec<u64> = names.filter_map(|name| sequence_of(name)).collect();
     sequences.sort_unstable_by(|a, b| b.cmp(a));
     sequences
 }
