@@ -506,4 +506,68 @@ mod tests {
             );
         }
     }
+
+    /// Touches of objects that nobody had before, by `identity`, until a sitting is too long.
+    fn sitting(
+        judge: &mut Judge,
+        identity: u64,
+        places: impl Iterator<Item = i64>,
+    ) -> Option<(u32, TooLong)> {
+        const DAY_MS: i64 = 86_400_000;
+        places.into_iter().find_map(|place| {
+            let verdict = judge.judge(&Touch {
+                at_ms: DAY_MS + place % 1000,
+                identity,
+                collection: 1,
+                write: false,
+                denied: false,
+                n_known: 0,
+                weight: 1.0,
+                pan_reader: false,
+                place: Some(place),
+                standing: Standing::default(),
+            });
+            verdict
+                .sitting
+                .alarm
+                .map(|alarm| (verdict.sitting.n_objects, alarm))
+        })
+    }
+
+    /// A judge past its warm-up, that knows a hundred callers with sittings of five objects.
+    fn settled() -> Judge {
+        let mut judge = Judge::new(JudgeConfig::default());
+        for at_hours in [0, 2, 20] {
+            for identity in 1..=100 {
+                for i in 0..5 {
+                    judge.judge(&Touch {
+                        at_ms: at_hours * 3_600_000 + i,
+                        identity,
+                        collection: 1,
+                        write: false,
+                        denied: false,
+                        n_known: 0,
+                        weight: 1.0,
+                        pan_reader: false,
+                        place: Some(identity as i64 * 1_000_003 + i * 977),
+                        standing: Standing::default(),
+                    });
+                }
+            }
+        }
+        judge
+    }
+
+    #[test]
+    fn a_newcomers_first_sitting_is_too_long_in_number_or_in_order_and_not_what_is_usual_on_its_device()
+     {
+        let leaps = |i: i64| i * i * 7919;
+        let found = sitting(&mut settled(), 500, (1..1000).map(leaps));
+        assert_eq!(found, Some((40, TooLong::Many)));
+        let found = sitting(&mut settled(), 500, 1..1000);
+        assert!(found.is_some_and(|(n, _)| n <= 41), "{found:?}");
+        let mut judge = settled();
+        judge.goes_on(500, 1, 499, 5000);
+        assert_eq!(sitting(&mut judge, 500, (1..1000).map(leaps)), None);
+    }
 }
