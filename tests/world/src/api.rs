@@ -110,6 +110,11 @@ pub struct Collection {
 }
 
 impl Collection {
+    /// What the labels call one of its objects.
+    pub fn label(&self, id: &str) -> String {
+        format!("{}:{id}", self.name)
+    }
+
     /// The id of the n-th object, which need not exist.
     pub fn id(&self, n: i64, release_ms: i64) -> String {
         let object = usize::try_from(n).ok().and_then(|at| self.objects.get(at));

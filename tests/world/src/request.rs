@@ -103,6 +103,11 @@ pub struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    /// The id of its collection's n-th object.
+    pub fn id(&self, n: i64) -> String {
+        self.collection.id(n, self.api.release_ms)
+    }
+
     fn base(&self) -> String {
         match self.door {
             Door::Version(version) => self.api.base(version),

@@ -131,7 +131,7 @@ impl<'a> Scribe<'a> {
         n: i64,
     ) -> (u16, i64) {
         let (world, collection) = (self.world, writer.collection);
-        let id = collection.id(n, writer.api.release_ms);
+        let id = writer.id(n);
         let tenant = world.tenant_of(writer.at, n, by.actor);
         let length = 4 + (fold(&[collection.salt, n as u64]) % 60) as usize;
         let request = match verb {

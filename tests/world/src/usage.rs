@@ -191,10 +191,7 @@ pub fn batch(
     let release_ms = world.apis[collection.api].release_ms;
     let ids: Vec<String> = ns.iter().map(|n| collection.id(*n, release_ms)).collect();
     let tenant = world.tenant_of(at, -1, by.actor).to_owned();
-    let objects: Vec<String> = ids
-        .iter()
-        .map(|id| format!("{}:{id}", collection.name))
-        .collect();
+    let objects: Vec<String> = ids.iter().map(|id| collection.label(id)).collect();
     let is_foreign = ns
         .iter()
         .any(|n| world.access(by.actor, at, *n, now_ms) == Access::Foreign);

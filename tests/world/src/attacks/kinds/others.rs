@@ -159,14 +159,14 @@ pub(super) fn functions(stage: &mut Stage<'_>) -> Option<()> {
     for (nth, (number, now_ms)) in numbers.iter().zip(&times).enumerate() {
         let by = stage.caller(attacker, *now_ms);
         let writer = stage.scribe.writer(&by, accounts, *now_ms);
-        let id = writer.collection.id(*number, writer.api.release_ms);
+        let id = writer.id(*number);
         let request = writer.staff(&id, nth);
         stage.send(
             *now_ms,
             attacker,
             request,
             status,
-            format!("{}:{id}", writer.collection.name),
+            writer.collection.label(&id),
         );
     }
     Some(())
@@ -180,7 +180,7 @@ pub(super) fn methods(stage: &mut Stage<'_>) -> Option<()> {
     for (number, now_ms) in numbers.iter().zip(&times) {
         let by = stage.caller(attacker, *now_ms);
         let writer = stage.scribe.writer(&by, at, *now_ms);
-        let id = writer.collection.id(*number, writer.api.release_ms);
+        let id = writer.id(*number);
         let target = writer
             .read(&id, stage.world.tenant_of(at, *number, attacker))
             .target;
@@ -194,7 +194,7 @@ pub(super) fn methods(stage: &mut Stage<'_>) -> Option<()> {
             attacker,
             request,
             status,
-            format!("{}:{id}", writer.collection.name),
+            writer.collection.label(&id),
         );
     }
     Some(())
@@ -294,14 +294,14 @@ pub(super) fn versions(stage: &mut Stage<'_>) -> Option<()> {
         let by = stage.caller(attacker, *now_ms);
         let mut writer = stage.scribe.writer(&by, at, *now_ms);
         writer.door = Door::Version(1);
-        let id = writer.collection.id(*number, writer.api.release_ms);
+        let id = writer.id(*number);
         let request = writer.read(&id, stage.world.tenant_of(at, *number, attacker));
         stage.send(
             *now_ms,
             attacker,
             request,
             200,
-            format!("{}:{id}", writer.collection.name),
+            writer.collection.label(&id),
         );
     }
     Some(())
@@ -318,10 +318,7 @@ pub(super) fn polluted(stage: &mut Stage<'_>) -> Option<()> {
         };
         let by = stage.caller(attacker, *now_ms);
         let writer = stage.scribe.writer(&by, at, *now_ms);
-        let (own, id) = (
-            writer.collection.id(i64::from(own), writer.api.release_ms),
-            writer.collection.id(*number, writer.api.release_ms),
-        );
+        let (own, id) = (writer.id(i64::from(own)), writer.id(*number));
         let mut request = writer.read(&own, stage.world.tenant_of(at, *number, attacker));
         request.target = format!(
             "{}?{}_id={}",
@@ -346,7 +343,7 @@ pub(super) fn normalised(stage: &mut Stage<'_>) -> Option<()> {
     for (nth, (number, now_ms)) in numbers.iter().zip(&times).enumerate() {
         let by = stage.caller(attacker, *now_ms - SECOND);
         let writer = stage.scribe.writer(&by, at, *now_ms);
-        let id = writer.collection.id(*number, writer.api.release_ms);
+        let id = writer.id(*number);
         let mut request = writer.read(&id, stage.world.tenant_of(at, *number, attacker));
         let slash = request.target.rfind('/').unwrap_or(0);
         let (before, after) = (&request.target[..slash], &request.target[slash + 1..]);
@@ -365,7 +362,7 @@ pub(super) fn normalised(stage: &mut Stage<'_>) -> Option<()> {
             attacker,
             request,
             status,
-            format!("{}:{id}", writer.collection.name),
+            writer.collection.label(&id),
         );
     }
     Some(())

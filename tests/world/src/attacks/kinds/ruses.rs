@@ -252,10 +252,7 @@ pub(super) fn nested(stage: &mut Stage<'_>) -> Option<()> {
     for (number, now_ms) in numbers.iter().zip(&times) {
         let by = stage.caller(attacker, *now_ms);
         let writer = stage.scribe.writer(&by, at, *now_ms);
-        let request = writer.read(
-            &writer.collection.id(*number, writer.api.release_ms),
-            &tenant,
-        );
+        let request = writer.read(&writer.id(*number), &tenant);
         stage.scribe.touch_with(*now_ms, &by, request, *number);
     }
     Some(())
@@ -367,13 +364,7 @@ pub(super) fn neighbours(stage: &mut Stage<'_>) -> Option<()> {
         let by = stage.caller(attacker, *now_ms);
         let request = stage.scribe.writer(&by, at, *now_ms).read(&id, &tenant);
         let status = if request.body.is_empty() { 404 } else { 200 };
-        stage.send(
-            *now_ms,
-            attacker,
-            request,
-            status,
-            format!("{}:{id}", collection.name),
-        );
+        stage.send(*now_ms, attacker, request, status, collection.label(&id));
     }
     Some(())
 }
