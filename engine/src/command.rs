@@ -138,6 +138,15 @@ impl EngineArgs {
     }
 }
 
+/// An error and its causes, a line each.
+pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    let causes: String = causes
+        .map(|cause| format!("\n  because: {cause}"))
+        .collect();
+    format!("{error}{causes}")
+}
+
 /// An empty table in the manner of every report.
 pub fn plain_table() -> comfy_table::Table {
     let mut table = comfy_table::Table::new();

@@ -224,17 +224,20 @@ impl Evaluation {
     }
 
     /// Found and all episodes by a part of their names: that before the first dot, the kind, or the one after it,
-    /// the band. None where a name has no such parts.
+    /// the band. None where a name has no three parts.
+    ///
+    /// * `part`: below three.
     pub fn by_part(&self, part: usize) -> BTreeMap<String, (usize, usize)> {
         let mut recall = BTreeMap::<String, (usize, usize)>::new();
         for (name, episode) in &self.episodes {
             let name = name.rsplit('/').next().unwrap_or(name);
-            let mut parts = name.split('.');
-            if let (Some(part), 3) = (parts.clone().nth(part), parts.by_ref().count()) {
-                let counts = recall.entry(part.to_owned()).or_default();
-                counts.0 += usize::from(episode.rule.is_some());
-                counts.1 += 1;
+            let parts: Vec<&str> = name.split('.').collect();
+            if parts.len() != 3 {
+                continue;
             }
+            let counts = recall.entry(parts[part].to_owned()).or_default();
+            counts.0 += usize::from(episode.rule.is_some());
+            counts.1 += 1;
         }
         recall
     }

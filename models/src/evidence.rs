@@ -202,12 +202,6 @@ fn pooled_share(x: usize) -> f64 {
     ALTERNATIVE[x] / POOLED.iter().map(|&y| ALTERNATIVE[y]).sum::<f64>()
 }
 
-/// Touches that were not own.
-fn news_of(counts: &[f32; CATEGORIES]) -> f64 {
-    let not_own = counts.iter().skip(Category::Own as usize + 1);
-    not_own.map(|count| f64::from(*count)).sum()
-}
-
 impl Stream {
     /// Touches learned, decayed.
     pub fn n(&self) -> f64 {
@@ -331,7 +325,9 @@ impl Stream {
     /// A job that walks a whole collection again meets mostly what it knows, and then, at the end, what others have
     /// made since: for it that is no departure. As in [`Stream::broad_reader`], but whatever share is its own.
     fn share_of_news(&self, category: Category) -> f64 {
-        let share = |x: usize| f64::from(self.counts[x]) / (1.0 + news_of(&self.counts));
+        let not_own = self.counts.iter().skip(Category::Own as usize + 1);
+        let news: f64 = not_own.map(|count| f64::from(*count)).sum();
+        let share = |x: usize| f64::from(self.counts[x]) / (1.0 + news);
         match category {
             Category::Own => 0.0,
             Category::Denied => share(category as usize),

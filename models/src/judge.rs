@@ -468,11 +468,11 @@ impl Run {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_a_caller_touched_before_is_its_own_though_another_owns_it() {
-        let of = |touchers| Touch {
-            at_ms: 1,
-            identity: 7,
+    /// A successful read of an object that nobody had before.
+    fn touch(identity: u64, at_ms: i64) -> Touch {
+        Touch {
+            at_ms,
+            identity,
             collection: 1,
             write: false,
             denied: false,
@@ -480,11 +480,19 @@ mod tests {
             weight: 1.0,
             pan_reader: false,
             place: None,
+            standing: Standing::default(),
+        }
+    }
+
+    #[test]
+    fn what_a_caller_touched_before_is_its_own_though_another_owns_it() {
+        let of = |touchers| Touch {
             standing: Standing {
                 owner: Some(1),
                 touchers,
                 crowded: false,
             },
+            ..touch(7, 1)
         };
         for (row, touchers, category) in [
             (
@@ -511,26 +519,16 @@ mod tests {
     fn sitting(
         judge: &mut Judge,
         identity: u64,
-        places: impl Iterator<Item = i64>,
+        mut places: impl Iterator<Item = i64>,
     ) -> Option<(u32, TooLong)> {
         const DAY_MS: i64 = 86_400_000;
-        places.into_iter().find_map(|place| {
-            let verdict = judge.judge(&Touch {
-                at_ms: DAY_MS + place % 1000,
-                identity,
-                collection: 1,
-                write: false,
-                denied: false,
-                n_known: 0,
-                weight: 1.0,
-                pan_reader: false,
+        places.find_map(|place| {
+            let read = Touch {
                 place: Some(place),
-                standing: Standing::default(),
-            });
-            verdict
-                .sitting
-                .alarm
-                .map(|alarm| (verdict.sitting.n_objects, alarm))
+                ..touch(identity, DAY_MS + place % 1000)
+            };
+            let sitting = judge.judge(&read).sitting;
+            sitting.alarm.map(|alarm| (sitting.n_objects, alarm))
         })
     }
 
@@ -541,16 +539,8 @@ mod tests {
             for identity in 1..=100 {
                 for i in 0..5 {
                     judge.judge(&Touch {
-                        at_ms: at_hours * 3_600_000 + i,
-                        identity,
-                        collection: 1,
-                        write: false,
-                        denied: false,
-                        n_known: 0,
-                        weight: 1.0,
-                        pan_reader: false,
                         place: Some(identity as i64 * 1_000_003 + i * 977),
-                        standing: Standing::default(),
+                        ..touch(identity, at_hours * 3_600_000 + i)
                     });
                 }
             }

@@ -2,13 +2,13 @@
 //!
 //! Comes in: every call of an identity, with its request-local [`ProbeClass`] if it has one. Three
 //! classes are decided here, from what *other* identities were answered: a path nobody else reaches,
-//! a verb nobody else uses there, and an MCP tool nobody else calls. Goes out: the evidence of a Shiryaev-Roberts e-detector per
-//! identity over probe classes.
+//! a verb nobody else uses there, and an MCP tool nobody else calls. Goes out: the evidence of a
+//! Shiryaev-Roberts e-detector per identity over probe classes.
 //!
 //! * The null: `p_y = (c_y + 200 m_y) / (n + 200)`, never below 1e-5, where `m_y` is the mean over
 //!   identities of the class's share, at most 2 % each. Every identity with a credential votes each
 //!   64th call, whether it probed or not.
-//! * The alternative: a share e of calls are probes, of class y with `a_y = (k_y + 1) / (k + 13)`,
+//! * The alternative: a share e of calls are probes, of class y with `a_y = (k_y + 1) / (k + 14)`,
 //!   k the probes of the current run: at first all classes alike, then what this prober prefers.
 //!   `a` depends on the past alone and sums to one, so `L_e = e a_y / p_y + 1 - e` keeps its promise.
 //! * No warm-up: it judges from the first event. Only tools wait for it: at first each is its first caller's alone.
@@ -55,6 +55,8 @@ pub struct Call {
     pub endpoint: u64,
     /// Hash of host and template of an MCP server, and of the tool called there; none for other calls.
     pub tool: Option<(u64, u64)>,
+    /// Whether a tool nobody else calls is a probe: not while all are new.
+    pub judges_tools: bool,
     /// Hash of the raw path, to count a repeated probe once.
     pub path: u64,
     /// Class visible in the request alone.
@@ -174,9 +176,6 @@ pub struct ProbeDetector {
     counted: Generations<u64, ()>,
     shares: [f64; CLASSES],
     n_identities: f64,
-    /// Event time from which tools are judged, and the time of the first call.
-    warm_up_ms: i64,
-    started_ms: Option<i64>,
 }
 
 impl ProbeDetector {
@@ -206,22 +205,12 @@ impl ProbeDetector {
             counted: Generations::new(identities_max),
             shares: [0.0; CLASSES],
             n_identities: 0.0,
-            warm_up_ms: i64::MAX,
-            started_ms: None,
         }
-    }
-
-    /// Judges tools, after so much event time; without this it never does.
-    #[must_use]
-    pub fn judging_tools(mut self, warm_up_ms: i64) -> Self {
-        self.warm_up_ms = warm_up_ms;
-        self
     }
 
     /// Judges one call and learns from it.
     pub fn observe(&mut self, call: &Call) -> Probing {
-        let started_ms = *self.started_ms.get_or_insert(call.at_ms);
-        let class = self.classify(call, call.at_ms - started_ms);
+        let class = self.classify(call);
         if matches!(call.status, Some(200..=399)) {
             self.reached.entry(call.template).note(call.identity);
             self.reached.entry(call.endpoint).note(call.identity);
@@ -277,7 +266,6 @@ impl ProbeDetector {
         walk.table("probing.counted", &mut self.counted);
         walk.value("probing.shares", &mut self.shares);
         walk.value("probing.n_identities", &mut self.n_identities);
-        walk.value("probing.started_ms", &mut self.started_ms);
     }
 
     /// Identities held.
@@ -295,7 +283,7 @@ impl ProbeDetector {
         self.identities.table_bytes() + self.reached.table_bytes() + self.counted.table_bytes()
     }
 
-    fn classify(&self, call: &Call, age_ms: i64) -> Option<ProbeClass> {
+    fn classify(&self, call: &Call) -> Option<ProbeClass> {
         if call.class.is_some() {
             return call.class;
         }
@@ -305,7 +293,7 @@ impl ProbeDetector {
                 .is_some_and(|r| r.by_other_than(call.identity))
         };
         if let Some((server, _)) = &call.tool
-            && self.warm_up_ms <= age_ms
+            && call.judges_tools
             && reached(server)
             && !reached(&call.template)
         {
@@ -368,6 +356,7 @@ mod tests {
             template: path,
             endpoint: path ^ 1,
             tool: None,
+            judges_tools: true,
             path,
             class: None,
             status: Some(status),
@@ -494,10 +483,11 @@ mod tests {
             template: 70 ^ tool,
             endpoint: 71 ^ tool,
             tool: Some((70, tool)),
+            judges_tools: 1000 < at_ms,
             at_ms,
             ..call(identity, 70, 200)
         };
-        let mut detector = ProbeDetector::new(1.0, 1000, 1000).judging_tools(1000);
+        let mut detector = ProbeDetector::new(1.0, 1000, 1000);
         for identity in 1..20 {
             for i in 0..100 {
                 let probing = detector.observe(&tool(identity, 1 << (8 + i % 5), 10));

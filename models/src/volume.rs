@@ -69,12 +69,39 @@ pub struct Limit {
     pub gap_ms: i64,
 }
 
+/// How long a caller's runs are: the current one, and the longest that has ended.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Length {
+    n: u32,
+    ended: u32,
+    last_ms: i64,
+}
+
+impl Length {
+    /// Notes one touch; true when the run before it has ended.
+    ///
+    /// * `goes_on`: false when it ends that run whatever the time between.
+    pub fn touch(&mut self, goes_on: bool, at_ms: i64, gap_ms: i64) -> bool {
+        let has_ended = self.n != 0 && (!goes_on || gap_ms < at_ms - self.last_ms);
+        if has_ended {
+            self.ended = self.longest();
+            self.n = 0;
+        }
+        self.last_ms = self.last_ms.max(at_ms);
+        self.n = self.n.saturating_add(1);
+        has_ended
+    }
+
+    /// Objects of the longest run, the current one among them.
+    pub fn longest(&self) -> u32 {
+        self.ended.max(self.n)
+    }
+}
+
 /// The runs of one caller in one collection.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Runs {
-    n: u32,
-    longest: u32,
-    last_ms: i64,
+    length: Length,
     vote: Option<u8>,
     told: bool,
 }
@@ -82,22 +109,22 @@ pub struct Runs {
 impl Runs {
     /// Objects in the current run.
     pub fn n(&self) -> u32 {
-        self.n
+        self.length.n
     }
 
     /// Objects of the longest run that has ended.
     pub fn longest(&self) -> u32 {
-        self.longest
+        self.length.ended
     }
 
     /// The caller did as much before, under another name: a run of `n` is usual for it.
     pub fn inherit(&mut self, n: u32) {
-        self.longest = self.longest.max(n);
+        self.length.ended = self.length.ended.max(n);
     }
 
     /// Notes one touch; true on the one that makes the run too long, once a run.
     ///
-    /// * `goes_on`: false when the touch ends the run before it, whatever the time between.
+    /// * `goes_on`: as for [`Length::touch`].
     /// * `judged`: false while too little is known to say what is too long; the run grows all the same.
     pub fn touch(
         &mut self,
@@ -107,13 +134,12 @@ impl Runs {
         limit: Limit,
         [peers, all]: [&mut RunPeers; 2],
     ) -> bool {
-        if self.n != 0 && (!goes_on || limit.gap_ms < at_ms - self.last_ms) {
-            self.end(peers, all);
+        if self.length.touch(goes_on, at_ms, limit.gap_ms) {
+            self.vote(peers, all);
         }
-        self.last_ms = self.last_ms.max(at_ms);
-        self.n = self.n.saturating_add(1);
-        let n = f64::from(self.n);
-        if self.told || !judged || self.n < limit.least || n <= FACTOR * f64::from(self.longest) {
+        let n = f64::from(self.n());
+        let usual_for_it = FACTOR * f64::from(self.longest());
+        if self.told || !judged || self.n() < limit.least || n <= usual_for_it {
             return false;
         }
         let usual = peers.usual().or_else(|| all.usual());
@@ -121,10 +147,10 @@ impl Runs {
         self.told
     }
 
-    fn end(&mut self, peers: &mut RunPeers, all: &mut RunPeers) {
-        self.longest = self.longest.max(self.n);
-        (self.n, self.told) = (0, false);
-        let longest = bin(self.longest);
+    /// A run has ended: what it says of the caller to its peers.
+    fn vote(&mut self, peers: &mut RunPeers, all: &mut RunPeers) {
+        self.told = false;
+        let longest = bin(self.longest());
         if self.vote != Some(longest) {
             peers.replace(self.vote, longest);
             all.replace(self.vote, longest);

@@ -3,12 +3,11 @@
 use connectors::format::{Capabilities, Format, Presence, formats};
 
 use super::run::RunArgs;
-use super::{Failure, load_rules, rules};
+use super::{Failure, load_rules, rules, with_causes};
 use crate::config::Config;
 use crate::log::Log;
 use crate::rule::RuleSet;
 use crate::service::cluster;
-use crate::state::StateError;
 
 /// Examples of the command; its options are those of `run`.
 pub const EXAMPLES: &str = "Examples:
@@ -57,7 +56,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
 /// The snapshot store is there, takes a file, and takes no second one of its name: what fencing rests on.
 fn store(config: &Config) -> Option<String> {
     let probed = config.open_store().and_then(|store| store.probe());
-    probed.err().as_ref().map(told)
+    Some(with_causes(&probed.err()?))
 }
 
 /// The folder of copies can be written; says where it is and how much may be in it.
@@ -70,16 +69,7 @@ fn standby(config: &Config) -> Option<String> {
             config.snapshots.standby_bytes_max
         );
     }
-    opened.err().as_ref().map(told)
-}
-
-/// An error with its causes.
-fn told(error: &StateError) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    let causes: String = causes
-        .map(|cause| format!("\n  because: {cause}"))
-        .collect();
-    format!("{error}{causes}")
+    Some(with_causes(&opened.err()?))
 }
 
 fn topics(config: &Config) -> Vec<String> {

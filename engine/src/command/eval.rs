@@ -17,7 +17,7 @@ use crate::pipeline::in_parallel;
 use connectors::format::Format;
 
 /// Options of `eval`.
-#[derive(Clone, Debug, Args)]
+#[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tollwatch eval access.log.xz --labels labels.tsv.xz
   tollwatch eval access.ndjson.xz --labels labels.tsv.xz --false-alerts-per-million-events 10 --json
@@ -84,17 +84,13 @@ pub fn run(args: &EvalArgs) -> Result<u8, Failure> {
         println!("{}", as_json(&evaluation));
         return Ok(0);
     }
-    let shown = |mut table: Table| {
-        if args.markdown {
-            table.load_style(comfy_table::presets::ASCII_MARKDOWN);
-        }
-        println!("{table}\n");
-    };
-    shown(table(&evaluation));
+    show(args, table(&evaluation));
+    println!();
     for (what, part) in [("band", 1), ("kind", 0)] {
         let recall = evaluation.by_part(part);
         if !recall.is_empty() {
-            shown(recall_table(what, &recall));
+            show(args, recall_table(what, &recall));
+            println!();
         }
     }
     println!("{}", summary(&evaluation));
@@ -177,9 +173,6 @@ fn ablate(args: &EvalArgs, labels: &[Labels]) -> Result<u8, Failure> {
         return Ok(0);
     }
     let mut table = plain_table();
-    if args.markdown {
-        table.load_style(comfy_table::presets::ASCII_MARKDOWN);
-    }
     table.set_header([
         "",
         "found",
@@ -198,8 +191,15 @@ fn ablate(args: &EvalArgs, labels: &[Labels]) -> Result<u8, Failure> {
             evaluation.exposed().0.to_string(),
         ]);
     }
-    println!("{table}");
+    show(args, table);
     Ok(0)
+}
+
+fn show(args: &EvalArgs, mut table: Table) {
+    if args.markdown {
+        table.load_style(comfy_table::presets::ASCII_MARKDOWN);
+    }
+    println!("{table}");
 }
 
 fn recall_table(what: &str, recall: &BTreeMap<String, (usize, usize)>) -> Table {
@@ -245,9 +245,10 @@ pub fn summary(evaluation: &Evaluation) -> String {
         .iter()
         .filter(|(role, _)| !role.is_empty());
     let roles: Vec<_> = roles.map(|(role, n)| format!("{n} {role}")).collect();
-    let roles = match roles.is_empty() {
-        true => String::new(),
-        false => format!(": {}", roles.join(", ")),
+    let roles = if roles.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", roles.join(", "))
     };
     format!(
         "{} of {} episodes found, {} false alerts ({:.1} per million events{roles}), {} posture findings; others' objects \

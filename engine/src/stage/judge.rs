@@ -5,9 +5,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{SchemaRef, UInt64Type};
+use arrow::datatypes::SchemaRef;
 use models::evidence::Category;
 use models::generations::Generations;
 use models::identity::Quality;
@@ -185,8 +185,10 @@ impl Stage for Judging {
         let (touches, judgements) = (TouchView::new(batch)?, JudgementView::new(batch)?);
         let mut model = TouchModelBuilder::default();
         let mut alarms = HashMap::new();
+        let mut is_touch = Vec::with_capacity(batch.num_rows());
         for row in 0..batch.num_rows() {
             let (touch, judgement) = (touches.row(row), judgements.row(row));
+            is_touch.push(judgement.visitor.is_none() && judgement.before.is_none());
             match (judgement.visitor, judgement.before) {
                 (Some(visitor), _) => self.judge.visited(touch.identity_hash, visitor),
                 (None, Some(before)) => {
@@ -202,18 +204,7 @@ impl Stage for Judging {
                 }
             }
         }
-        let lacks = |column: &'static str| {
-            let keys = batch
-                .column_by_name(column)
-                .and_then(|keys| keys.as_primitive_opt::<UInt64Type>())
-                .ok_or(schema::WrongSchema {
-                    table: "judgements",
-                    column,
-                })?;
-            Ok::<_, StageError>(arrow::compute::is_null(keys)?)
-        };
-        let is_touch = arrow::compute::and(&lacks("visitor")?, &lacks("before")?)?;
-        let judged = filter_record_batch(batch, &is_touch)?;
+        let judged = filter_record_batch(batch, &BooleanArray::from(is_touch))?;
         let n = schema::TouchRowsBuilder::fields().len();
         let mut columns = judged.columns()[..n].to_vec();
         columns.extend(model.finish());

@@ -18,6 +18,7 @@ use models::probe::ProbeClass;
 use models::probing::{Call, ProbeDetector, class_names};
 use models::seen::{Outcome, SeenFilter, Sighting};
 use models::sizes::EndpointSizes;
+use models::volume::Length;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -40,35 +41,16 @@ struct Usage {
     n_objects: u32,
     /// Known touches since the last one sent: reads, writes.
     n_known: [u32; 2],
-    sitting: Sitting,
+    /// Sittings of objects new to it.
+    sittings: Length,
     /// When the caller's device was last told of it, and of which longest sitting.
     sighted: Option<(i64, u32)>,
-}
-
-/// Objects new to a caller, one not long after the other.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Sitting {
-    n: u32,
-    last_ms: i64,
-    /// The longest yet.
-    longest: u32,
-}
-
-impl Sitting {
-    fn note(&mut self, at_ms: i64) {
-        if SITTING_GAP_MS < at_ms - self.last_ms {
-            self.n = 0;
-        }
-        self.n = self.n.saturating_add(1);
-        self.longest = self.longest.max(self.n);
-        self.last_ms = self.last_ms.max(at_ms);
-    }
 }
 
 impl Usage {
     /// True when the caller's device is to be told of it: at first, every hour, and of a sitting twice as long.
     fn sight(&mut self, at_ms: i64) -> bool {
-        let longest = self.sitting.longest;
+        let longest = self.sittings.longest();
         let due = self.sighted.is_none_or(|(last_ms, told)| {
             SIGHTING_MS <= at_ms - last_ms || told.saturating_mul(2) <= longest
         });
@@ -82,14 +64,12 @@ impl Usage {
 /// Event time between two sightings of a caller on its device.
 const SIGHTING_MS: i64 = 3_600_000;
 
-/// The device of a caller that may come back under another name: its token is renewed, and nothing else names it.
-fn device_of(event: &EventRow<'_>) -> Option<u64> {
-    let renewed = [IdentityKind::Token, IdentityKind::Session];
-    renewed
-        .iter()
-        .find(|kind| kind.as_str() == event.identity_kind)?;
-    let (ip, agent) = (event.client_ip?, event.user_agent?);
-    Some(xxh3_64(ip.as_bytes()) ^ xxh3_64(agent.as_bytes()).rotate_left(7))
+/// Address and agent of a caller that may come back under another name: its token is renewed, and nothing else
+/// names it.
+fn device_of<'a>(event: &EventRow<'a>) -> Option<(&'a str, &'a str)> {
+    let mut renewed = [IdentityKind::Token, IdentityKind::Session].into_iter();
+    renewed.find(|kind| kind.as_str() == event.identity_kind)?;
+    event.client_ip.zip(event.user_agent)
 }
 
 /// Calls on one endpoint.
@@ -112,6 +92,7 @@ pub struct Profile {
     endpoints: Generations<u64, Endpoint>,
     sizes: EndpointSizes,
     probes: ProbeDetector,
+    judges_tools: bool,
     /// Probes of callers under suspicion.
     samples: Generations<u64, Samples>,
     warm_up_ms: i64,
@@ -142,8 +123,8 @@ impl Profile {
                 config.false_alerts_per_million_events,
                 config.entries(16, ProbeDetector::IDENTITY_BYTES, config.identities_max),
                 endpoints_max,
-            )
-            .judging_tools(tools_after_ms(config)),
+            ),
+            judges_tools: config.ideas.has(Idea::Tools),
             samples: Generations::new(config.entries(5, Samples::BYTES, SUSPECTS_MAX)),
             warm_up_ms: config.warm_up_ms(),
             started_ms: None,
@@ -189,7 +170,7 @@ impl Profile {
             let reminder = match sighting {
                 Sighting::New { first } => {
                     usage.n_objects = usage.n_objects.saturating_add(u32::from(first));
-                    usage.sitting.note(event.event_time);
+                    usage.sittings.touch(true, event.event_time, SITTING_GAP_MS);
                     false
                 }
                 Sighting::Known { reminder } => {
@@ -207,14 +188,18 @@ impl Profile {
             if !is_sent && sighted.is_none() {
                 continue;
             }
-            let mut touch = TouchRow {
+            let touch = TouchRow {
                 in_offset: at.offset,
                 in_row: 0,
                 reminder,
                 denied: outcome == Outcome::Denied,
-                n_known: 0,
+                n_known: if is_new {
+                    std::mem::take(&mut usage.n_known[usize::from(event.write)]) as i32
+                } else {
+                    0
+                },
                 sighting: false,
-                longest_sitting: i64::from(usage.sitting.longest),
+                longest_sitting: i64::from(usage.sittings.longest()),
                 pan_reader: usage.n_objects > PAN_READER_OBJECTS,
                 identity_hash: identity,
                 event_time: event.event_time,
@@ -237,19 +222,17 @@ impl Profile {
                 source_offset: event.source_offset,
                 source_row: event.source_row,
             };
-            if is_new {
-                touch.n_known = std::mem::take(&mut usage.n_known[usize::from(event.write)]) as i32;
-            }
             let n_targets = self.targets.len();
             let mut send = |touch: TouchRow<'_>| {
                 let in_row = at.next();
                 self.targets[partition_of(touch.object, n_targets)]
                     .push(&TouchRow { in_row, ..touch });
             };
-            if let Some(device) = sighted {
+            if let Some((ip, agent)) = sighted {
+                let agent = xxh3_64(agent.as_bytes()).rotate_left(7);
                 send(TouchRow {
                     sighting: true,
-                    object: device ^ collection.rotate_left(11),
+                    object: xxh3_64(ip.as_bytes()) ^ agent ^ collection.rotate_left(11),
                     ..touch
                 });
             }
@@ -276,13 +259,15 @@ impl Profile {
             .endpoint
             .split_once(' ')
             .map_or(event.endpoint, |(_, rest)| rest);
+        let template = xxh3_64(template.as_bytes());
+        let mature = event.event_time - started_ms >= self.warm_up_ms;
         let quality = Quality::from_name(event.identity_quality);
         let probing = self.probes.observe(&Call {
             identity,
-            template: xxh3_64(template.as_bytes()) ^ tool,
+            template: template ^ tool,
             endpoint: endpoint ^ tool.rotate_left(1),
-            tool: (event.rpc_method == Some("tools/call") && tool != 0)
-                .then(|| (xxh3_64(template.as_bytes()), tool)),
+            tool: (event.rpc_method == Some("tools/call") && tool != 0).then_some((template, tool)),
+            judges_tools: self.judges_tools && mature,
             path: xxh3_64(event.path.as_bytes()),
             class: event.probe_class.and_then(ProbeClass::from_name),
             status: status(event),
@@ -310,7 +295,7 @@ impl Profile {
         rows.push(&EventModel {
             object_new,
             objects_seen,
-            maturity: f64::from(u8::from(event.event_time - started_ms >= self.warm_up_ms)),
+            maturity: f64::from(u8::from(mature)),
             endpoint_events: usual.n as i64,
             endpoint_authenticated_share: usual.n_authenticated as f64
                 / usual.n_success.max(1) as f64,
@@ -324,15 +309,6 @@ impl Profile {
                 first_ms => first_ms,
             },
         });
-    }
-}
-
-/// Event time from which tools are judged.
-fn tools_after_ms(config: &ModelConfig) -> i64 {
-    if config.ideas.has(Idea::Tools) {
-        config.warm_up_ms()
-    } else {
-        i64::MAX
     }
 }
 

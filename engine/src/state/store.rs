@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path as Key;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use xxhash_rust::xxh3::xxh3_128;
@@ -308,12 +308,19 @@ impl Store {
         }
     }
 
+    /// The objects below a folder.
+    fn list(&self, folder: &Key) -> Result<Vec<ObjectMeta>, StateError> {
+        self.wait(
+            "list",
+            folder,
+            self.objects.list(Some(folder)).try_collect(),
+        )
+    }
+
     /// Names of the objects in a lane's folder.
     fn names(&self, place: &Place) -> Result<Vec<String>, StateError> {
         let folder = self.key(place, "");
-        let listed = self.objects.list(Some(&folder));
-        let objects: Vec<_> = self.wait("list", &folder, listed.try_collect())?;
-        let names = objects.into_iter();
+        let names = self.list(&folder)?.into_iter();
         Ok(names
             .filter_map(|object| object.location.filename().map(str::to_owned))
             .collect())
@@ -350,8 +357,7 @@ impl Store {
     /// Names and bytes of all objects in the folders of a group's lanes.
     pub(super) fn objects(&self, group: &str) -> Result<Objects, StateError> {
         let folder = self.key(&Place(group.to_owned()), "");
-        let listed = self.objects.list(Some(&folder));
-        let listed: Vec<_> = self.wait("list", &folder, listed.try_collect())?;
+        let listed = self.list(&folder)?;
         let n_folder = folder.parts().count();
         let mut objects = Objects::new();
         for object in listed {
@@ -576,8 +582,7 @@ impl Store {
     /// # Errors
     /// The store fails.
     pub fn places(&self) -> Result<Vec<Place>, StateError> {
-        let listed = self.objects.list(Some(&self.root));
-        let objects: Vec<_> = self.wait("list", &self.root, listed.try_collect())?;
+        let objects = self.list(&self.root)?;
         let n_root = self.root.parts().count();
         let places: BTreeSet<Place> = objects
             .iter()
