@@ -14,6 +14,7 @@ pub mod check;
 pub mod dead_letters;
 pub mod demo;
 pub mod eval;
+pub mod import_sigma;
 pub mod replay;
 pub mod rules;
 pub mod run;
@@ -67,7 +68,7 @@ pub enum Command {
     /// Shows what lanes have left behind, and gives the logs more partitions
     #[command(subcommand)]
     State(state::StateCommand),
-    /// Lists, checks and tests rules
+    /// Lists, checks, tests and imports rules
     #[command(subcommand)]
     Rules(rules::RulesCommand),
 }

@@ -17,7 +17,7 @@ use column::Kind;
 pub use objects::{ObjectRow, Objects, ObjectsBuilder};
 
 /// Version of the rows in the logs.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A batch whose columns are not those of the table.
 #[derive(Debug, thiserror::Error)]
@@ -159,6 +159,8 @@ table! {
         probe_class: Text,
         /// Name of the parameter that carried a secret in the URL.
         url_secret: Text,
+        /// Referer header, secrets redacted.
+        referer: Text,
         /// Origin header.
         origin: Text,
         /// Access-Control-Allow-Origin of the answer.

@@ -17,7 +17,7 @@ use models::endpoint::{Variable, endpoint};
 use models::identity::{Credentials, Resolver};
 use models::object::{Object, Request, is_write, objects};
 use models::probe::{ProbeRequest, classify};
-use models::secret::{redact_path, redact_query};
+use models::secret::{redact_path, redact_query, redact_url};
 
 use super::StageError;
 use crate::lane::{Outbox, ROWS_PER_RECORD};
@@ -75,6 +75,7 @@ struct Scratch {
     endpoint: String,
     path: String,
     query: String,
+    referer: String,
     variables: Vec<Variable>,
     objects: Vec<Object>,
 }
@@ -192,6 +193,8 @@ impl Decode {
         let secret_in_path = redact_path(raw_path, &mut scratch.path);
         scratch.query.clear();
         let url_secret = query.and_then(|query| redact_query(query, &mut scratch.query));
+        scratch.referer.clear();
+        let referer = text("referer").map(|referer| redact_url(referer, &mut scratch.referer));
         let probe = classify(&ProbeRequest {
             method,
             path: raw_path,
@@ -238,6 +241,7 @@ impl Decode {
             write: is_write(method, &rpc),
             probe_class: probe.map(|class| class.as_str()),
             url_secret: url_secret.or(secret_in_path.then_some("path")),
+            referer: referer.map(|_| scratch.referer.as_str()),
             origin: text("origin"),
             allow_origin: text("allow_origin"),
             allow_credentials: text("allow_credentials"),
@@ -389,7 +393,7 @@ columns! {
     text: gateway, method, scheme, host, path, query, client_ip, peer_ip, user_agent,
         authorization, api_key, token_hash, jwt_sub, jwt_claims, consumer, principal, client_cert,
         session, route, service, tls_version, request_content_type, response_content_type,
-        request_id, trace_id, origin, method_override, forwarded_host, rewritten_url, allow_origin,
+        request_id, trace_id, referer, origin, method_override, forwarded_host, rewritten_url, allow_origin,
         allow_credentials, server, powered_by, request_body;
     number: request_bytes, response_bytes, latency_us
 }
