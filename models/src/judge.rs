@@ -83,6 +83,8 @@ pub struct Verdict {
     pub surprise_nats: f64,
     /// Weighted evidence of the collection and of the identity, compared with A.
     pub evidence: f64,
+    /// The identity's part of it: what it did in all collections together.
+    pub evidence_identity: f64,
     /// True when the evidence reached A; it starts again from zero then.
     pub alarm: bool,
     /// How usual an own touch is for this caller.
@@ -106,6 +108,10 @@ pub struct Sitting {
     pub n_in_order: u32,
     /// Objects in a run that 19 in 20 peers never passed; none while too few peers are known.
     pub n_usual: Option<f64>,
+    /// Objects at which it is too long; none while too few peers are known.
+    pub too_long_at: Option<u32>,
+    /// Objects in order at which it is too long; none while too few peers are known.
+    pub too_long_in_order_at: Option<u32>,
     /// Set on the touch that makes it too long.
     pub alarm: Option<TooLong>,
 }
@@ -324,8 +330,9 @@ impl Judge {
                 0.0
             }
         };
-        let evidence = weighted(Idea::Collection, COLLECTION_WEIGHT, step.evidence)
-            + weighted(Idea::Identity, IDENTITY_WEIGHT, overall.evidence);
+        let evidence_identity = weighted(Idea::Identity, IDENTITY_WEIGHT, overall.evidence);
+        let evidence =
+            weighted(Idea::Collection, COLLECTION_WEIGHT, step.evidence) + evidence_identity;
         let alarm = mature
             && category != Category::Own
             && evidence >= 1e6 / self.config.false_alerts_per_million_events;
@@ -341,6 +348,7 @@ impl Judge {
             category,
             surprise_nats: step.surprise_nats,
             evidence,
+            evidence_identity,
             alarm,
             p_own,
             p_peer: step.p_peer,
@@ -376,8 +384,8 @@ impl Collection {
         ideas: Ideas,
     ) -> Sitting {
         let mut alarm = None;
+        let limit = if touch.write { WRITES } else { READS };
         if category != Category::Own {
-            let limit = if touch.write { WRITES } else { READS };
             let judged = mature && ideas.has(Idea::Runs);
             let many = [&mut peers.many, &mut all.many];
             if self.many.touch(true, touch.at_ms, judged, limit, many) {
@@ -387,10 +395,14 @@ impl Collection {
                 alarm = Some(TooLong::InOrder);
             }
         }
+        let n_usual = peers.many.usual().or_else(|| all.many.usual());
+        let in_order = peers.walk.usual().or_else(|| all.walk.usual());
         Sitting {
             n_objects: self.many.n(),
             n_in_order: self.walk.n(),
-            n_usual: peers.many.usual().or_else(|| all.many.usual()),
+            n_usual,
+            too_long_at: self.many.too_long_at(limit.least, n_usual),
+            too_long_in_order_at: self.walk.too_long_at(WALK.least, in_order),
             alarm,
         }
     }

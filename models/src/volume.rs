@@ -143,8 +143,18 @@ impl Runs {
             return false;
         }
         let usual = peers.usual().or_else(|| all.usual());
-        self.told = usual.is_some_and(|usual| FACTOR * usual < n);
+        let too_long = self.too_long_at(limit.least, usual);
+        self.told = too_long.is_some_and(|too_long| too_long <= self.n());
         self.told
+    }
+
+    /// Objects from which on the current run is too long; none while nothing is known of others.
+    ///
+    /// * `least`: as in [`Limit`]. `usual`: of the caller's peers, or of all.
+    pub fn too_long_at(&self, least: u32, usual: Option<f64>) -> Option<u32> {
+        let passed = |n: f64| ((FACTOR * n) as u32).saturating_add(1);
+        let usual = passed(usual?);
+        Some(least.max(usual).max(passed(f64::from(self.longest()))))
     }
 
     /// A run has ended: what it says of the caller to its peers.
@@ -195,7 +205,9 @@ mod tests {
     fn a_run_is_too_long_at_four_times_what_peers_do_and_four_times_what_the_caller_did() {
         let (mut known, mut all) = (peers(100, 8), RunPeers::default());
         let mut runs = Runs::default();
+        let told = runs.too_long_at(LIMIT.least, known.usual());
         let n = too_long(&mut runs, 10_000, &mut known, &mut all);
+        assert_eq!(n, told, "known before");
         assert!((32..=48).contains(&n.expect("too long")), "{n:?}");
         assert_eq!(
             too_long(&mut runs, 10_000, &mut known, &mut all),

@@ -146,6 +146,7 @@ impl Judging {
             object_owner: judgement.object_owner,
             surprise_nats: verdict.surprise_nats,
             evidence: verdict.evidence,
+            evidence_identity: verdict.evidence_identity,
             alarm: verdict.alarm,
             p_own: verdict.p_own,
             p_peer: verdict.p_peer,
@@ -165,6 +166,8 @@ impl Judging {
             run_objects: i64::from(sitting.n_objects),
             run_in_order: i64::from(sitting.n_in_order),
             run_usual: sitting.n_usual,
+            run_limit: sitting.too_long_at.map(i64::from),
+            run_in_order_limit: sitting.too_long_in_order_at.map(i64::from),
             run_alarm: sitting.alarm.map(TooLong::as_str),
         });
     }
