@@ -14,11 +14,13 @@ pub mod check;
 pub mod dead_letters;
 pub mod demo;
 pub mod eval;
+pub mod reading;
 pub mod replay;
 pub mod rules;
 pub mod run;
 pub mod state;
 pub mod verify;
+pub mod warm;
 
 /// Finds authenticated callers who walk through other people's objects, and probing and
 /// misconfiguration of APIs, in the access logs gateways already write.
