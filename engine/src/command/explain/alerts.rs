@@ -1,7 +1,7 @@
 //! Alerts derived again from their lines: equal or not, and the rows that made them.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -128,16 +128,21 @@ pub(super) fn explain_alerts(args: &ExplainArgs, alerts: &Path) -> Result<u8, Fa
     let rows = derive(args, &mut given, wanted)?;
     let n_equal = given.iter().filter(|given| given.is_equal()).count();
     let n_different = given.len() - n_equal;
+    // Whoever closes it early, as `head` does, is an error and no panic.
+    let mut out = std::io::stdout().lock();
     if args.json {
         let alerts: Vec<Value> = given.iter().zip(&rows).map(report).collect();
         let report = json!({ "alerts": alerts, "equal": n_equal, "different": n_different });
-        println!("{report}");
+        writeln!(out, "{report}")?;
     } else {
-        given.iter().zip(&rows).for_each(show);
-        println!(
+        for (given, rows) in given.iter().zip(&rows) {
+            show(given, rows, &mut out)?;
+        }
+        writeln!(
+            out,
             "{n_equal} of {} alerts are equal byte for byte",
             given.len()
-        );
+        )?;
     }
     Ok(u8::from(n_different != 0))
 }
@@ -332,33 +337,35 @@ fn report((given, rows): (&Given, &Contributions)) -> Value {
     })
 }
 
-fn show((given, rows): (&Given, &Contributions)) {
+fn show(given: &Given, rows: &Contributions, out: &mut impl Write) -> std::io::Result<()> {
     let alert = told(given);
     let text = |value: &Value| clean(value.as_str().unwrap_or("-"));
     let tollwatch = &alert["unmapped"]["tollwatch"];
-    println!("{}", text(&alert["message"]));
-    println!(
+    writeln!(out, "{}", text(&alert["message"]))?;
+    writeln!(
+        out,
         "  {} {} of rule {} at {}, {}",
         text(&alert["activity_name"]),
         text(&alert["metadata"]["uid"]),
         text(&alert["finding_info"]["analytic"]["uid"]),
         time(alert["time"].as_i64().unwrap_or_default()),
         place(&tollwatch["position"]),
-    );
+    )?;
     for reason in tollwatch["reasons"].as_array().into_iter().flatten() {
-        println!("  - {}", text(reason));
+        writeln!(out, "  - {}", text(reason))?;
     }
     let promise = &tollwatch["promise"];
     if promise.is_object() {
-        println!(
+        writeln!(
+            out,
             "  - the promise: {} false alerts per million events, so evidence alarms at {}",
             promise["false_alerts_per_million_events"], promise["alarm_at"]
-        );
+        )?;
     }
     let (few, shown) = (rows.few(), rows.few().rows());
     match rows.table() {
-        "touches" => println!("{}", touches(&shown)),
-        _ => println!("{}", events(&shown)),
+        "touches" => writeln!(out, "{}", touches(&shown))?,
+        _ => writeln!(out, "{}", events(&shown))?,
     }
     let n_left_out = few.n() - shown.len();
     let own = match rows.n_own() {
@@ -369,13 +376,14 @@ fn show((given, rows): (&Given, &Contributions)) {
         0 => String::new(),
         n => format!(", {n} of them left out (--limit)"),
     };
-    println!("{} rows{less}{own}", few.n());
+    writeln!(out, "{} rows{less}{own}", few.n())?;
     let differing = differing(given);
-    println!("{}", outcome(given, differing.len()));
+    writeln!(out, "{}", outcome(given, differing.len()))?;
     for [field, given, derived] in &differing {
-        println!("  {field}: given {given}, derived {derived}");
+        writeln!(out, "  {field}: given {given}, derived {derived}")?;
     }
-    println!();
+    writeln!(out,)?;
+    Ok(())
 }
 
 fn touches(rows: &[&Row]) -> comfy_table::Table {

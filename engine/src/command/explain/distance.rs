@@ -5,6 +5,7 @@
 //! is how near the caller came. So whatever the rule's other conditions are, the distance is this rule's.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -365,9 +366,10 @@ pub(super) fn explain_identity(args: &ExplainArgs, identity: &str) -> Result<u8,
         )
         .into());
     }
+    let mut out = std::io::stdout().lock();
     match args.json {
-        true => println!("{}", report(&caller)),
-        false => show(&caller, args.limit),
+        true => writeln!(out, "{}", report(&caller))?,
+        false => show(&caller, args.limit, &mut out)?,
     }
     Ok(0)
 }
@@ -447,9 +449,10 @@ fn report(caller: &Caller) -> Value {
     })
 }
 
-fn show(caller: &Caller, limit: usize) {
+fn show(caller: &Caller, limit: usize, out: &mut impl Write) -> std::io::Result<()> {
     let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    println!(
+    writeln!(
+        out,
         "{}: {}, grade {}, {}; {} calls, {} first touches of objects",
         clean(&caller.identity),
         text(&caller.kind),
@@ -461,7 +464,7 @@ fn show(caller: &Caller, limit: usize) {
         },
         caller.n_events,
         caller.n_touches,
-    );
+    )?;
     let mut table = plain_table();
     table.set_header([
         "rule",
@@ -483,13 +486,17 @@ fn show(caller: &Caller, limit: usize) {
             table.add_row(row);
         });
     }
-    println!("{table}");
+    writeln!(out, "{table}")?;
     let endpoints: Vec<&str> = endpoints
         .iter()
         .map(|rule| rule.rule.header.name.as_str())
         .collect();
     if !endpoints.is_empty() {
-        println!("about endpoints, not callers: {}", endpoints.join(", "));
+        writeln!(
+            out,
+            "about endpoints, not callers: {}",
+            endpoints.join(", ")
+        )?;
     }
     let mut table = plain_table();
     table.set_header(
@@ -511,11 +518,12 @@ fn show(caller: &Caller, limit: usize) {
             .map_or_else(|| "-".to_owned(), |p| format!("{:.0} %", 100.0 * p));
         table.add_row(head.into_iter().chain(counts).chain([p_own]));
     }
-    println!("{table}");
+    writeln!(out, "{table}")?;
     let n_more = caller.usual.len().saturating_sub(limit);
     if n_more != 0 {
-        println!("{n_more} more collections (--limit)");
+        writeln!(out, "{n_more} more collections (--limit)")?;
     }
+    Ok(())
 }
 
 /// The lines of one rule: one a measure.

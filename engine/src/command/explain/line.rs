@@ -2,6 +2,7 @@
 //!
 //! What could be a credential is shown by its length alone, as everywhere behind `decode`.
 
+use std::io::Write;
 use std::path::Path;
 
 use arrow::array::RecordBatch;
@@ -73,9 +74,10 @@ pub(super) fn explain_line(args: &ExplainArgs, at: &LineAt) -> Result<u8, Failur
     let rejects: Vec<Value> = pushed.rejects.iter().map(reject).collect();
     let n_rejects = rejects.len();
     let report = json!({ "format": format, "calls": calls, "rejects": rejects });
+    let mut out = std::io::stdout().lock();
     match args.json {
-        true => println!("{report}"),
-        false => show(at, &report),
+        true => writeln!(out, "{report}")?,
+        false => show(at, &report, &mut out)?,
     }
     Ok(u8::from(n_rejects != 0))
 }
@@ -210,37 +212,41 @@ fn resolve(resolver: &Resolver, who: &Credentials<'_>) -> (String, &'static str,
     (name, identity.kind.as_str(), identity.quality.as_str())
 }
 
-fn show(at: &LineAt, report: &Value) {
+fn show(at: &LineAt, report: &Value, out: &mut impl Write) -> std::io::Result<()> {
     let format = report["format"].as_str().unwrap_or("no format known");
-    println!("{}:{} read as {format}", at.file.display(), at.number);
+    writeln!(out, "{}:{} read as {format}", at.file.display(), at.number)?;
     for reject in report["rejects"].as_array().into_iter().flatten() {
         let text = |name: &str| reject[name].as_str().unwrap_or_default().to_owned();
-        println!(
+        writeln!(
+            out,
             "rejected, row {}: {}: {}",
             reject["row"],
             text("reason"),
             text("detail")
-        );
+        )?;
     }
     for call in report["calls"].as_array().into_iter().flatten() {
-        println!("\nfields");
-        println!("{}", pairs(&call["fields"]));
-        println!("\nwho calls, best first");
-        println!(
+        writeln!(out, "\nfields")?;
+        writeln!(out, "{}", pairs(&call["fields"]))?;
+        writeln!(out, "\nwho calls, best first")?;
+        writeln!(
+            out,
             "{}",
             list(
                 &call["identity_chain"],
                 &["field", "identity", "kind", "grade", "remark"]
             )
-        );
-        println!("\nevent");
-        println!("{}", pairs(&call["event"]));
-        println!("\nobjects");
-        println!(
+        )?;
+        writeln!(out, "\nevent")?;
+        writeln!(out, "{}", pairs(&call["event"]))?;
+        writeln!(out, "\nobjects")?;
+        writeln!(
+            out,
             "{}",
             list(&call["objects"], &["collection", "object", "number"])
-        );
+        )?;
     }
+    Ok(())
 }
 
 fn plainly(value: &Value) -> String {
