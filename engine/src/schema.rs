@@ -326,6 +326,8 @@ table! {
         surprise_nats: Number,
         /// Evidence that the caller enumerates.
         evidence: Number,
+        /// Part of it that all the caller's collections together give; the rest is this collection's.
+        evidence_identity: Number,
         /// True when the evidence reached the knob's threshold.
         alarm: Flag,
         /// How usual an own touch is for the caller.
@@ -356,6 +358,10 @@ table! {
         run_in_order: Count,
         /// Objects that 19 in 20 of the caller's peers never passed in a sitting.
         run_usual: MaybeNumber,
+        /// Objects at which the sitting is too long.
+        run_limit: Integer,
+        /// Objects in order at which it is too long.
+        run_in_order_limit: Integer,
         /// `many` or `in_order` on the touch that makes the sitting too long.
         run_alarm: Text,
     }

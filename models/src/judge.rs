@@ -83,6 +83,8 @@ pub struct Verdict {
     pub surprise_nats: f64,
     /// Weighted evidence of the collection and of the identity, compared with A.
     pub evidence: f64,
+    /// The identity's part of it: what it did in all collections together.
+    pub evidence_identity: f64,
     /// True when the evidence reached A; it starts again from zero then.
     pub alarm: bool,
     /// How usual an own touch is for this caller.
@@ -106,6 +108,10 @@ pub struct Sitting {
     pub n_in_order: u32,
     /// Objects in a run that 19 in 20 peers never passed; none while too few peers are known.
     pub n_usual: Option<f64>,
+    /// Objects at which it is too long; none while too few peers are known.
+    pub too_long_at: Option<u32>,
+    /// Objects in order at which it is too long; none while too few peers are known.
+    pub too_long_in_order_at: Option<u32>,
     /// Set on the touch that makes it too long.
     pub alarm: Option<TooLong>,
 }
@@ -321,8 +327,9 @@ impl Judge {
                 0.0
             }
         };
-        let evidence = weighted(Idea::Collection, COLLECTION_WEIGHT, step.evidence)
-            + weighted(Idea::Identity, IDENTITY_WEIGHT, overall.evidence);
+        let evidence_identity = weighted(Idea::Identity, IDENTITY_WEIGHT, overall.evidence);
+        let evidence =
+            weighted(Idea::Collection, COLLECTION_WEIGHT, step.evidence) + evidence_identity;
         let alarm = mature
             && category != Category::Own
             && evidence >= 1e6 / self.config.false_alerts_per_million_events;
@@ -344,6 +351,7 @@ impl Judge {
             category,
             surprise_nats: step.surprise_nats,
             evidence,
+            evidence_identity,
             alarm,
             p_own,
             p_peer: step.p_peer,
@@ -387,12 +395,17 @@ impl Collection {
         ideas: Ideas,
     ) -> Sitting {
         let mut alarm = None;
+        let limit = Limit {
+            factor: met.factor,
+            least: if touch.write { WRITES_MIN } else { READS_MIN },
+            gap_ms: SITTING_GAP_MS,
+        };
+        let walk_limit = Limit {
+            least: READS_MIN,
+            gap_ms: WALK_GAP_MS,
+            ..limit
+        };
         if met.category != Category::Own {
-            let limit = Limit {
-                factor: met.factor,
-                least: if touch.write { WRITES_MIN } else { READS_MIN },
-                gap_ms: SITTING_GAP_MS,
-            };
             let step = Step {
                 goes_on: true,
                 at_ms: touch.at_ms,
@@ -408,22 +421,21 @@ impl Collection {
                     goes_on: self.order.is_step(place),
                     ..step
                 };
-                let limit = Limit {
-                    least: READS_MIN,
-                    gap_ms: WALK_GAP_MS,
-                    ..limit
-                };
                 let judged = met.mature && ideas.has(Idea::Walks);
                 let walks = [&mut peers.walk, &mut all.walk];
-                if self.walk.touch(step, judged, limit, walks) {
+                if self.walk.touch(step, judged, walk_limit, walks) {
                     alarm = Some(TooLong::InOrder);
                 }
             }
         }
+        let n_usual = peers.many.usual().or_else(|| all.many.usual());
+        let in_order = peers.walk.usual().or_else(|| all.walk.usual());
         Sitting {
             n_objects: self.many.n(),
             n_in_order: self.walk.n(),
-            n_usual: peers.many.usual().or_else(|| all.many.usual()),
+            n_usual,
+            too_long_at: self.many.too_long_at(limit, n_usual),
+            too_long_in_order_at: self.walk.too_long_at(walk_limit, in_order),
             alarm,
         }
     }

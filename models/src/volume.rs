@@ -163,18 +163,25 @@ impl Runs {
         }
         self.n_others += step.others as f32;
         let n = f64::from(self.n());
-        let usual_for_it = limit.factor * f64::from(self.longest());
-        if self.told
-            || !judged
-            || self.n() < limit.least
-            || n <= usual_for_it
-            || f64::from(self.n_others) * OTHERS_ONE_IN < n
-        {
+        let is_own = f64::from(self.n_others) * OTHERS_ONE_IN < n;
+        if self.told || !judged || self.n() < limit.least || is_own {
             return false;
         }
         let usual = peers.usual().or_else(|| all.usual());
-        self.told = usual.is_some_and(|usual| limit.factor * usual < n);
+        let too_long = self.too_long_at(limit, usual);
+        self.told = too_long.is_some_and(|too_long| too_long <= self.n());
         self.told
+    }
+
+    /// Objects from which on the current run is too long, if enough of them are others'; none while nothing is known of
+    /// others.
+    ///
+    /// * `usual`: of the caller's peers, or of all.
+    pub fn too_long_at(&self, limit: Limit, usual: Option<f64>) -> Option<u32> {
+        let passed = |n: f64| ((limit.factor * n) as u32).saturating_add(1);
+        let usual = passed(usual?);
+        let for_it = passed(f64::from(self.longest()));
+        Some(limit.least.max(usual).max(for_it))
     }
 
     /// A run has ended: what it says of the caller to its peers.
@@ -236,7 +243,9 @@ mod tests {
     fn a_run_is_too_long_at_three_times_what_peers_do_and_three_times_what_the_caller_did() {
         let (mut known, mut all) = (peers(100, 8), RunPeers::default());
         let mut runs = Runs::default();
+        let told = runs.too_long_at(limit(), known.usual());
         let n = too_long(&mut runs, step(10_000), &mut known, &mut all);
+        assert_eq!(n, told, "known before");
         assert!((24..=36).contains(&n.expect("too long")), "{n:?}");
         assert_eq!(
             too_long(&mut runs, step(10_000), &mut known, &mut all),

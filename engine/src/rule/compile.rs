@@ -90,15 +90,43 @@ pub(super) fn compile(
         .map(|p| p.map(|(_, program)| program))
 }
 
-/// The table a rule reads.
+/// What a rule reads and gives.
+#[derive(Debug, Clone)]
+pub struct Reads {
+    /// The table.
+    pub table: String,
+    /// Columns of the table that its conditions and outputs read.
+    pub columns: Vec<String>,
+    /// Columns of its findings.
+    pub output: Vec<String>,
+    /// True when findings are groups in windows.
+    pub is_windowed: bool,
+}
+
+/// What a rule reads and gives.
 ///
 /// # Errors
 /// Why the rule cannot be planned.
-pub fn table_of(rule: &Rule, catalog: &Catalog) -> Result<String, RuleFault> {
+pub fn reads(rule: &Rule, catalog: &Catalog) -> Result<Reads, RuleFault> {
     let plan = plan(rule, catalog).map_err(|e| fault(rule, &e))?;
-    scanned(&plan)
-        .map(|source| source.table.clone())
-        .map_err(|e| fault(rule, &e))
+    let source = scanned(&plan).map_err(|e| fault(rule, &e))?;
+    let names = |schema: &DFSchemaRef| schema.fields().iter().map(|f| f.name().clone()).collect();
+    let mut reads = Reads {
+        table: source.table.clone(),
+        columns: Vec::new(),
+        output: names(plan.schema()),
+        is_windowed: false,
+    };
+    plan.apply(|node| {
+        match node {
+            LogicalPlan::TableScan(scan) => reads.columns = names(&scan.projected_schema),
+            LogicalPlan::Aggregate(_) => reads.is_windowed = true,
+            _ => (),
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .map_err(|e| fault(rule, &e))?;
+    Ok(reads)
 }
 
 /// The plan of a rule as DataFusion prints it, one operator a line.

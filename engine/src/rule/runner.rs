@@ -23,11 +23,11 @@ use datafusion::scalar::ScalarValue;
 use crate::lane::EventTime;
 
 use super::aggregate::{Input, Values};
-use super::compile::{Cell, Program, WindowProgram, compile, table_of};
+use super::compile::{Cell, Program, WindowProgram, compile, reads};
 use super::finding::{Evidence, Finding, evidence_at};
 use super::plan::{Catalog, Stream, physical};
 use super::step::{Step, batch_of, column, mask, taken};
-use super::window::Row;
+use super::window::{Reach, Row};
 use super::{Rule, RuleFault, RuleSet};
 use crate::state::LaneWalk;
 
@@ -189,7 +189,7 @@ impl RuleRunner {
     /// # Errors
     /// Why it cannot run.
     pub fn single(rule: &Rule, catalog: &Catalog) -> Result<(String, RuleRunner), Vec<RuleFault>> {
-        let table = table_of(rule, catalog).map_err(|fault| vec![fault])?;
+        let table = reads(rule, catalog).map_err(|fault| vec![fault])?.table;
         let set = RuleSet {
             rules: vec![Arc::new(rule.clone())],
         };
@@ -216,6 +216,24 @@ impl RuleRunner {
             .iter_mut()
             .filter_map(|lane| lane.program.window.as_mut());
         windows.for_each(|window| window.windows.limit_groups(groups_max));
+    }
+
+    /// Keeps how near groups come to their thresholds, from now on.
+    pub fn measure(&mut self) {
+        let windows = self
+            .lanes
+            .iter_mut()
+            .filter_map(|lane| lane.program.window.as_mut());
+        windows.for_each(|window| window.windows.measure());
+    }
+
+    /// How near any group came to the threshold of the first rule that has windows; none where that is not measured.
+    pub fn reach(&self) -> Option<Reach> {
+        let mut windows = self
+            .lanes
+            .iter()
+            .filter_map(|lane| lane.program.window.as_ref());
+        windows.next()?.windows.reach
     }
 
     /// Rules it runs.

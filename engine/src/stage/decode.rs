@@ -147,25 +147,8 @@ impl Decode {
         let raw_path = text("path").unwrap_or("/");
         let query = text("query");
         let host = text("host");
-        let status = columns
-            .status
-            .is_valid(row)
-            .then(|| columns.status.value(row));
-        let credentials = Credentials {
-            authorization: text("authorization"),
-            api_key: text("api_key"),
-            token_hash: text("token_hash"),
-            jwt_sub: text("jwt_sub"),
-            jwt_claims: text("jwt_claims"),
-            consumer: text("consumer"),
-            principal: text("principal"),
-            client_cert: text("client_cert"),
-            session: text("session"),
-            client_ip: text("client_ip"),
-            user_agent: text("user_agent"),
-            authenticated_hint: columns.authenticated_hint.value(row),
-            status,
-        };
+        let status = columns.status(row);
+        let credentials = columns.credentials(row);
         scratch.identity.clear();
         let identity = self
             .config
@@ -332,6 +315,40 @@ impl Decode {
     /// The format found, when it is detected.
     pub fn detected(&self) -> Option<Format> {
         self.decoder.detected()
+    }
+}
+
+/// What one row of a decoded batch says about its caller.
+///
+/// # Errors
+/// The batch is none of a decoder's.
+pub fn credentials(batch: &RecordBatch, row: usize) -> Result<Credentials<'_>, StageError> {
+    Ok(Columns::new(batch)?.credentials(row))
+}
+
+impl<'a> Columns<'a> {
+    fn status(&self, row: usize) -> Option<u16> {
+        self.status.is_valid(row).then(|| self.status.value(row))
+    }
+
+    #[inline(always)]
+    fn credentials(&self, row: usize) -> Credentials<'a> {
+        let text = |column: &'static str| self.text(column, row);
+        Credentials {
+            authorization: text("authorization"),
+            api_key: text("api_key"),
+            token_hash: text("token_hash"),
+            jwt_sub: text("jwt_sub"),
+            jwt_claims: text("jwt_claims"),
+            consumer: text("consumer"),
+            principal: text("principal"),
+            client_cert: text("client_cert"),
+            session: text("session"),
+            client_ip: text("client_ip"),
+            user_agent: text("user_agent"),
+            authenticated_hint: self.authenticated_hint.value(row),
+            status: self.status(row),
+        }
     }
 }
 
