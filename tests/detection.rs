@@ -149,7 +149,10 @@ fn loud_attacks_of_drawn_worlds_are_found() {
         n_found * 10 >= n_episodes * 7,
         "{n_found} of {n_episodes} found"
     );
-    assert!(n_false * 10_000 <= n_events, "{n_false} in {n_events}");
+    assert!(
+        n_false as u64 * 10_000 <= n_events,
+        "{n_false} in {n_events}"
+    );
 }
 
 /// Gateways write lines as calls end, shippers mix them: neighbours that change places change nothing of what is found.

@@ -129,7 +129,7 @@ fn the_layout_of_a_snapshot_has_the_version_it_says() {
 }
 
 /// Of the version above.
-const LAYOUT: u64 = 8_114_030_262_797_905_758;
+const LAYOUT: u64 = 16_711_085_580_098_065_895;
 
 #[test]
 fn sections_that_are_not_what_they_should_be_are_told_and_end_nothing() {
