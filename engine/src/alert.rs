@@ -24,6 +24,8 @@ const TEXT_MAX: usize = 512;
 pub struct Alert {
     /// Key of the record: the identity, or what the case is about.
     pub key: String,
+    /// What the case is about: the values of its key.
+    pub about: String,
     /// Name of the rule.
     pub rule: String,
     /// 1 create, 2 update.
@@ -371,9 +373,11 @@ fn alert(
         ocsf["remediation"] =
             json!({ "desc": header.remediation, "references": header.references });
     }
+    let about = clean(&case.about);
     Alert {
         about_identity: identity.is_some(),
-        key: identity.unwrap_or_else(|| clean(&case.about)),
+        key: identity.unwrap_or_else(|| about.clone()),
+        about,
         rule: header.name.clone(),
         activity_id,
         json: ocsf.to_string(),

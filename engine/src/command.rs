@@ -73,7 +73,7 @@ pub enum Command {
     /// Shows what lanes have left behind, and gives the logs more partitions
     #[command(subcommand)]
     State(state::StateCommand),
-    /// Lists, checks, tests and imports rules
+    /// Lists, checks and tests rules, runs them over files, compares, explains, documents and imports them
     #[command(subcommand)]
     Rules(rules::RulesCommand),
 }
@@ -117,6 +117,14 @@ pub struct EngineArgs {
     /// Folder of rules (.sql); the shipped ones when absent
     #[arg(long, env = "TOLLWATCH_RULES")]
     pub rules: Option<PathBuf>,
+    /// The models.
+    #[command(flatten)]
+    pub models: ModelArgs,
+}
+
+/// Options of the models.
+#[derive(Clone, Debug, Args)]
+pub struct ModelArgs {
     /// The one knob: false alerts promised per million events
     #[arg(long, env = "TOLLWATCH_FALSE_ALERTS_PER_MILLION_EVENTS")]
     pub false_alerts_per_million_events: Option<f64>,
@@ -128,9 +136,9 @@ pub struct EngineArgs {
     pub state_bytes_max: Option<usize>,
 }
 
-impl EngineArgs {
+impl ModelArgs {
     /// The models' options with these flags laid over them.
-    pub fn models(&self, base: &crate::config::ModelConfig) -> crate::config::ModelConfig {
+    pub fn over(&self, base: &crate::config::ModelConfig) -> crate::config::ModelConfig {
         let mut models = base.clone();
         if let Some(f) = self.false_alerts_per_million_events {
             models.false_alerts_per_million_events = f;

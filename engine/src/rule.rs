@@ -23,6 +23,7 @@ pub mod header;
 mod monotone;
 pub mod plan;
 pub mod runner;
+pub mod shape;
 mod step;
 pub mod window;
 
@@ -36,6 +37,7 @@ pub use finding::{Evidence, Finding, evidence_at};
 pub use header::{Emit, Header, Severity, Span, Status};
 pub use plan::Catalog;
 pub use runner::{RuleCounters, RuleRunner};
+pub use shape::{Shape, WindowShape, shape};
 pub use window::Reach;
 
 /// The rules that ship with the program, by file name.

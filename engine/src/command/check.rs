@@ -6,7 +6,7 @@ use super::run::RunArgs;
 use super::{Failure, load_rules, rules, with_causes};
 use crate::config::Config;
 use crate::log::Log;
-use crate::rule::RuleSet;
+use crate::rule::{Rule, RuleSet};
 use crate::service::cluster;
 
 /// Examples of the command; its options are those of `run`.
@@ -131,8 +131,7 @@ fn blind(topic: &str, format: &str, has: &Capabilities, rules: &RuleSet) -> Vec<
     let mut lines = Vec::new();
     for rule in &rules.rules {
         let name = &rule.header.name;
-        let never = rule.blind_on(|column| presence(has, column) != Presence::Never);
-        let unless = rule.blind_on(|column| presence(has, column) != Presence::Configured);
+        let (never, unless) = missing(rule, has);
         if !never.is_empty() {
             let never = never.join(", ");
             lines.push(format!(
@@ -144,6 +143,12 @@ fn blind(topic: &str, format: &str, has: &Capabilities, rules: &RuleSet) -> Vec<
         }
     }
     lines
+}
+
+/// The columns a rule requires that a format never holds, and those it holds when the gateway is configured to.
+pub(super) fn missing(rule: &Rule, has: &Capabilities) -> (Vec<String>, Vec<String>) {
+    let lacking = |presence_then| rule.blind_on(|column| presence(has, column) != presence_then);
+    (lacking(Presence::Never), lacking(Presence::Configured))
 }
 
 /// Whether a format's records hold what a column is made from. A column that is not listed is made from every call.

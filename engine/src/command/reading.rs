@@ -1,4 +1,4 @@
-//! Reads files into a pipeline, round by round: what `replay`, `eval` and `explain` share.
+//! Reads files into a pipeline, round by round: what `replay`, `eval`, `explain` and the rules' workbench share.
 
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
@@ -18,6 +18,7 @@ use super::{EngineArgs, Failure, RuleFaults, load_rules, resolver};
 use crate::alert::FILE_PREFIX;
 use crate::config::ModelConfig;
 use crate::pipeline::{Pipeline, Round};
+use crate::rule::RuleSet;
 use crate::stage::decode::DecodeConfig;
 
 /// Lines of one round, whatever the number of lanes. Lanes of one round are heard one after the other, so within it who touched
@@ -47,23 +48,34 @@ pub fn pipeline(
     reading: &ReadingArgs,
     ideas: Ideas,
 ) -> Result<Pipeline, Failure> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let n_lanes = reading.lanes.unwrap_or(cores).clamp(1, 256);
     let models = ModelConfig {
         ideas,
-        ..engine.models(&ModelConfig::default())
+        ..engine.models.over(&ModelConfig::default())
     };
+    pipeline_of(&load_rules(engine.rules.as_deref())?, &models, reading)
+}
+
+/// A pipeline that has read nothing, with these rules.
+///
+/// # Errors
+/// An option or a rule is wrong, or the key can't be read.
+pub fn pipeline_of(
+    rules: &Arc<RuleSet>,
+    models: &ModelConfig,
+    reading: &ReadingArgs,
+) -> Result<Pipeline, Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let n_lanes = reading.lanes.unwrap_or(cores).clamp(1, 256);
     let faults = models.faults();
     if !faults.is_empty() {
         return Err(ConfigFaults(faults).into());
     }
-    let rules = load_rules(engine.rules.as_deref())?;
     let decode = DecodeConfig {
         format: reading.format,
         resolver: resolver(reading.state.as_deref(), false)?,
         partitions: n_lanes,
     };
-    Ok(Pipeline::new(&decode, &models, &rules, n_lanes).map_err(RuleFaults)?)
+    Ok(Pipeline::new(&decode, models, rules, n_lanes).map_err(RuleFaults)?)
 }
 
 /// The source that alerts name for a file.

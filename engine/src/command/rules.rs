@@ -1,9 +1,16 @@
-//! `rules`: lists, checks and tests rules; [`import_sigma`] makes them.
+//! `rules`: lists, checks and tests rules; [`import_sigma`] makes them. The workbench, for whoever writes one: [`backtest`],
+//! [`diff`], [`docs`] and [`explain`].
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
+
+pub mod backtest;
+pub mod diff;
+pub mod docs;
+pub mod explain;
+pub mod trial;
 
 use super::import_sigma::{self, ImportArgs};
 use super::{Failure, RuleFaults, load_rules, plain_table};
@@ -20,6 +27,14 @@ pub enum RulesCommand {
     Check(RulesArgs),
     /// Runs the tests in the rules' headers; exit code 1 when one fails
     Test(RulesArgs),
+    /// Runs rules over files: alerts by day and identity, and where the first are
+    Backtest(Box<backtest::BacktestArgs>),
+    /// Compares two sets of rules over files; exit code 1 when the alerts differ
+    Diff(Box<diff::DiffArgs>),
+    /// Writes a Markdown page a rule, and an index
+    Docs(docs::DocsArgs),
+    /// Shows a rule's plan, keys, columns and state, on which formats it is blind, and what it costs on files
+    Explain(explain::RuleArgs),
     /// Makes rules of Sigma's for web servers and proxies; exit code 1 when one can't be converted
     ImportSigma(ImportArgs),
 }
@@ -55,6 +70,10 @@ pub fn run(command: &RulesCommand) -> Result<u8, Failure> {
         RulesCommand::List(args) => list(args),
         RulesCommand::Check(args) => check(args),
         RulesCommand::Test(args) => test(args),
+        RulesCommand::Backtest(args) => backtest::run(args),
+        RulesCommand::Diff(args) => diff::run(args),
+        RulesCommand::Docs(args) => docs::run(args),
+        RulesCommand::Explain(args) => explain::run(args),
         RulesCommand::ImportSigma(args) => import_sigma::run(args),
     }
 }

@@ -133,7 +133,7 @@ impl RunArgs {
             };
             config.sources = self.source_topic.iter().map(source).collect();
         }
-        config.models = self.engine.models(&config.models);
+        config.models = self.engine.models.over(&config.models);
         config
             .lay_secrets(std::env::vars_os())
             .map_err(ConfigFaults)?;

@@ -129,16 +129,7 @@ pub fn reads(rule: &Rule, catalog: &Catalog) -> Result<Reads, RuleFault> {
     Ok(reads)
 }
 
-/// The plan of a rule as DataFusion prints it, one operator a line.
-///
-/// # Errors
-/// Why the rule cannot be planned.
-pub fn explain(rule: &Rule, catalog: &Catalog) -> Result<String, RuleFault> {
-    let plan = plan(rule, catalog).map_err(|e| fault(rule, &e))?;
-    Ok(plan.display_indent().to_string())
-}
-
-fn fault(rule: &Rule, error: &DataFusionError) -> RuleFault {
+pub(super) fn fault(rule: &Rule, error: &DataFusionError) -> RuleFault {
     let text = error.strip_backtrace();
     let plain = [
         "Error during planning: ",
@@ -630,7 +621,7 @@ fn window(
     having: Vec<Result<Having, String>>,
 ) -> Result<(Vec<Step>, WindowProgram), DataFusionError> {
     let lateness_ms = rule.header.lateness.ms;
-    let panes = spec.n_panes() + (lateness_ms + spec.slide_ms - 1) / spec.slide_ms + 1;
+    let panes = spec.panes_max(lateness_ms);
     if PANES_MAX < panes {
         return plan_err!(
             "the window and its lateness span {panes} slides of {} ms, at most {PANES_MAX} are kept: widen the slide, or lower `lateness` ({} ms)",

@@ -106,6 +106,11 @@ impl WindowSpec {
     pub fn n_panes(&self) -> i64 {
         self.size_ms / self.slide_ms
     }
+
+    /// Panes a group may hold: those of a window, and of the lateness that keeps it open.
+    pub fn panes_max(&self, lateness_ms: i64) -> i64 {
+        self.n_panes() + (lateness_ms + self.slide_ms - 1) / self.slide_ms + 1
+    }
 }
 
 /// The table a plan scans; `window` when it stands in `TUMBLE` or `HOP`.

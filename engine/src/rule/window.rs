@@ -164,20 +164,42 @@ enum Last {
     Kept(Box<Evidence>),
 }
 
+/// Bytes that what a group holds takes, about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupBytes {
+    /// The group, without its key.
+    pub group: usize,
+    /// A pane it has rows in.
+    pub pane: usize,
+    /// A value of a `count(DISTINCT …)`.
+    pub value: usize,
+    /// A sample row.
+    pub sample: usize,
+}
+
+impl GroupBytes {
+    fn of(n_cells: usize, n_sets: usize) -> GroupBytes {
+        let cells = n_cells * size_of::<Cell>();
+        GroupBytes {
+            group: size_of::<Group>() + 16 + cells + n_sets * size_of::<DistinctSet>(),
+            pane: size_of::<Pane>() + cells,
+            value: 32,
+            sample: Evidence::BYTES,
+        }
+    }
+}
+
 impl Group {
     /// Bytes the group takes, about.
     fn bytes(&self) -> usize {
+        let bytes = GroupBytes::of(self.running.len(), self.sets.len());
         let samples = self.samples.len() + self.n_pane_samples;
         let values: usize = self.sets.iter().map(DistinctSet::len).sum();
-        let cells = self.running.len() * (1 + self.panes.len());
-        size_of::<Group>()
-            + 16
+        bytes.group
             + self.key.len()
-            + self.panes.len() * size_of::<Pane>()
-            + cells * size_of::<Cell>()
-            + self.sets.len() * size_of::<DistinctSet>()
-            + values * 32
-            + samples * Evidence::BYTES
+            + self.panes.len() * bytes.pane
+            + values * bytes.value
+            + samples * bytes.sample
     }
 
     /// The pane of that number, made if it is new; says whether it was.
@@ -309,6 +331,26 @@ impl Windows {
             .as_f64()
         });
         reach.greatest = reach.greatest.max(value.unwrap_or(0.0));
+    }
+
+    /// Bytes that what a group holds takes.
+    pub(super) fn group_bytes(&self) -> GroupBytes {
+        GroupBytes::of(self.n_cells, self.n_sets)
+    }
+
+    /// The windows asked for.
+    pub(super) fn spec(&self) -> WindowSpec {
+        self.spec
+    }
+
+    /// Values a group keeps at most, for each `count(DISTINCT …)`.
+    pub(super) fn values_max(&self) -> &[usize] {
+        &self.values_max
+    }
+
+    /// Whether a group is told as soon as it crosses, not when its window closes.
+    pub(super) fn speaks_early(&self) -> bool {
+        self.mode != Mode::Close
     }
 
     /// Groups kept.

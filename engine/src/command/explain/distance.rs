@@ -338,7 +338,7 @@ fn alarmed(batch: &RecordBatch) -> RecordBatch {
 
 /// Reads the files and shows the caller's distances.
 pub(super) fn explain_identity(args: &ExplainArgs, identity: &str) -> Result<u8, Failure> {
-    let models = args.engine.models(&ModelConfig::default());
+    let models = args.engine.models.over(&ModelConfig::default());
     let alarm_at = 1e6 / models.false_alerts_per_million_events;
     let rules = load_rules(args.engine.rules.as_deref())?;
     let rules = rules.rules.iter().map(|rule| Watched::new(rule, alarm_at));

@@ -1,0 +1,296 @@
+//! `rules explain`: how a rule is run, on what it is blind, and what it costs on given files.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use clap::Args;
+use connectors::format::{Format, formats};
+use serde_json::{Map, Value, json};
+
+use super::trial::rules_at;
+use crate::command::check::missing;
+use crate::command::reading::{ReadingArgs, pipeline_of, read, source_of};
+use crate::command::{Failure, ModelArgs, RuleFaults};
+use crate::config::ModelConfig;
+use crate::rule::{Finding, Rule, RuleRunner, RuleSet, Shape, Span, WindowShape, shape};
+use crate::stage::{Watcher, catalog, compile};
+
+/// Options of `rules explain`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tollwatch rules explain object_flood
+  tollwatch rules explain my-rules/export_flood.sql --from access.log.xz --json
+
+Exit codes: 0 done, 1 the rule is wrong or a file can't be read, 2 wrong usage.")]
+pub struct RuleArgs {
+    /// The rule: a file (.sql), or the name of a shipped one
+    pub rule: PathBuf,
+    /// Files to measure it on, in order: plain, .gz, .xz or .zst
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    pub from: Vec<PathBuf>,
+    /// Format of the lines: auto, kong, envoy (istio), nginx, combined (apache)
+    #[arg(long, default_value = "auto")]
+    pub format: Format,
+    /// Prints one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// The models.
+    #[command(flatten)]
+    pub models: ModelArgs,
+}
+
+/// A rule at work on the rows the models hand over.
+struct Bench {
+    table: String,
+    runner: RuleRunner,
+    findings: Vec<Finding>,
+    measured: Measured,
+}
+
+/// What a rule cost on files, in one lane.
+#[derive(Clone, Copy, Debug, Default)]
+struct Measured {
+    n_events: usize,
+    n_rows: usize,
+    n_findings: usize,
+    took: Duration,
+    groups_max: u64,
+    state_bytes_max: u64,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The rule is wrong, or a file can't be read.
+pub fn run(args: &RuleArgs) -> Result<u8, Failure> {
+    let rules = rules_at(&[&args.rule])?;
+    let [rule] = rules.rules.as_slice() else {
+        let n = rules.rules.len();
+        return Err(format!("there are {n} rules: give one file, or one name").into());
+    };
+    let shape = shape(rule, &catalog()).map_err(RuleFaults)?;
+    let measured = match args.from.is_empty() {
+        true => None,
+        false => Some(measure(args, &rules, &shape.reads.table)?),
+    };
+    let mut out = std::io::stdout().lock();
+    match args.json {
+        true => writeln!(out, "{}", report(rule, &shape, measured))?,
+        false => show(rule, &shape, measured, &mut out)?,
+    }
+    Ok(0)
+}
+
+/// Runs the models alone over the files, and the rule beside them: one lane, so that its time is of one thread.
+fn measure(args: &RuleArgs, rules: &RuleSet, table: &str) -> Result<Measured, Failure> {
+    let models = args.models.over(&ModelConfig::default());
+    let reading = ReadingArgs {
+        format: args.format,
+        lanes: Some(1),
+        state: None,
+    };
+    let mut pipeline = pipeline_of(&Arc::new(RuleSet::default()), &models, &reading)?;
+    let bench = Arc::new(Mutex::new(Bench {
+        table: table.to_owned(),
+        runner: compile(&models, &Arc::new(rules.clone()), table).map_err(RuleFaults)?,
+        findings: Vec::new(),
+        measured: Measured::default(),
+    }));
+    let watching = bench.clone();
+    let watcher: Watcher = Arc::new(move |table, batch| {
+        let mut bench = watching.lock().unwrap_or_else(PoisonError::into_inner);
+        bench.push(table, batch);
+    });
+    pipeline.watch(Some(watcher));
+    let mut n_events = 0;
+    for path in &args.from {
+        let source = source_of(path);
+        let _ = read(&mut pipeline, path, &source, i64::MAX, |round, _| {
+            n_events += round.n_events;
+            Ok(ControlFlow::Continue(()))
+        })?;
+    }
+    pipeline.close()?;
+    let mut bench = bench.lock().unwrap_or_else(PoisonError::into_inner);
+    bench.close();
+    Ok(Measured {
+        n_events,
+        ..bench.measured
+    })
+}
+
+impl Bench {
+    fn push(&mut self, table: &str, batch: &RecordBatch) {
+        if table != self.table {
+            return;
+        }
+        let started = Instant::now();
+        self.runner.push(batch, None, &mut self.findings);
+        self.measured.took += started.elapsed();
+        self.measured.n_rows += batch.num_rows();
+        self.note();
+    }
+
+    fn close(&mut self) {
+        let started = Instant::now();
+        self.runner.close(&mut self.findings);
+        self.measured.took += started.elapsed();
+        self.note();
+    }
+
+    fn note(&mut self) {
+        self.measured.n_findings += self.findings.len();
+        self.findings.clear();
+        for of in self.runner.counters() {
+            self.measured.groups_max = self.measured.groups_max.max(of.groups);
+            self.measured.state_bytes_max = self.measured.state_bytes_max.max(of.state_bytes);
+        }
+    }
+}
+
+impl Measured {
+    fn ns_per_event(&self) -> f64 {
+        self.took.as_nanos() as f64 / self.n_events.max(1) as f64
+    }
+
+    fn ns_per_row(&self) -> f64 {
+        self.took.as_nanos() as f64 / self.n_rows.max(1) as f64
+    }
+}
+
+/// On which formats the rule sees nothing: never, or unless the gateway is configured to log more.
+fn blindness(rule: &Rule) -> Vec<(&'static str, Vec<String>, Vec<String>)> {
+    let of = |(name, has, _): (&'static str, _, _)| {
+        let (never, unless) = missing(rule, &has);
+        (name, never, unless)
+    };
+    formats().into_iter().map(of).collect()
+}
+
+fn report(rule: &Rule, shape: &Shape, measured: Option<Measured>) -> Value {
+    let formats: Map<String, Value> = blindness(rule)
+        .into_iter()
+        .map(|(name, never, unless)| {
+            let lacks = json!({ "never": never, "unless_configured": unless });
+            (name.to_owned(), lacks)
+        })
+        .collect();
+    let window = shape.window.as_ref().map(|window| {
+        json!({
+            "keys": window.keys, "aggregates": window.aggregates,
+            "size_ms": window.size_ms, "slide_ms": window.slide_ms,
+            "lateness_ms": window.lateness_ms, "panes_max": window.panes_max,
+            "emit": emit(window),
+            "values_max": window.values_max,
+            "bytes": {
+                "group": window.bytes.group, "pane": window.bytes.pane,
+                "value": window.bytes.value, "sample": window.bytes.sample,
+            },
+        })
+    });
+    let measured = measured.map(|of| {
+        json!({
+            "events": of.n_events, "rows": of.n_rows, "findings": of.n_findings,
+            "ns_per_event": of.ns_per_event(), "ns_per_row": of.ns_per_row(),
+            "groups_max": of.groups_max, "state_bytes_max": of.state_bytes_max,
+        })
+    });
+    json!({
+        "rule": rule.header.name, "table": shape.reads.table, "columns": shape.reads.columns,
+        "output": shape.reads.output, "plan": shape.plan, "window": window,
+        "formats": formats, "measured": measured,
+    })
+}
+
+fn emit(window: &WindowShape) -> &'static str {
+    match window.is_early {
+        true => "first_crossing",
+        false => "window_close",
+    }
+}
+
+fn show(
+    rule: &Rule,
+    shape: &Shape,
+    measured: Option<Measured>,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let reads = &shape.reads;
+    writeln!(out, "{}\n{}\n", rule.header.name, shape.plan)?;
+    writeln!(
+        out,
+        "reads      {}: {}",
+        reads.table,
+        reads.columns.join(", ")
+    )?;
+    writeln!(out, "gives      {}", reads.output.join(", "))?;
+    match &shape.window {
+        Some(window) => show_window(window, out)?,
+        None => writeln!(out, "finds      each row that passes; it keeps no state")?,
+    }
+    for (format, never, unless) in blindness(rule) {
+        let blind = match (never.as_slice(), unless.as_slice()) {
+            ([], []) => "sees what the rule requires".to_owned(),
+            ([], unless) => format!("blind unless it is configured to log {}", unless.join(", ")),
+            (never, _) => format!("blind, it never holds {}", never.join(", ")),
+        };
+        writeln!(out, "{format:<10} {blind}")?;
+    }
+    let Some(of) = measured else { return Ok(()) };
+    writeln!(
+        out,
+        "measured   {:.0} ns an event, {:.0} ns a row it read: {} rows of {} events, {} findings",
+        of.ns_per_event(),
+        of.ns_per_row(),
+        of.n_rows,
+        of.n_events,
+        of.n_findings
+    )?;
+    if shape.window.is_some() {
+        let each = of.state_bytes_max / of.groups_max.max(1);
+        writeln!(
+            out,
+            "           at most {} groups and {} bytes at once, about {each} bytes a group",
+            of.groups_max, of.state_bytes_max
+        )?;
+    }
+    Ok(())
+}
+
+fn show_window(window: &WindowShape, out: &mut impl Write) -> Result<(), Failure> {
+    let keys = match window.keys.is_empty() {
+        true => "nothing: there is one group".to_owned(),
+        false => window.keys.join(", "),
+    };
+    let span = |ms| Span { ms };
+    let bytes = window.bytes;
+    writeln!(out, "groups by  {keys}")?;
+    writeln!(out, "counts     {}", window.aggregates.join(", "))?;
+    writeln!(
+        out,
+        "windows    of {} every {}, open {} longer; {}, at most {} panes a group",
+        span(window.size_ms),
+        span(window.slide_ms),
+        span(window.lateness_ms),
+        emit(window),
+        window.panes_max
+    )?;
+    write!(
+        out,
+        "state      {} bytes a group and its key, {} a pane, {} a sample row",
+        bytes.group, bytes.pane, bytes.sample
+    )?;
+    for values_max in &window.values_max {
+        write!(
+            out,
+            ", {} a distinct value (at most {values_max})",
+            bytes.value
+        )?;
+    }
+    writeln!(out)?;
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! How a rule is run and what its groups take, for whoever writes or reviews one. Must not know: batches, files.
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::LogicalPlan;
+
+use super::compile::{Reads, compile, fault, reads, unaliased};
+use super::plan::{Catalog, WINDOW_END, WINDOW_START, plan};
+use super::window::GroupBytes;
+use super::{Rule, RuleFault};
+
+/// How a rule is run.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// What it reads and gives.
+    pub reads: Reads,
+    /// The plan as DataFusion prints it, one operator a line.
+    pub plan: String,
+    /// Groups in windows; none for a rule that fires at each row.
+    pub window: Option<WindowShape>,
+}
+
+/// The groups of a rule and their windows.
+#[derive(Debug, Clone)]
+pub struct WindowShape {
+    /// What rows are grouped by, besides the window.
+    pub keys: Vec<String>,
+    /// What is counted for each group.
+    pub aggregates: Vec<String>,
+    /// Milliseconds from start to end.
+    pub size_ms: i64,
+    /// Milliseconds between the starts of two windows; the width of a pane.
+    pub slide_ms: i64,
+    /// Milliseconds a window waits for rows that come out of order.
+    pub lateness_ms: i64,
+    /// Panes a group may hold.
+    pub panes_max: i64,
+    /// True when a group is told as soon as it crosses, false when its window closes.
+    pub is_early: bool,
+    /// What a group takes.
+    pub bytes: GroupBytes,
+    /// Values a group keeps at most, for each `count(DISTINCT …)`.
+    pub values_max: Vec<usize>,
+}
+
+/// Tells how a rule is run.
+///
+/// # Errors
+/// Why it cannot run.
+pub fn shape(rule: &Rule, catalog: &Catalog) -> Result<Shape, Vec<RuleFault>> {
+    let reads = reads(rule, catalog).map_err(|one| vec![one])?;
+    let program = compile(rule, catalog, &reads.table)?;
+    let plan = plan(rule, catalog).map_err(|e| vec![fault(rule, &e)])?;
+    let (mut keys, mut aggregates) = (Vec::new(), Vec::new());
+    plan.apply(|node| {
+        if let LogicalPlan::Aggregate(aggregate) = node {
+            let names = |exprs: &[_]| exprs.iter().map(|e| unaliased(e).to_string()).collect();
+            (keys, aggregates) = (names(&aggregate.group_expr), names(&aggregate.aggr_expr));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .map_err(|e| vec![fault(rule, &e)])?;
+    keys.retain(|key: &String| {
+        let column = key.rsplit('.').next();
+        column != Some(WINDOW_START) && column != Some(WINDOW_END)
+    });
+    let window = program.and_then(|program| program.window).map(|window| {
+        let (spec, lateness_ms) = (window.windows.spec(), rule.header.lateness.ms);
+        WindowShape {
+            keys,
+            aggregates,
+            size_ms: spec.size_ms,
+            slide_ms: spec.slide_ms,
+            lateness_ms,
+            panes_max: spec.panes_max(lateness_ms),
+            is_early: window.windows.speaks_early(),
+            bytes: window.windows.group_bytes(),
+            values_max: window.windows.values_max().to_vec(),
+        }
+    });
+    Ok(Shape {
+        reads,
+        plan: plan.display_indent().to_string(),
+        window,
+    })
+}
