@@ -2,15 +2,16 @@
 schema: rule/v1
 id: 8d2f6a1b-40c7-4f57-9a3e-c1d0b7e5f264
 name: bola_run
-version: 1
+version: 2
 title: One identity touches far more new objects in a sitting than anybody does
 status: stable
 severity: high
 confidence: 0.7
 description: >
-  In one sitting an identity touched four times as many objects new to it as 19 in 20 of its peers ever did, and four times as
-  many as it ever did itself; or so many in the order of their ids. Nobody guesses the limit: it is learned for each collection.
-  It asks nothing of who owns the objects, so it sees a caller's very first sitting, at any pace above one object an hour.
+  In one sitting an identity touched three times as many objects new to it as 19 in 20 of its peers ever did, and three times as
+  many as it ever did itself; or so many in the order of their ids. Nobody guesses the limit: it is learned for each collection,
+  and the operator's false-alert promise moves the three. One object in six must be another's or refused, so that whoever loads
+  all of its own is not told. It sees a caller's very first sitting, at any pace above one object an hour.
 author: tollwatch
 date: 2026-11-25
 tags: [owasp.api1-2023, cwe.639, attack.t1213, attack.collection]

@@ -1,4 +1,4 @@
-//! Fuzz: what reads others' bytes (decoders, the log's reader, the configuration) is given kept inputs and mutations of them.
+//! Fuzz: what reads others' bytes (decoders, the log's reader, the configuration, Sigma's rules) is given kept inputs and mutations of them.
 //!
 //! `tests/corpus/<target>/` holds the inputs: samples, odd ones, and each that ever failed; all of them are tried first. Then come
 //! mutations, 256 a target, the same ones in every run. The long form tries others in each run:

@@ -147,6 +147,7 @@ fn every_command_explains_itself_with_an_example() {
         "run",
         "replay",
         "eval",
+        "explain",
         "check",
         "verify",
         "rules test",

@@ -14,11 +14,15 @@ pub mod check;
 pub mod dead_letters;
 pub mod demo;
 pub mod eval;
+pub mod explain;
+pub mod import_sigma;
+pub mod reading;
 pub mod replay;
 pub mod rules;
 pub mod run;
 pub mod state;
 pub mod verify;
+pub mod warm;
 
 /// Finds authenticated callers who walk through other people's objects, and probing and
 /// misconfiguration of APIs, in the access logs gateways already write.
@@ -54,6 +58,8 @@ pub enum Command {
     Run(Box<run::RunArgs>),
     /// Runs the same engine over files, without Kafka
     Replay(replay::ReplayArgs),
+    /// Shows why an alert was raised, how far a caller is from each rule, or what one line says
+    Explain(Box<explain::ExplainArgs>),
     /// Measures detection on a labelled file: recall, exposure, false alerts
     Eval(eval::EvalArgs),
     /// Checks configuration, rules, topics and what each source lets rules see; tells every fault at once
@@ -67,7 +73,7 @@ pub enum Command {
     /// Shows what lanes have left behind, and gives the logs more partitions
     #[command(subcommand)]
     State(state::StateCommand),
-    /// Lists, checks and tests rules
+    /// Lists, checks, tests and imports rules
     #[command(subcommand)]
     Rules(rules::RulesCommand),
 }
@@ -95,6 +101,7 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Verify(args) => verify::run(&args),

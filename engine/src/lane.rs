@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::alert::Alert;
 use crate::log::{self, Header, Log, LogRecord, RowAt};
 use crate::schema;
-use crate::stage::{Stage, StageError};
+use crate::stage::{Stage, StageError, Watcher};
 use crate::state::image::Image;
 use crate::state::{Loader, Saver};
 
@@ -241,6 +241,16 @@ impl Lane {
     pub fn close(&mut self, out: &mut Outbox) {
         self.stage.close(&mut out.alerts);
         self.flush(out);
+    }
+
+    /// Shows `watcher` the rows the stage's rules see, from now on; none ends it.
+    pub fn watch(&mut self, watcher: Option<Watcher>) {
+        self.stage.watch(watcher);
+    }
+
+    /// While learning only, the stage's rules do not run.
+    pub fn learn_only(&mut self, only: bool) {
+        self.stage.learn_only(only);
     }
 
     /// The stage, for its counters.

@@ -17,6 +17,7 @@ pub mod pipeline;
 pub mod rule;
 pub mod schema;
 pub mod service;
+pub mod sigma;
 pub mod stage;
 pub mod state;
 pub mod telemetry;

@@ -16,7 +16,7 @@ use crate::lane::{Lane, Outbox};
 use crate::log::{Log, LogRecord};
 use crate::rule::{RuleFault, RuleSet};
 use crate::stage::decode::{Decode, DecodeConfig};
-use crate::stage::{self, StageError};
+use crate::stage::{self, StageError, Watcher};
 
 /// What one round gave.
 #[derive(Debug, Default)]
@@ -118,6 +118,22 @@ impl Pipeline {
         self.judge.feed(judgements, &mut alerts)?;
         self.judge.close(&mut alerts);
         Ok(alerts)
+    }
+
+    /// Shows `watcher` the rows the rules see, from now on; none ends it.
+    pub fn watch(&mut self, watcher: Option<Watcher>) {
+        self.lanes_mut()
+            .for_each(|lane| lane.watch(watcher.clone()));
+    }
+
+    /// While learning only, the models learn and no rule runs: nothing is found and no case opens.
+    pub fn learn_only(&mut self, only: bool) {
+        self.lanes_mut().for_each(|lane| lane.learn_only(only));
+    }
+
+    fn lanes_mut(&mut self) -> impl Iterator<Item = &mut Lane> {
+        let stages = [&mut self.profile, &mut self.own, &mut self.judge];
+        stages.into_iter().flat_map(|stage| &mut stage.lanes)
     }
 
     /// The lanes of each stage, in the order of the data.

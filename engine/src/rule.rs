@@ -31,10 +31,12 @@ mod laws;
 
 pub use case::{Admitted, Cases};
 pub use check::{TestOutcome, run_tests};
+pub use compile::{Reads, reads};
 pub use finding::{Evidence, Finding, evidence_at};
 pub use header::{Emit, Header, Severity, Span, Status};
 pub use plan::Catalog;
 pub use runner::{RuleCounters, RuleRunner};
+pub use window::Reach;
 
 /// The rules that ship with the program, by file name.
 const SHIPPED: [(&str, &str); 11] = [

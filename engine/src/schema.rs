@@ -17,7 +17,7 @@ use column::Kind;
 pub use objects::{ObjectRow, Objects, ObjectsBuilder};
 
 /// Version of the rows in the logs.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A batch whose columns are not those of the table.
 #[derive(Debug, thiserror::Error)]
@@ -159,6 +159,8 @@ table! {
         probe_class: Text,
         /// Name of the parameter that carried a secret in the URL.
         url_secret: Text,
+        /// Referer header, secrets redacted.
+        referer: Text,
         /// Origin header.
         origin: Text,
         /// Access-Control-Allow-Origin of the answer.
@@ -324,6 +326,8 @@ table! {
         surprise_nats: Number,
         /// Evidence that the caller enumerates.
         evidence: Number,
+        /// Part of it that all the caller's collections together give; the rest is this collection's.
+        evidence_identity: Number,
         /// True when the evidence reached the knob's threshold.
         alarm: Flag,
         /// How usual an own touch is for the caller.
@@ -354,6 +358,10 @@ table! {
         run_in_order: Count,
         /// Objects that 19 in 20 of the caller's peers never passed in a sitting.
         run_usual: MaybeNumber,
+        /// Objects at which the sitting is too long.
+        run_limit: Integer,
+        /// Objects in order at which it is too long.
+        run_in_order_limit: Integer,
         /// `many` or `in_order` on the touch that makes the sitting too long.
         run_alarm: Text,
     }

@@ -29,6 +29,10 @@ pub enum StageError {
     Arrow(#[from] arrow::error::ArrowError),
 }
 
+/// Is shown the name of an SQL table and a batch of it, model columns included. Lanes call it side by side; the rows of one
+/// identity come in order.
+pub type Watcher = Arc<dyn Fn(&'static str, &RecordBatch) + Send + Sync>;
+
 /// What a stage does with the batches of one lane.
 pub trait Stage: Send {
     /// The log it reads.
@@ -64,6 +68,12 @@ pub trait Stage: Send {
 
     /// Puts its state back into a stage that has seen nothing, or what the snapshot before held.
     fn load(&mut self, from: &mut Loader);
+
+    /// Shows `watcher` the rows its rules see, from now on; none ends it.
+    fn watch(&mut self, _watcher: Option<Watcher>) {}
+
+    /// While learning only, no rule runs: nothing is found and no case opens.
+    fn learn_only(&mut self, _only: bool) {}
 
     /// What its rules did.
     fn rules(&self) -> Vec<RuleCounters> {

@@ -5,7 +5,7 @@
 //! write) with its runs, one stream per identity over all collections, and what is usual for peers. All bounded.
 //!
 //! Two things alarm: evidence that passes `A`, which the knob sets, and a run too long by what callers do
-//! ([`crate::volume`]), which asks nothing of the objects' owners and so sees what comes first of all.
+//! ([`crate::volume`]), which asks little of the objects' owners and so sees what comes first of all.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ use crate::idea::{Idea, Ideas};
 use crate::order::Order;
 use crate::ownership::Standing;
 use crate::sharing::Sharing;
-use crate::volume::{Limit, RunPeers, Runs};
+use crate::volume::{Limit, RunPeers, Runs, Step, factor};
 use crate::walk::Walk;
 
 /// The one knob and the bounds of the state.
@@ -83,6 +83,8 @@ pub struct Verdict {
     pub surprise_nats: f64,
     /// Weighted evidence of the collection and of the identity, compared with A.
     pub evidence: f64,
+    /// The identity's part of it: what it did in all collections together.
+    pub evidence_identity: f64,
     /// True when the evidence reached A; it starts again from zero then.
     pub alarm: bool,
     /// How usual an own touch is for this caller.
@@ -106,6 +108,10 @@ pub struct Sitting {
     pub n_in_order: u32,
     /// Objects in a run that 19 in 20 peers never passed; none while too few peers are known.
     pub n_usual: Option<f64>,
+    /// Objects at which it is too long; none while too few peers are known.
+    pub too_long_at: Option<u32>,
+    /// Objects in order at which it is too long; none while too few peers are known.
+    pub too_long_in_order_at: Option<u32>,
     /// Set on the touch that makes it too long.
     pub alarm: Option<TooLong>,
 }
@@ -185,16 +191,10 @@ pub const SITTING_GAP_MS: i64 = 3_600_000;
 
 /// Runs of reads and of writes that are never too long, and the time that ends one. Agents fan out to some 25
 /// objects at once, and almost nobody writes what is not its own.
-const READS: Limit = Limit {
-    least: 40,
-    gap_ms: SITTING_GAP_MS,
-};
-const WRITES: Limit = Limit { least: 10, ..READS };
+const READS_MIN: u32 = 40;
+const WRITES_MIN: u32 = 10;
 /// Runs in order: a walk goes on the next morning where it ended.
-const WALK: Limit = Limit {
-    least: 40,
-    gap_ms: 12 * 3_600_000,
-};
+const WALK_GAP_MS: i64 = 12 * 3_600_000;
 
 /// Collections whose peers are kept, at most.
 const PEERS_MAX: usize = 100_000;
@@ -219,6 +219,8 @@ pub struct Judge {
     peers_overall: Cohort,
     n_epochs: u64,
     started_ms: Option<i64>,
+    /// How many times what is usual makes a run too long.
+    factor: f64,
 }
 
 impl Judge {
@@ -241,6 +243,7 @@ impl Judge {
             peers_overall: Cohort::default(),
             n_epochs: 0,
             started_ms: None,
+            factor: factor(config.false_alerts_per_million_events),
             config,
         }
     }
@@ -324,12 +327,19 @@ impl Judge {
                 0.0
             }
         };
-        let evidence = weighted(Idea::Collection, COLLECTION_WEIGHT, step.evidence)
-            + weighted(Idea::Identity, IDENTITY_WEIGHT, overall.evidence);
+        let evidence_identity = weighted(Idea::Identity, IDENTITY_WEIGHT, overall.evidence);
+        let evidence =
+            weighted(Idea::Collection, COLLECTION_WEIGHT, step.evidence) + evidence_identity;
         let alarm = mature
             && category != Category::Own
             && evidence >= 1e6 / self.config.false_alerts_per_million_events;
-        let sitting = collection.sitting(touch, category, mature, [cohort, everybody], ideas);
+        let sitting = Met {
+            category,
+            others: others_share(touch, category, &identity.sharing),
+            mature,
+            factor: self.factor,
+        };
+        let sitting = collection.sitting(touch, &sitting, [cohort, everybody], ideas);
         let run = collection.run;
         let p_own = collection.stream.usual(Category::Own, &cohort.mix);
         if alarm {
@@ -341,6 +351,7 @@ impl Judge {
             category,
             surprise_nats: step.surprise_nats,
             evidence,
+            evidence_identity,
             alarm,
             p_own,
             p_peer: step.p_peer,
@@ -366,43 +377,67 @@ impl Judge {
     }
 }
 
+/// What a touch is to a run of them.
+struct Met {
+    category: Category,
+    /// How much of the object is another's, in [0, 1].
+    others: f64,
+    mature: bool,
+    factor: f64,
+}
+
 impl Collection {
     fn sitting(
         &mut self,
         touch: &Touch,
-        category: Category,
-        mature: bool,
+        met: &Met,
         [peers, all]: [&mut Cohort; 2],
         ideas: Ideas,
     ) -> Sitting {
         let mut alarm = None;
-        if category != Category::Own {
-            let limit = if touch.write { WRITES } else { READS };
-            let judged = mature && ideas.has(Idea::Runs);
+        let limit = Limit {
+            factor: met.factor,
+            least: if touch.write { WRITES_MIN } else { READS_MIN },
+            gap_ms: SITTING_GAP_MS,
+        };
+        let walk_limit = Limit {
+            least: READS_MIN,
+            gap_ms: WALK_GAP_MS,
+            ..limit
+        };
+        if met.category != Category::Own {
+            let step = Step {
+                goes_on: true,
+                at_ms: touch.at_ms,
+                others: met.others,
+            };
+            let judged = met.mature && ideas.has(Idea::Runs);
             let many = [&mut peers.many, &mut all.many];
-            if self.many.touch(true, touch.at_ms, judged, limit, many) {
+            if self.many.touch(step, judged, limit, many) {
                 alarm = Some(TooLong::Many);
             }
-            if self.walk_on(touch, mature && ideas.has(Idea::Walks), [peers, all]) {
-                alarm = Some(TooLong::InOrder);
+            if let Some(place) = touch.place {
+                let step = Step {
+                    goes_on: self.order.is_step(place),
+                    ..step
+                };
+                let judged = met.mature && ideas.has(Idea::Walks);
+                let walks = [&mut peers.walk, &mut all.walk];
+                if self.walk.touch(step, judged, walk_limit, walks) {
+                    alarm = Some(TooLong::InOrder);
+                }
             }
         }
+        let n_usual = peers.many.usual().or_else(|| all.many.usual());
+        let in_order = peers.walk.usual().or_else(|| all.walk.usual());
         Sitting {
             n_objects: self.many.n(),
             n_in_order: self.walk.n(),
-            n_usual: peers.many.usual().or_else(|| all.many.usual()),
+            n_usual,
+            too_long_at: self.many.too_long_at(limit, n_usual),
+            too_long_in_order_at: self.walk.too_long_at(walk_limit, in_order),
             alarm,
         }
-    }
-
-    /// Notes a touch in the order of the ids; true when it makes the walk too long.
-    fn walk_on(&mut self, touch: &Touch, judged: bool, [peers, all]: [&mut Cohort; 2]) -> bool {
-        let Some(place) = touch.place else {
-            return false;
-        };
-        let goes_on = self.order.is_step(place);
-        let walks = [&mut peers.walk, &mut all.walk];
-        self.walk.touch(goes_on, touch.at_ms, judged, WALK, walks)
     }
 }
 
@@ -423,6 +458,16 @@ fn damping(touch: &Touch, category: Category, sharing: &Sharing) -> f64 {
         .map(|v| sharing.concentration(v))
         .fold(0.0, f64::max);
     if most > 1.0 { 1.0 / most } else { 1.0 }
+}
+
+/// How much of a touched object is another's: nothing of one that nobody had, all of a stranger's or a refused one, and
+/// the less of an acquaintance's the more of the caller's visits it gets: whose things were moved, or shared by one.
+fn others_share(touch: &Touch, category: Category, sharing: &Sharing) -> f64 {
+    match category {
+        Category::Own | Category::Virgin => 0.0,
+        Category::ForeignNew | Category::Denied => 1.0,
+        Category::ForeignMet => 1.0 - others(touch).map(|v| sharing.share(v)).fold(0.0, f64::max),
+    }
 }
 
 fn categorise(touch: &Touch, sharing: &Sharing, ideas: Ideas) -> Category {
@@ -515,7 +560,7 @@ mod tests {
         }
     }
 
-    /// Touches of objects that nobody had before, by `identity`, until a sitting is too long.
+    /// Touches of objects of as many owners, by `identity`, until a sitting is too long.
     fn sitting(
         judge: &mut Judge,
         identity: u64,
@@ -525,6 +570,10 @@ mod tests {
         places.find_map(|place| {
             let read = Touch {
                 place: Some(place),
+                standing: Standing {
+                    owner: Some(1_000_000 + place.unsigned_abs()),
+                    ..Standing::default()
+                },
                 ..touch(identity, DAY_MS + place % 1000)
             };
             let sitting = judge.judge(&read).sitting;
@@ -559,5 +608,59 @@ mod tests {
         let mut judge = settled();
         judge.goes_on(500, 1, 499, 5000);
         assert_eq!(sitting(&mut judge, 500, (1..1000).map(leaps)), None);
+    }
+
+    #[test]
+    fn things_of_one_acquaintance_are_no_run_through_others_things() {
+        let mut judge = settled();
+        let of_one = |i: i64| Touch {
+            place: Some(i * i * 7919),
+            standing: Standing {
+                owner: Some(77),
+                ..Standing::default()
+            },
+            ..touch(500, 86_400_000 + i)
+        };
+        judge.identities.entry(500).sharing.visit(77);
+        let is_told = (1..200).any(|i| judge.judge(&of_one(i)).sitting.alarm.is_some());
+        assert!(!is_told, "as after a move of all things of one owner");
+    }
+
+    #[test]
+    fn a_patient_attacker_who_reads_more_every_day_is_found_within_the_week() {
+        const DAY_MS: i64 = 86_400_000;
+        let mut judge = Judge::new(JudgeConfig::default());
+        let mut found = None;
+        for day in 0..10 {
+            // A hundred callers read forty known things and a new one a day, and once in a hundred days another's.
+            for identity in 1..=100u64 {
+                let at_ms = day * DAY_MS + identity as i64 * 1000;
+                let is_other = (identity as i64 * 37 + day) % 100 == 0;
+                let verdict = judge.judge(&Touch {
+                    n_known: 40,
+                    standing: Standing {
+                        owner: is_other.then_some(9000 + identity),
+                        ..Standing::default()
+                    },
+                    ..touch(identity, at_ms)
+                });
+                assert!(!verdict.alarm, "caller {identity} on day {day}");
+            }
+            // From the third day on one of them reads so many of strangers' between its own.
+            for n in 0..(day - 2).max(0) {
+                let verdict = judge.judge(&Touch {
+                    n_known: 8,
+                    standing: Standing {
+                        owner: Some(10_000 + (day * 100 + n) as u64),
+                        ..Standing::default()
+                    },
+                    ..touch(42, day * DAY_MS + 40_000_000 + n * 600_000)
+                });
+                if verdict.alarm {
+                    found = found.or(Some(day));
+                }
+            }
+        }
+        assert!(found.is_some(), "found on day {found:?}");
     }
 }

@@ -166,6 +166,28 @@ pub fn redact_path(path: &str, out: &mut String) -> bool {
     found
 }
 
+/// Appends an address of the web to `out` with the secrets of its path and query, and whoever is named before the host, replaced
+/// by `***`.
+pub fn redact_url(url: &str, out: &mut String) {
+    let is_scheme = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'-' | b'.');
+    let rest = match url.split_once("://") {
+        Some((scheme, rest)) if scheme.bytes().all(is_scheme) => {
+            out.push_str(scheme);
+            out.push_str("://");
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            match authority.rfind('@') {
+                Some(at) => {
+                    out.push_str(BLANK);
+                    &rest[at..]
+                }
+                None => rest,
+            }
+        }
+        _ => url,
+    };
+    redact_path(rest, out);
+}
+
 /// Says whether a decoded segment is the secret of a link sent by mail: behind `reset`, `verify`, `invite` and
 /// their like, at least eight letters and digits mixed, or 16 letters in both cases. A number, a word or a
 /// phrase (`/password/reset/instructions`) is none.
@@ -522,6 +544,30 @@ mod tests {
             let mut out = String::new();
             assert_eq!(redact_query(query, &mut out), name, "{query}");
             assert_eq!(out, want, "{query}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_redacted() {
+        for (url, wanted) in [
+            ("https://a.example/b?c=d#e", "https://a.example/b?c=d#e"),
+            ("https://a.example", "https://a.example"),
+            (
+                "https://a.example/cb?code=0123456789&next=/b",
+                "https://a.example/cb?code=***&next=/b",
+            ),
+            ("https://u:p@a.example/b", "https://***@a.example/b"),
+            ("https://u:p@a.example?q=x@y", "https://***@a.example?q=x@y"),
+            ("https://a.example/b@c", "https://a.example/b@c"),
+            (
+                "/cb?token=t0k3n&next=http://b/c",
+                "/cb?token=***&next=http://b/c",
+            ),
+            ("", ""),
+        ] {
+            let mut out = String::new();
+            redact_url(url, &mut out);
+            assert_eq!(out, wanted, "{url}");
         }
     }
 

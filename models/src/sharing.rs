@@ -61,16 +61,16 @@ impl Sharing {
     /// share of them. A token that was renewed goes back to one owner, its former self; an
     /// enumerator spreads.
     pub fn concentration(&self, other: u64) -> f64 {
-        let visited = || self.neighbours.iter().filter(|n| n.n_out > 0);
-        let total: f64 = visited().map(|n| f64::from(n.n_out)).sum();
-        let n_out = visited()
-            .find(|n| n.identity == other)
-            .map_or(0.0, |n| f64::from(n.n_out));
-        if total > 0.0 {
-            n_out / total * visited().count() as f64
-        } else {
-            0.0
-        }
+        let n_visited = self.neighbours.iter().filter(|n| n.n_out > 0).count();
+        self.share(other) * n_visited as f64
+    }
+
+    /// Share of this identity's visits that go to `other`, in [0, 1].
+    pub fn share(&self, other: u64) -> f64 {
+        let visits = |n: &Neighbour| f64::from(n.n_out);
+        let total: f64 = self.neighbours.iter().map(visits).sum();
+        let to_other = self.neighbours.iter().find(|n| n.identity == other);
+        to_other.map_or(0.0, visits) / total.max(1.0)
     }
 
     /// True when both visit each other, often enough.

@@ -1,6 +1,7 @@
 //! The targets: a decoder each, `decode` with all behind it, the log's reader, the configuration.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
@@ -10,13 +11,15 @@ use connectors::reject::{DETAIL_CHARS_MAX, Reject};
 use engine::config::Config;
 use engine::lane::Outbox;
 use engine::log::{self, Log, LogRecord};
+use engine::rule::{Rule, RuleSet};
 use engine::schema::{JudgementRowsBuilder, TouchRowsBuilder};
 use engine::stage::decode::{Decode, DecodeConfig};
-use models::identity::Resolver;
+use models::identity::{Resolver, is_unprintable};
 use models::secret::HashKey;
 
 use super::{Verdict, fuzz, kept};
 use crate::poison::good;
+use crate::support::root;
 
 fn must(holds: bool, what: impl Into<String>) -> Verdict {
     if holds { Ok(()) } else { Err(what.into()) }
@@ -294,4 +297,43 @@ fn configuration(bytes: &[u8]) -> Verdict {
 #[test]
 fn a_configuration_is_read_or_has_faults() {
     fuzz("config", &[], configuration);
+}
+
+/// Documents of Sigma become rules whose text stays where it belongs, or reasons that can be shown.
+fn sigma(bytes: &[u8]) -> Verdict {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let outcome = engine::sigma::convert(&[("fuzz.yml".to_owned(), text)], None);
+    for refused in &outcome.refused {
+        let told = [&refused.title, &refused.reason];
+        must(!refused.reason.is_empty(), "no reason")?;
+        must(
+            !told.iter().any(|text| text.contains(is_unprintable)),
+            "a reason can't be shown",
+        )?;
+    }
+    for made in &outcome.converted {
+        let (header, sql) = made.text.split_once("*/").ok_or("the header has no end")?;
+        must(header.ends_with("---"), "the header ends early")?;
+        must(!header[2..].contains("/*"), "the header holds a comment")?;
+        must(sql.starts_with("\nSELECT "), "the header ends late")?;
+        let can_be_shown = |c: char| c == '\n' || !is_unprintable(c);
+        must(made.text.chars().all(can_be_shown), "a rule can't be shown")?;
+        let path = format!("{}.sql", made.name);
+        // A fault is told by the command; `tests` are the author's own.
+        let Ok(rule) = Rule::parse(Path::new(&path), &made.text) else {
+            continue;
+        };
+        let rules = RuleSet::new(vec![rule]).map_err(|faults| format!("{faults:?}"))?;
+        let _ = engine::command::rules::faults(&Arc::new(rules));
+    }
+    Ok(())
+}
+
+#[test]
+fn sigma_rules_are_converted_or_refused() {
+    let seeds = ["fields", "values", "together", "refused"].map(|name| {
+        let path = root().join(format!("tests/sigma/{name}.yml"));
+        std::fs::read(path).expect("a file")
+    });
+    fuzz("sigma", &seeds, sigma);
 }

@@ -9,7 +9,9 @@ use indicatif::ProgressBar;
 use models::idea::{Idea, Ideas};
 use serde_json::{Value, json};
 
+use super::reading::ReadingArgs;
 use super::replay::{ReplayArgs, replay};
+use super::warm::WarmArgs;
 use super::{EngineArgs, Failure, plain_table};
 use crate::alert::Alert;
 use crate::evaluation::{Evaluation, Labels, Told, wilson};
@@ -22,7 +24,8 @@ use connectors::format::Format;
   tollwatch eval access.log.xz --labels labels.tsv.xz
   tollwatch eval access.ndjson.xz --labels labels.tsv.xz --false-alerts-per-million-events 10 --json
   tollwatch eval one.log two.log --labels one.tsv --labels two.tsv --ablate
-  tollwatch eval access.log.xz --labels labels.tsv.xz --rules benches/rivals")]
+  tollwatch eval access.log.xz --labels labels.tsv.xz --rules benches/rivals
+  tollwatch eval tuesday.log --labels tuesday.tsv --warm-from monday.log")]
 pub struct EvalArgs {
     /// The labelled files
     #[arg(required = true)]
@@ -45,6 +48,9 @@ pub struct EvalArgs {
     /// Prints tables as Markdown
     #[arg(long, conflicts_with = "json")]
     pub markdown: bool,
+    /// History, before each of the files.
+    #[command(flatten)]
+    pub warm: WarmArgs,
     /// The models.
     #[command(flatten)]
     pub engine: EngineArgs,
@@ -106,12 +112,15 @@ fn evaluate(args: &EvalArgs, labels: &[Labels], ideas: Ideas) -> Result<Evaluati
     for (file, labels) in args.files.iter().zip(labels) {
         let replay_args = ReplayArgs {
             files: vec![file.clone()],
-            format: args.format,
             alerts: None,
             rejects: None,
-            lanes: Some(args.lanes),
-            state: None,
             json: args.json,
+            reading: ReadingArgs {
+                format: args.format,
+                lanes: Some(args.lanes),
+                state: None,
+            },
+            warm: args.warm.clone(),
             engine: args.engine.clone(),
             ideas,
         };

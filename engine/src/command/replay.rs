@@ -2,57 +2,46 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{BufWriter, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args;
-use connectors::file::{Line, Lines, open};
-use connectors::format::{Format, SourceRecord};
 use connectors::reject::Reject;
-use indicatif::{ProgressBar, ProgressStyle};
 use models::idea::Ideas;
 use serde_json::json;
 
-use super::run::ConfigFaults;
-use super::{EngineArgs, Failure, RuleFaults, load_rules, plain_table, resolver};
-use crate::alert::{Alert, FILE_PREFIX};
-use crate::config::ModelConfig;
-use crate::pipeline::Pipeline;
-use crate::stage::decode::DecodeConfig;
-
-/// Lines of one round, whatever the number of lanes. Lanes of one round are heard one after the other, so within it who touched
-/// an object first depends on the lanes: few enough that this hardly matters, enough to be worth a thread's start.
-const LINES_PER_ROUND: usize = 1024;
+use super::reading::{ReadingArgs, pipeline, read, source_of};
+use super::warm::{History, WarmArgs};
+use super::{EngineArgs, Failure, plain_table};
+use crate::alert::Alert;
 
 /// Options of `replay`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tollwatch replay access.log.xz
-  tollwatch replay day1.ndjson.gz day2.ndjson.gz --format kong --alerts alerts.ndjson --json")]
+  tollwatch replay day1.ndjson.gz day2.ndjson.gz --format kong --alerts alerts.ndjson --json
+  tollwatch replay today.log --warm-from monday.log.gz tuesday.log.gz")]
 pub struct ReplayArgs {
     /// Files to read, in order: plain, .gz, .xz or .zst
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
-    /// Format of the lines: auto, kong, envoy (istio), nginx, combined (apache)
-    #[arg(long, default_value = "auto")]
-    pub format: Format,
     /// Writes alerts to this file, one OCSF finding a line; `-` for standard output
     #[arg(long)]
     pub alerts: Option<PathBuf>,
     /// Writes rejected lines' positions and reasons to this file
     #[arg(long)]
     pub rejects: Option<PathBuf>,
-    /// Lanes of each stage; all cores when absent
-    #[arg(long)]
-    pub lanes: Option<usize>,
-    /// Folder with the key of the keyed hashes, as `run` keeps it; a published key when absent
-    #[arg(long)]
-    pub state: Option<PathBuf>,
     /// Prints one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
+    /// How the files are read.
+    #[command(flatten)]
+    pub reading: ReadingArgs,
+    /// History.
+    #[command(flatten)]
+    pub warm: WarmArgs,
     /// The models.
     #[command(flatten)]
     pub engine: EngineArgs,
@@ -74,6 +63,8 @@ pub struct Replayed {
     pub seconds: f64,
     /// Format found per file.
     pub formats: Vec<(PathBuf, String)>,
+    /// What was learned before; none without history.
+    pub history: Option<History>,
 }
 
 /// Runs the command.
@@ -121,53 +112,27 @@ pub fn replay(
     args: &ReplayArgs,
     mut each: impl FnMut(&Path, &[Reject], &[Alert]) -> std::io::Result<()>,
 ) -> Result<Replayed, Failure> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let n_lanes = args.lanes.unwrap_or(cores).clamp(1, 256);
-    let models = ModelConfig {
-        ideas: args.ideas,
-        ..args.engine.models(&ModelConfig::default())
-    };
-    let faults = models.faults();
-    if !faults.is_empty() {
-        return Err(ConfigFaults(faults).into());
-    }
-    let rules = load_rules(args.engine.rules.as_deref())?;
-    let resolver = resolver(args.state.as_deref(), false)?;
-    let decode = DecodeConfig {
-        format: args.format,
-        resolver,
-        partitions: n_lanes,
-    };
-    let mut pipeline = Pipeline::new(&decode, &models, &rules, n_lanes).map_err(RuleFaults)?;
+    let mut pipeline = pipeline(&args.engine, &args.reading, args.ideas)?;
     let mut replayed = Replayed::default();
     let started = Instant::now();
+    replayed.history = args.warm.learn(&mut pipeline)?;
     for path in &args.files {
-        let input =
-            open(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-        let bar = progress(path, input.file_bytes);
-        let n_read = input.read_bytes.clone();
-        let ended = pipeline.open(format!("{FILE_PREFIX}{}", path.display()).into())?;
-        each(path, &[], &ended)?;
-        replayed.alerts.extend(ended);
-        let mut lines = Lines::new(input.reader);
-        loop {
-            let chunk = read_chunk(&mut lines, LINES_PER_ROUND)
-                .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-            if chunk.is_empty() {
-                break;
-            }
-            let records: Vec<_> = chunk.iter().map(SourceLine::record).collect();
-            let round = pipeline.round(&records)?;
-            replayed.n_events += round.n_events;
-            for reject in &round.rejects {
-                *replayed.rejected.entry(reject.reason.as_str()).or_default() += 1;
-            }
-            each(path, &round.rejects, &round.alerts)?;
-            replayed.alerts.extend(round.alerts);
-            bar.set_position(n_read.load(Ordering::Relaxed));
-        }
-        bar.finish_and_clear();
-        let format = pipeline.detected().unwrap_or(args.format);
+        let _ = read(
+            &mut pipeline,
+            path,
+            &source_of(path),
+            i64::MAX,
+            |round, _| {
+                replayed.n_events += round.n_events;
+                for reject in &round.rejects {
+                    *replayed.rejected.entry(reject.reason.as_str()).or_default() += 1;
+                }
+                each(path, &round.rejects, &round.alerts)?;
+                replayed.alerts.extend(round.alerts);
+                Ok(ControlFlow::Continue(()))
+            },
+        )?;
+        let format = pipeline.detected().unwrap_or(args.reading.format);
         replayed.formats.push((path.clone(), format.to_string()));
     }
     let last = pipeline.close()?;
@@ -179,63 +144,6 @@ pub fn replay(
     replayed.alerts.extend(last);
     replayed.seconds = started.elapsed().as_secs_f64();
     Ok(replayed)
-}
-
-/// One line with its number. An oversized one is kept as such, to be rejected with its position.
-pub struct SourceLine {
-    bytes: Vec<u8>,
-    number: i64,
-}
-
-impl SourceLine {
-    fn record(&self) -> SourceRecord<'_> {
-        SourceRecord {
-            payload: &self.bytes,
-            offset: self.number,
-            broker_time_ms: None,
-        }
-    }
-}
-
-fn read_chunk<R: std::io::BufRead>(
-    lines: &mut Lines<R>,
-    n_max: usize,
-) -> std::io::Result<Vec<SourceLine>> {
-    /// A chunk's bytes are bounded, so that a file of long lines is no memory bomb.
-    const BYTES_MAX: usize = 64 << 20;
-    let (mut chunk, mut n_bytes) = (Vec::new(), 0);
-    while chunk.len() < n_max && n_bytes < BYTES_MAX {
-        let Some(line) = lines.next().transpose()? else {
-            break;
-        };
-        let (bytes, number) = match line {
-            Line::Bytes { number, bytes } => (bytes, number),
-            // One byte over the decoders' limit: they say why it is rejected.
-            Line::Oversized { number, .. } => (vec![b' '; (1 << 20) + 1], number),
-        };
-        n_bytes += bytes.len();
-        chunk.push(SourceLine {
-            bytes,
-            number: number as i64,
-        });
-    }
-    Ok(chunk)
-}
-
-fn progress(path: &Path, total_bytes: u64) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(total_bytes);
-    let style =
-        ProgressStyle::with_template("{msg} [{bar:30}] {percent} % {binary_bytes_per_sec} {eta}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_message(
-        path.file_name()
-            .map_or_else(String::new, |name| name.to_string_lossy().into()),
-    );
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }
 
 fn sink(path: &Path) -> Result<Box<dyn Write>, Failure> {
@@ -271,6 +179,7 @@ fn report(
             "alerts": alerts,
             "formats": formats,
             "seconds": seconds,
+            "history": replayed.history.as_ref().map(History::as_json),
         });
         let mut out: Box<dyn Write> = match args.alerts.as_deref() {
             // Standard output carries the alerts then.
@@ -289,6 +198,9 @@ fn report(
         eprintln!("{}: read as {format}", path.display());
     }
     eprintln!("{table}");
+    if let Some(history) = &replayed.history {
+        eprintln!("{history}");
+    }
     for (reason, n) in &replayed.rejected {
         eprintln!("rejected: {n} {reason}");
     }

@@ -1,10 +1,11 @@
-//! `rules`: lists, checks and tests rules.
+//! `rules`: lists, checks and tests rules; [`import_sigma`] makes them.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::import_sigma::{self, ImportArgs};
 use super::{Failure, RuleFaults, load_rules, plain_table};
 use crate::config::ModelConfig;
 use crate::rule::{RuleSet, run_tests};
@@ -19,6 +20,8 @@ pub enum RulesCommand {
     Check(RulesArgs),
     /// Runs the tests in the rules' headers; exit code 1 when one fails
     Test(RulesArgs),
+    /// Makes rules of Sigma's for web servers and proxies; exit code 1 when one can't be converted
+    ImportSigma(ImportArgs),
 }
 
 /// Options of `rules`.
@@ -52,10 +55,11 @@ pub fn run(command: &RulesCommand) -> Result<u8, Failure> {
         RulesCommand::List(args) => list(args),
         RulesCommand::Check(args) => check(args),
         RulesCommand::Test(args) => test(args),
+        RulesCommand::ImportSigma(args) => import_sigma::run(args),
     }
 }
 
-fn table(header: &[&str]) -> comfy_table::Table {
+pub(super) fn table(header: &[&str]) -> comfy_table::Table {
     let mut table = plain_table();
     table.set_header(header.to_vec());
     table

@@ -557,6 +557,14 @@ impl Term {
         order.is_some_and(|o| o.is_lt() || (self.inclusive && o.is_eq()))
     }
 
+    /// The value that is enough: the next whole number where the bound itself is not.
+    pub fn enough(&self) -> Option<f64> {
+        match self.bound {
+            Scalar::Int(bound) if !self.inclusive => Some(bound.saturating_add(1) as f64),
+            _ => self.bound.as_f64(),
+        }
+    }
+
     /// Share of the way to the bound, for counts and sums that start at zero.
     pub fn progress(&self, value: &Scalar) -> f64 {
         match (value.as_f64(), self.bound.as_f64()) {

@@ -1,18 +1,20 @@
 //! From an optimised logical plan to push operators.
 //!
 //! The plan is walked from its scan to its root: conditions directly on the scan that cannot fail are shared among the rules
-//! of a table; what is left becomes [`Step`]s; at most one aggregate over windows becomes a [`WindowProgram`]. A rule that
-//! does not fit is refused here, with its reason. Must not know: batches, state.
+//! of a table, and so are the texts that other conditions make of its columns; what is left becomes [`Step`]s; at most one
+//! aggregate over windows becomes a [`WindowProgram`]. A rule that does not fit is refused here, with its reason. Must not know:
+//! batches, state.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DFSchemaRef, DataFusionError, plan_datafusion_err, plan_err};
 use datafusion::logical_expr::logical_plan::{Aggregate as LogicalAggregate, TableScan};
 use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{Expr, LogicalPlan, Operator};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
@@ -35,6 +37,8 @@ pub(super) struct Program {
     pub(super) shared: Vec<Expr>,
     /// Columns of the stream the steps read, by number; `None` stands for a window column, which has no value below an aggregate.
     pub(super) scan: Vec<Option<usize>>,
+    /// Texts made of the stream's columns, which the steps read behind those: evaluated on whole batches, shared among rules.
+    pub(super) texts: Vec<Expr>,
     pub(super) scan_schema: SchemaRef,
     pub(super) steps: Vec<Step>,
     pub(super) exceptions: Vec<CompiledException>,
@@ -86,15 +90,43 @@ pub(super) fn compile(
         .map(|p| p.map(|(_, program)| program))
 }
 
-/// The table a rule reads.
+/// What a rule reads and gives.
+#[derive(Debug, Clone)]
+pub struct Reads {
+    /// The table.
+    pub table: String,
+    /// Columns of the table that its conditions and outputs read.
+    pub columns: Vec<String>,
+    /// Columns of its findings.
+    pub output: Vec<String>,
+    /// True when findings are groups in windows.
+    pub is_windowed: bool,
+}
+
+/// What a rule reads and gives.
 ///
 /// # Errors
 /// Why the rule cannot be planned.
-pub fn table_of(rule: &Rule, catalog: &Catalog) -> Result<String, RuleFault> {
+pub fn reads(rule: &Rule, catalog: &Catalog) -> Result<Reads, RuleFault> {
     let plan = plan(rule, catalog).map_err(|e| fault(rule, &e))?;
-    scanned(&plan)
-        .map(|source| source.table.clone())
-        .map_err(|e| fault(rule, &e))
+    let source = scanned(&plan).map_err(|e| fault(rule, &e))?;
+    let names = |schema: &DFSchemaRef| schema.fields().iter().map(|f| f.name().clone()).collect();
+    let mut reads = Reads {
+        table: source.table.clone(),
+        columns: Vec::new(),
+        output: names(plan.schema()),
+        is_windowed: false,
+    };
+    plan.apply(|node| {
+        match node {
+            LogicalPlan::TableScan(scan) => reads.columns = names(&scan.projected_schema),
+            LogicalPlan::Aggregate(_) => reads.is_windowed = true,
+            _ => (),
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .map_err(|e| fault(rule, &e))?;
+    Ok(reads)
 }
 
 /// The plan of a rule as DataFusion prints it, one operator a line.
@@ -163,6 +195,7 @@ fn compile_for(
         shared: Vec::new(),
         steps: Vec::new(),
         scan: None,
+        texts: Vec::new(),
         lineage: Vec::new(),
         floors: Vec::new(),
         aggregate: None,
@@ -188,6 +221,7 @@ struct Walk<'a> {
     /// Steps since the scan, or since the aggregate.
     steps: Vec<Step>,
     scan: Option<(Vec<Option<usize>>, SchemaRef)>,
+    texts: Vec<Expr>,
     /// Which columns of the node below are bounds of the window.
     lineage: Vec<Option<Cell>>,
     /// Columns known to be zero or more where the aggregate reads.
@@ -290,10 +324,24 @@ impl Walk<'_> {
                 false => own = Some(own.map_or_else(|| part.clone(), |all| all.and(part.clone()))),
             }
         }
-        if let Some(own) = own {
-            self.steps.push(Step::Filter(physical(&own, schema)?));
-        }
+        let Some(own) = own else { return Ok(()) };
+        let (own, schema) = match on_scan {
+            true => (take_texts(own, &mut self.texts)?, self.with_texts(schema)?),
+            false => (own, schema.as_ref().clone()),
+        };
+        self.steps.push(Step::Filter(physical(&own, &schema)?));
         Ok(())
+    }
+
+    /// The schema of the scan with the texts behind its columns.
+    fn with_texts(&self, scan: &DFSchema) -> Result<DFSchema, DataFusionError> {
+        let field = |(at, text): (usize, &Expr)| {
+            let of = text.get_type(scan)?;
+            Ok((None, Arc::new(Field::new(text_name(at), of, true))))
+        };
+        let fields = self.texts.iter().enumerate().map(field);
+        let fields = fields.collect::<Result<Vec<_>, DataFusionError>>()?;
+        scan.join(&DFSchema::new_with_metadata(fields, HashMap::new())?)
     }
 
     fn projection(
@@ -491,8 +539,15 @@ impl Walk<'_> {
         output: Vec<String>,
     ) -> Result<Program, DataFusionError> {
         self.check_names(&output)?;
-        let Some((scan, scan_schema)) = self.scan else {
+        let Some((scan, scan_schema)) = self.scan.clone() else {
             return plan_err!("the SELECT reads no table");
+        };
+        let scan_schema = match self.texts.is_empty() {
+            true => scan_schema,
+            false => nullable(&self.with_texts(&DFSchema::try_from_qualified_schema(
+                source.table.as_str(),
+                &scan_schema,
+            )?)?),
         };
         let exceptions = exceptions(self.rule, self.catalog, &source.table)?;
         let (steps, window) = match (self.aggregate, source.window) {
@@ -520,6 +575,7 @@ impl Walk<'_> {
         Ok(Program {
             shared: self.shared,
             scan,
+            texts: self.texts,
             scan_schema,
             steps,
             exceptions,
@@ -722,6 +778,44 @@ fn cannot_fail(expr: &Expr) -> bool {
         })
     });
     safe && walked.is_ok()
+}
+
+/// Puts columns in the place of the texts in a condition that functions make and that no row can make fail.
+fn take_texts(condition: Expr, texts: &mut Vec<Expr>) -> Result<Expr, DataFusionError> {
+    let taken = condition.transform_down(|e| {
+        if !matches!(e, Expr::ScalarFunction(_)) || !is_text(&e) {
+            return Ok(Transformed::no(e));
+        }
+        let known = texts.iter().position(|text| *text == e);
+        let at = known.unwrap_or_else(|| {
+            texts.push(e);
+            texts.len() - 1
+        });
+        let column = datafusion::common::Column::new_unqualified(text_name(at));
+        Ok(Transformed::yes(Expr::Column(column)))
+    });
+    Ok(taken?.data)
+}
+
+/// Whether it is a text made of columns by what cannot fail.
+fn is_text(expr: &Expr) -> bool {
+    match expr {
+        Expr::Column(_) | Expr::Literal(..) => true,
+        Expr::Cast(cast) => *cast.field.data_type() == DataType::Utf8 && is_text(&cast.expr),
+        Expr::BinaryExpr(b) => {
+            b.op == Operator::StringConcat && is_text(&b.left) && is_text(&b.right)
+        }
+        Expr::ScalarFunction(f) => {
+            matches!(f.func.name(), "lower" | "upper" | "concat" | "concat_ws")
+                && f.args.iter().all(is_text)
+        }
+        _ => false,
+    }
+}
+
+/// Name of the column that stands for a text; none of a table begins with a space.
+fn text_name(at: usize) -> String {
+    format!(" text {at}")
 }
 
 fn is_plain(op: Operator) -> bool {

@@ -435,7 +435,7 @@ fn lateness_default() -> Span {
 }
 
 /// Milliseconds since the epoch of a `YYYY-MM-DD`, or nothing if it is no day.
-fn day_ms(text: &str) -> Option<i64> {
+pub(crate) fn day_ms(text: &str) -> Option<i64> {
     let (year, rest) = text.split_once('-')?;
     let (month, day) = rest.split_once('-')?;
     if (year.len(), month.len(), day.len()) != (4, 2, 2) {
@@ -735,7 +735,7 @@ fn header_faults(header: &Header, path: &Path) -> Vec<(&'static str, String)> {
     faults
 }
 
-fn is_uuid(text: &str) -> bool {
+pub(crate) fn is_uuid(text: &str) -> bool {
     let lengths: Vec<usize> = text.split('-').map(str::len).collect();
     lengths == [8, 4, 4, 4, 12] && text.chars().all(|c| c == '-' || c.is_ascii_hexdigit())
 }

@@ -979,6 +979,51 @@ fn findings_come_by_row_then_by_rule() {
 }
 
 #[test]
+fn texts_that_rules_share_change_no_finding() {
+    let window = "FROM TUMBLE(calls, event_time, INTERVAL '10 seconds')";
+    let rules: Vec<Rule> = [
+        "SELECT who, amount FROM calls WHERE contains(upper(who), 'O1') OR upper(who) = 'WHO2'".to_owned(),
+        "SELECT amount, text FROM (SELECT *, lower(concat(who, '/', CAST(amount AS VARCHAR))) AS text FROM calls) WHERE amount > 3 AND (contains(text, '2/1') OR ends_with(upper(who), 'O0')) AND upper(who) <> 'WHO2'".to_owned(),
+        format!("SELECT window_start, count(*) AS n {window} WHERE concat(who, '/') || CAST(amount AS VARCHAR) LIKE '%/_' AND contains(upper(who), '2') GROUP BY window_start, window_end"),
+    ]
+    .iter()
+    .zip(["a", "b", "c"])
+    .map(|(sql, name)| {
+        let mut rule = rule("", sql);
+        (rule.header.name, rule.header.id) = (name.to_owned(), format!("id {name}"));
+        rule
+    })
+    .collect();
+    let log = batch(&random_calls(7, 400));
+    let told = |rules: &[Rule]| {
+        let set = RuleSet::new(rules.to_vec()).unwrap();
+        let mut runner = RuleRunner::compile(&set, &calls(), "calls").unwrap();
+        let mut findings = Vec::new();
+        runner.push(&log, None, &mut findings);
+        runner.close(&mut findings);
+        assert!(runner.counters().iter().all(|c| c.errors == 0));
+        let told = findings.iter();
+        let mut told: Vec<String> = told
+            .map(|f| format!("{} {} {}", f.rule.header.name, f.row, text(f)))
+            .collect();
+        told.sort();
+        told
+    };
+    let alone: Vec<Vec<String>> = rules
+        .iter()
+        .map(|rule| told(std::slice::from_ref(rule)))
+        .collect();
+    assert!(alone.iter().all(|told| 3 < told.len()), "{alone:?}");
+    assert!(
+        alone[0].iter().all(|told| !told.contains("who0")),
+        "{alone:?}"
+    );
+    let mut alone = alone.concat();
+    alone.sort();
+    assert_eq!(told(&rules), alone);
+}
+
+#[test]
 fn names_and_ids_are_unique() {
     let faults = RuleSet::new(vec![rule("", "SELECT 1"), rule("", "SELECT 2")]).unwrap_err();
     assert_eq!(faults.len(), 2, "{faults:?}");

@@ -4,6 +4,7 @@
 //! left go through the rule's own steps; then either each is a finding, or they are folded into windows one by one. A row
 //! on which an expression fails is left out and counted; the rule goes on, and so does the lane.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -22,11 +23,11 @@ use datafusion::scalar::ScalarValue;
 use crate::lane::EventTime;
 
 use super::aggregate::{Input, Values};
-use super::compile::{Cell, Program, WindowProgram, compile, table_of};
+use super::compile::{Cell, Program, WindowProgram, compile, reads};
 use super::finding::{Evidence, Finding, evidence_at};
 use super::plan::{Catalog, Stream, physical};
 use super::step::{Step, batch_of, column, mask, taken};
-use super::window::Row;
+use super::window::{Reach, Row};
 use super::{Rule, RuleFault, RuleSet};
 use crate::state::LaneWalk;
 
@@ -36,6 +37,7 @@ pub struct RuleRunner {
     /// The stream's columns, all nullable: what a batch lacks is null.
     schema: SchemaRef,
     shared: Vec<Arc<dyn PhysicalExpr>>,
+    texts: Arc<[Arc<dyn PhysicalExpr>]>,
     lanes: Vec<Lane>,
     /// Greatest event time so far.
     clock_ms: i64,
@@ -70,11 +72,25 @@ pub struct RuleCounters {
     pub uncased: u64,
 }
 
+/// Expressions over the stream that rules share, each with its place.
+type Places = HashMap<Expr, usize>;
+
+/// The places of expressions, which get one where they have none.
+fn placed(exprs: Vec<Expr>, places: &mut Places) -> Vec<usize> {
+    let place = |expr| {
+        let next = places.len();
+        *places.entry(expr).or_insert(next)
+    };
+    exprs.into_iter().map(place).collect()
+}
+
 /// One rule at work.
 struct Lane {
     program: Program,
     /// Conditions of the runner the rule needs.
     shared: Vec<usize>,
+    /// Texts of the runner its steps read.
+    texts: Vec<usize>,
     counters: RuleCounters,
 }
 
@@ -87,6 +103,9 @@ struct Load<'a> {
     times: TimestampMillisecondArray,
     /// Greatest event time up to each row.
     clocks: Vec<i64>,
+    /// The runner's texts, and those that some rule has asked for.
+    texts: Arc<[Arc<dyn PhysicalExpr>]>,
+    made: Vec<OnceCell<ArrayRef>>,
 }
 
 /// Rows of a batch after the steps of a rule.
@@ -115,28 +134,21 @@ impl RuleRunner {
             }]);
         };
         let (mut lanes, mut faults) = (Vec::new(), Vec::new());
-        let mut places: HashMap<Expr, usize> = HashMap::new();
+        let (mut conditions, mut texts) = (Places::new(), Places::new());
         for rule in &rules.rules {
             match compile(rule, catalog, table) {
                 Err(more) => faults.extend(more),
                 Ok(None) => {}
                 Ok(Some(mut program)) => {
-                    let exprs = std::mem::take(&mut program.shared);
-                    let mut place = |expr| {
-                        let next = places.len();
-                        *places.entry(expr).or_insert(next)
-                    };
-                    let shared = exprs.into_iter().map(&mut place).collect();
                     lanes.push(Lane {
+                        shared: placed(std::mem::take(&mut program.shared), &mut conditions),
+                        texts: placed(std::mem::take(&mut program.texts), &mut texts),
                         program,
-                        shared,
                         counters: RuleCounters::new(rule.clone()),
                     });
                 }
             }
         }
-        let mut exprs: Vec<(Expr, usize)> = places.into_iter().collect();
-        exprs.sort_by_key(|(_, place)| *place);
         let fault = |e: DataFusionError| {
             vec![RuleFault {
                 file: table.into(),
@@ -146,11 +158,13 @@ impl RuleRunner {
         };
         let qualified =
             DFSchema::try_from_qualified_schema(table, &stream.schema).map_err(fault)?;
-        let shared = exprs
-            .iter()
-            .map(|(e, _)| physical(e, &qualified))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(fault)?;
+        let compiled = |places: Places| {
+            let mut exprs: Vec<(Expr, usize)> = places.into_iter().collect();
+            exprs.sort_by_key(|(_, place)| *place);
+            let exprs = exprs.iter().map(|(e, _)| physical(e, &qualified));
+            exprs.collect::<Result<Vec<_>, _>>().map_err(fault)
+        };
+        let (shared, texts) = (compiled(conditions)?, compiled(texts)?);
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -164,6 +178,7 @@ impl RuleRunner {
             stream: stream.clone(),
             schema: Arc::new(Schema::new(fields)),
             shared,
+            texts: texts.into(),
             lanes,
             clock_ms: i64::MIN,
         })
@@ -174,7 +189,7 @@ impl RuleRunner {
     /// # Errors
     /// Why it cannot run.
     pub fn single(rule: &Rule, catalog: &Catalog) -> Result<(String, RuleRunner), Vec<RuleFault>> {
-        let table = table_of(rule, catalog).map_err(|fault| vec![fault])?;
+        let table = reads(rule, catalog).map_err(|fault| vec![fault])?.table;
         let set = RuleSet {
             rules: vec![Arc::new(rule.clone())],
         };
@@ -201,6 +216,24 @@ impl RuleRunner {
             .iter_mut()
             .filter_map(|lane| lane.program.window.as_mut());
         windows.for_each(|window| window.windows.limit_groups(groups_max));
+    }
+
+    /// Keeps how near groups come to their thresholds, from now on.
+    pub fn measure(&mut self) {
+        let windows = self
+            .lanes
+            .iter_mut()
+            .filter_map(|lane| lane.program.window.as_mut());
+        windows.for_each(|window| window.windows.measure());
+    }
+
+    /// How near any group came to the threshold of the first rule that has windows; none where that is not measured.
+    pub fn reach(&self) -> Option<Reach> {
+        let mut windows = self
+            .lanes
+            .iter()
+            .filter_map(|lane| lane.program.window.as_ref());
+        windows.next()?.windows.reach
     }
 
     /// Rules it runs.
@@ -335,7 +368,20 @@ impl RuleRunner {
             clocks: clocks.collect(),
             full,
             times,
+            texts: self.texts.clone(),
+            made: vec![OnceCell::new(); self.texts.len()],
         })
+    }
+}
+
+impl Load<'_> {
+    /// One of the runner's texts, a value a row.
+    fn text(&self, place: usize) -> Result<&ArrayRef, DataFusionError> {
+        if let Some(made) = self.made[place].get() {
+            return Ok(made);
+        }
+        let made = column(&self.texts[place], &self.full)?;
+        Ok(self.made[place].get_or_init(|| made))
     }
 }
 
@@ -420,7 +466,7 @@ impl Lane {
 
     /// Runs the steps; where an expression fails, halves the rows until only those it fails on are left out.
     fn lower(&mut self, rows: Vec<u32>, load: &Load<'_>, parts: &mut Vec<Lowered>) {
-        match self.program.lowered(&rows, load) {
+        match self.program.lowered(&rows, &self.texts, load) {
             Ok(part) if part.rows.is_empty() => {}
             Ok(part) => parts.push(part),
             Err(error) if rows.len() == 1 => self.fail(1, &error),
@@ -638,21 +684,30 @@ impl Lane {
 
 impl Program {
     /// The rows left by the rule's own steps, with what its aggregates read.
-    fn lowered(&self, rows: &[u32], load: &Load<'_>) -> Result<Lowered, DataFusionError> {
+    fn lowered(
+        &self,
+        rows: &[u32],
+        texts: &[usize],
+        load: &Load<'_>,
+    ) -> Result<Lowered, DataFusionError> {
         let whole = rows.len() == load.full.num_rows();
         let picked = UInt32Array::from(if whole { Vec::new() } else { rows.to_vec() });
+        let thinned = |column: &ArrayRef| match whole {
+            true => Ok(column.clone()),
+            false => taken(column, &picked),
+        };
         let columns = self
             .scan
             .iter()
             .zip(self.scan_schema.fields())
             .map(|(place, field)| match place {
                 None => Ok(new_null_array(field.data_type(), rows.len())),
-                Some(place) if whole => Ok(load.full.column(*place).clone()),
-                Some(place) => taken(load.full.column(*place), &picked),
+                Some(place) => thinned(load.full.column(*place)),
             });
+        let texts = texts.iter().map(|place| thinned(load.text(*place)?));
         let batch = batch_of(
             &self.scan_schema,
-            columns.collect::<Result<Vec<_>, _>>()?,
+            columns.chain(texts).collect::<Result<Vec<_>, _>>()?,
             rows.len(),
         )?;
         let (batch, rows) = Step::apply(&self.steps, batch, rows.to_vec())?;

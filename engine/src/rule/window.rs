@@ -68,6 +68,15 @@ pub(super) struct Crossing {
     pub(super) grown: bool,
 }
 
+/// How near any group came to the first condition of its HAVING.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reach {
+    /// The greatest value in any window.
+    pub greatest: f64,
+    /// The value that is enough.
+    pub enough: f64,
+}
+
 /// Counts of one rule's windows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WindowCounters {
@@ -108,6 +117,8 @@ pub(super) struct Windows {
     unsettled: Vec<(u32, u32, i64)>,
     bytes: usize,
     pub(super) counters: WindowCounters,
+    /// None while nobody asks: lanes do not.
+    pub(super) reach: Option<Reach>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -268,7 +279,36 @@ impl Windows {
             unsettled: Vec::new(),
             bytes: 0,
             counters: WindowCounters::default(),
+            reach: None,
         }
+    }
+
+    /// Keeps [`Windows::reach`] from now on, where a threshold may be crossed early and is grown towards.
+    pub(super) fn measure(&mut self) {
+        if let Mode::FirstCrossing(having) = &self.mode
+            && let Some(term) = having.first().filter(|term| !term.falls)
+        {
+            let greatest = 0.0;
+            self.reach = term.enough().map(|enough| Reach { greatest, enough });
+        }
+    }
+
+    fn measured(&mut self, slot: u32) {
+        let (Some(reach), Mode::FirstCrossing(having)) = (&mut self.reach, &self.mode) else {
+            return;
+        };
+        let (group, n_panes) = (&self.groups[slot as usize], self.spec.n_panes());
+        let value = having.first().and_then(|term| {
+            number(
+                group,
+                &self.aggregates,
+                term.aggregate,
+                group.current,
+                n_panes,
+            )?
+            .as_f64()
+        });
+        reach.greatest = reach.greatest.max(value.unwrap_or(0.0));
     }
 
     /// Groups kept.
@@ -444,6 +484,7 @@ impl Windows {
             Mode::FirstCrossing(_) => self.fold_crossing(slot, pane, row, sample),
         };
         self.bytes += self.groups[slot as usize].bytes();
+        self.measured(slot);
         crossing
     }
 

@@ -17,7 +17,7 @@ use models::endpoint::{Variable, endpoint};
 use models::identity::{Credentials, Resolver};
 use models::object::{Object, Request, is_write, objects};
 use models::probe::{ProbeRequest, classify};
-use models::secret::{redact_path, redact_query};
+use models::secret::{redact_path, redact_query, redact_url};
 
 use super::StageError;
 use crate::lane::{Outbox, ROWS_PER_RECORD};
@@ -75,6 +75,7 @@ struct Scratch {
     endpoint: String,
     path: String,
     query: String,
+    referer: String,
     variables: Vec<Variable>,
     objects: Vec<Object>,
 }
@@ -146,25 +147,8 @@ impl Decode {
         let raw_path = text("path").unwrap_or("/");
         let query = text("query");
         let host = text("host");
-        let status = columns
-            .status
-            .is_valid(row)
-            .then(|| columns.status.value(row));
-        let credentials = Credentials {
-            authorization: text("authorization"),
-            api_key: text("api_key"),
-            token_hash: text("token_hash"),
-            jwt_sub: text("jwt_sub"),
-            jwt_claims: text("jwt_claims"),
-            consumer: text("consumer"),
-            principal: text("principal"),
-            client_cert: text("client_cert"),
-            session: text("session"),
-            client_ip: text("client_ip"),
-            user_agent: text("user_agent"),
-            authenticated_hint: columns.authenticated_hint.value(row),
-            status,
-        };
+        let status = columns.status(row);
+        let credentials = columns.credentials(row);
         scratch.identity.clear();
         let identity = self
             .config
@@ -192,6 +176,8 @@ impl Decode {
         let secret_in_path = redact_path(raw_path, &mut scratch.path);
         scratch.query.clear();
         let url_secret = query.and_then(|query| redact_query(query, &mut scratch.query));
+        scratch.referer.clear();
+        let referer = text("referer").map(|referer| redact_url(referer, &mut scratch.referer));
         let probe = classify(&ProbeRequest {
             method,
             path: raw_path,
@@ -238,6 +224,7 @@ impl Decode {
             write: is_write(method, &rpc),
             probe_class: probe.map(|class| class.as_str()),
             url_secret: url_secret.or(secret_in_path.then_some("path")),
+            referer: referer.map(|_| scratch.referer.as_str()),
             origin: text("origin"),
             allow_origin: text("allow_origin"),
             allow_credentials: text("allow_credentials"),
@@ -331,6 +318,40 @@ impl Decode {
     }
 }
 
+/// What one row of a decoded batch says about its caller.
+///
+/// # Errors
+/// The batch is none of a decoder's.
+pub fn credentials(batch: &RecordBatch, row: usize) -> Result<Credentials<'_>, StageError> {
+    Ok(Columns::new(batch)?.credentials(row))
+}
+
+impl<'a> Columns<'a> {
+    fn status(&self, row: usize) -> Option<u16> {
+        self.status.is_valid(row).then(|| self.status.value(row))
+    }
+
+    #[inline(always)]
+    fn credentials(&self, row: usize) -> Credentials<'a> {
+        let text = |column: &'static str| self.text(column, row);
+        Credentials {
+            authorization: text("authorization"),
+            api_key: text("api_key"),
+            token_hash: text("token_hash"),
+            jwt_sub: text("jwt_sub"),
+            jwt_claims: text("jwt_claims"),
+            consumer: text("consumer"),
+            principal: text("principal"),
+            client_cert: text("client_cert"),
+            session: text("session"),
+            client_ip: text("client_ip"),
+            user_agent: text("user_agent"),
+            authenticated_hint: self.authenticated_hint.value(row),
+            status: self.status(row),
+        }
+    }
+}
+
 macro_rules! columns {
     (text: $($text:ident),*; number: $($number:ident),*) => {
         /// The columns of a decoded batch, found once.
@@ -389,7 +410,7 @@ columns! {
     text: gateway, method, scheme, host, path, query, client_ip, peer_ip, user_agent,
         authorization, api_key, token_hash, jwt_sub, jwt_claims, consumer, principal, client_cert,
         session, route, service, tls_version, request_content_type, response_content_type,
-        request_id, trace_id, origin, method_override, forwarded_host, rewritten_url, allow_origin,
+        request_id, trace_id, referer, origin, method_override, forwarded_host, rewritten_url, allow_origin,
         allow_credentials, server, powered_by, request_body;
     number: request_bytes, response_bytes, latency_us
 }

@@ -16,7 +16,7 @@ use models::ownership::Standing;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Stage, StageError, StateSize, compile};
+use super::{Stage, StageError, StateSize, Watcher, compile};
 use crate::alert::{Alert, Alerter};
 use crate::config::ModelConfig;
 use crate::lane::EventTime;
@@ -71,6 +71,8 @@ pub struct Judging {
     rules: RuleRunner,
     alerter: Alerter,
     table: SchemaRef,
+    watcher: Option<Watcher>,
+    learns_only: bool,
 }
 
 impl Judging {
@@ -92,6 +94,8 @@ impl Judging {
             rules: compile(config, rules, "touches")?,
             alerter: Alerter::new(config),
             table: schema::touches_table(),
+            watcher: None,
+            learns_only: false,
         })
     }
 
@@ -146,6 +150,7 @@ impl Judging {
             object_owner: judgement.object_owner,
             surprise_nats: verdict.surprise_nats,
             evidence: verdict.evidence,
+            evidence_identity: verdict.evidence_identity,
             alarm: verdict.alarm,
             p_own: verdict.p_own,
             p_peer: verdict.p_peer,
@@ -165,6 +170,8 @@ impl Judging {
             run_objects: i64::from(sitting.n_objects),
             run_in_order: i64::from(sitting.n_in_order),
             run_usual: sitting.n_usual,
+            run_limit: sitting.too_long_at.map(i64::from),
+            run_in_order_limit: sitting.too_long_in_order_at.map(i64::from),
             run_alarm: sitting.alarm.map(TooLong::as_str),
         });
     }
@@ -209,6 +216,12 @@ impl Stage for Judging {
         let mut columns = judged.columns()[..n].to_vec();
         columns.extend(model.finish());
         let table = RecordBatch::try_new(self.table.clone(), columns)?;
+        if let Some(watcher) = &self.watcher {
+            watcher("touches", &table);
+        }
+        if self.learns_only {
+            return Ok(());
+        }
         let mut findings = Vec::new();
         self.rules.push_at(&table, time, &mut findings);
         self.alerter.raise(
@@ -249,6 +262,14 @@ impl Stage for Judging {
 
     fn load(&mut self, from: &mut Loader) {
         self.walk(from);
+    }
+
+    fn watch(&mut self, watcher: Option<Watcher>) {
+        self.watcher = watcher;
+    }
+
+    fn learn_only(&mut self, only: bool) {
+        self.learns_only = only;
     }
 
     fn rules(&self) -> Vec<RuleCounters> {

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::judge::{SUSPECTS_MAX, SUSPICION, Samples};
-use super::{Stage, StageError, StateSize, compile};
+use super::{Stage, StageError, StateSize, Watcher, compile};
 use crate::alert::{Alert, Alerter};
 use crate::config::ModelConfig;
 use crate::lane::EventTime;
@@ -100,6 +100,8 @@ pub struct Profile {
     rules: RuleRunner,
     alerter: Alerter,
     table: SchemaRef,
+    watcher: Option<Watcher>,
+    learns_only: bool,
     targets: Vec<TouchRowsBuilder>,
 }
 
@@ -131,6 +133,8 @@ impl Profile {
             rules: compile(config, rules, "events")?,
             alerter: Alerter::new(config),
             table: schema::events_table(),
+            watcher: None,
+            learns_only: false,
             targets: (0..partitions.max(1))
                 .map(|_| TouchRowsBuilder::default())
                 .collect(),
@@ -355,6 +359,12 @@ impl Stage for Profile {
         let mut columns = batch.columns()[..batch.num_columns() - 1].to_vec();
         columns.extend(model.finish());
         let table = RecordBatch::try_new(self.table.clone(), columns)?;
+        if let Some(watcher) = &self.watcher {
+            watcher("events", &table);
+        }
+        if self.learns_only {
+            return Ok(());
+        }
         let mut findings = Vec::new();
         self.rules.push_at(&table, time, &mut findings);
         self.alerter.raise(
@@ -409,6 +419,14 @@ impl Stage for Profile {
 
     fn load(&mut self, from: &mut Loader) {
         self.walk(from);
+    }
+
+    fn watch(&mut self, watcher: Option<Watcher>) {
+        self.watcher = watcher;
+    }
+
+    fn learn_only(&mut self, only: bool) {
+        self.learns_only = only;
     }
 
     fn rules(&self) -> Vec<RuleCounters> {
