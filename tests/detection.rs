@@ -141,7 +141,7 @@ fn loud_attacks_of_drawn_worlds_are_found() {
             .as_object()
             .map_or(0, serde_json::Map::len);
         n_false += result["false_alerts"].as_array().map_or(0, Vec::len);
-        n_events += result["events"].as_u64().unwrap_or(0);
+        n_events += result["events"].as_u64().unwrap_or(0) as usize;
     }
     eprintln!("{n_found} of {n_episodes} found, {n_false} false in {n_events}");
     assert!(30 <= n_episodes, "{n_episodes} episodes");
