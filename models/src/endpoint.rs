@@ -36,7 +36,8 @@ const VALUE_BYTES_MAX: usize = 256;
 /// A path segment that names a thing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Variable {
-    /// The segment, percent-decoded, without a file suffix.
+    /// The segment, percent-decoded, without a file suffix. A name that templates find right behind another variable holds
+    /// only with it: `owner/repo`.
     pub value: String,
     /// What it looks like; a [`SegmentKind::Word`] is a name behind `users` and its like.
     pub kind: SegmentKind,
@@ -86,6 +87,7 @@ pub fn endpoint_by(
     }
     // What stands before a segment, without what is known to be a variable: no noun is taken from a name.
     let mut before = [""; SEGMENTS_MAX];
+    let mut variable_before = false;
     for (i, (&segment, decided)) in kept.iter().zip(decided).enumerate() {
         // A literal takes at most 64 bytes and a slash, and `/**` must still fit behind it.
         if start + ENDPOINT_BYTES_MAX < out.len() + LITERAL_BYTES_MAX + 4 {
@@ -99,6 +101,7 @@ pub fn endpoint_by(
             Decided::Literal => Part::Literal,
             Decided::Variable { head, tail } => variable(segment, nouns, head, tail),
         };
+        let behind = std::mem::take(&mut variable_before);
         match part {
             Part::Literal => push_encoded(segment, LITERAL_BYTES_MAX, out),
             Part::Placeholder => out.push_str("{id}"),
@@ -114,11 +117,15 @@ pub fn endpoint_by(
                 if value.len() <= VALUE_BYTES_MAX {
                     let mut collection = String::new();
                     name::push_collection(nearest_noun(nouns), &mut collection);
+                    let is_name = matches!(decided, Decided::Variable { .. }) && is_weak(kind);
+                    let of = variables.last().filter(|_| behind && is_name);
                     variables.push(Variable {
-                        value: value.to_owned(),
+                        value: of
+                            .map_or_else(|| value.to_owned(), |of| format!("{}/{value}", of.value)),
                         kind,
                         collection,
                     });
+                    variable_before = true;
                 }
             }
         }
@@ -131,6 +138,14 @@ pub fn endpoint_by(
     if more {
         out.push_str("/**");
     }
+}
+
+/// Whether two things may have the same id because they are of different parents.
+fn is_weak(kind: SegmentKind) -> bool {
+    matches!(
+        kind,
+        SegmentKind::Word | SegmentKind::Version | SegmentKind::Mixed
+    )
 }
 
 /// A segment that templates call a variable; broken clients' placeholders and secrets are none all the same.
@@ -276,7 +291,7 @@ fn is_variable(kind: SegmentKind) -> bool {
 }
 
 /// What broken clients and route patterns write where an id belongs.
-fn is_placeholder(segment: &str) -> bool {
+pub(crate) fn is_placeholder(segment: &str) -> bool {
     match segment.as_bytes() {
         [b'{', .., b'}'] | [b'<', .., b'>'] | [b':', b'a'..=b'z' | b'A'..=b'Z', ..] => true,
         [b'u' | b'n' | b'N' | b'[', ..] => {

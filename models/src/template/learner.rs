@@ -334,12 +334,12 @@ mod tests {
             (
                 "/repos/someone/something/issues",
                 "/repos/{id}/{id}/issues",
-                vec!["someone", "something"],
+                vec!["someone", "someone/something"],
             ),
             (
                 "/repos/ada/lantern",
                 "/repos/{id}/{id}",
-                vec!["ada", "lantern"],
+                vec!["ada", "ada/lantern"],
             ),
             ("/repos/search", "/repos/search", vec![]),
             ("/orgs/search", "/orgs/search", vec![]),

@@ -394,7 +394,7 @@ mod tests {
                 "other",
                 "/reports/sales/monday",
                 "/reports/{id}/{id}",
-                vec![("report", "sales"), ("report", "monday")],
+                vec![("report", "sales"), ("report", "sales/monday")],
             ),
             ("other", "/reports/yearly", "/reports/yearly", vec![]),
             (
