@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
 
-use super::set::{OPEN, TYPED};
+use super::set::{ANY_HOST, OPEN, TYPED};
 use super::settle::{push_templates, settled};
 use super::tree::{Callers, Node, is_wild, method_at, word_tail};
 use super::vocabulary;
-use crate::endpoint::{Part, SegmentKind, part, push_host, with_segments};
+use crate::endpoint::{Part, SegmentKind, is_placeholder, part, push_host, with_segments};
 
 /// Nodes of all trees. About 200 bytes each with their texts, so 50 MiB; at the limit the trees are settled, what is a
 /// variable by then is merged, and if that is not enough what was called least goes.
@@ -84,6 +84,10 @@ impl Learner {
         }
         let mut host = String::new();
         push_host(call.host.unwrap_or(""), &mut host);
+        // A caller who writes that name would teach what holds for every host.
+        if host == ANY_HOST {
+            return;
+        }
         if !self.hosts.contains_key(&host) && HOSTS_MAX <= self.hosts.len() {
             self.n_ignored += 1;
             return;
@@ -173,6 +177,13 @@ fn grow(
     budget: usize,
 ) -> (usize, bool) {
     let (mut n_new, mut opened) = (0, false);
+    // Braces are the templates' own: a caller's would be read as a variable.
+    if segments
+        .iter()
+        .any(|segment| segment.contains(['{', '}']) && !is_placeholder(segment))
+    {
+        return (n_new, opened);
+    }
     let mut node = root;
     let count = |node: &mut Node| {
         node.n_calls = node.n_calls.saturating_add(1);
@@ -393,6 +404,35 @@ mod tests {
             );
         }
         assert_eq!((learner.n_nodes, learner.learnt().templates.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_callers_write_as_a_template_is_not_learnt() {
+        let mut learner = Learner::default();
+        for i in 0..2 {
+            for path in [
+                "/{name}/x",
+                "/{id}.json",
+                "/a{b}c",
+                "/a}",
+                "/admin/%7Bname%7Dx",
+            ] {
+                observe(&mut learner, "GET", path, 200, i);
+            }
+            learner.observe(&Observation {
+                method: "GET",
+                host: Some("*"),
+                path: "/a",
+                status: Some(200),
+                caller: i,
+            });
+        }
+        let of_hosts: Vec<_> = learner.hosts.iter().collect();
+        let [(host, root)] = of_hosts.as_slice() else {
+            panic!("one host: {of_hosts:?}");
+        };
+        let edges: Vec<_> = root.children.iter().map(|(edge, _)| &**edge).collect();
+        assert_eq!((host.as_str(), edges), ("h", vec!["{id}"]));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::endpoint::{Part, SEGMENTS_MAX, SegmentKind, part};
+use crate::identity::is_unprintable;
 
 /// Templates one set holds; a longer file is refused. 100 bytes each, so about 6 MiB.
 pub const TEMPLATES_MAX: usize = 65_536;
@@ -168,9 +169,13 @@ pub fn read(text: &str) -> Result<Vec<(&str, &str)>, TemplateError> {
     Ok(templates)
 }
 
-/// The text form of templates, sorted.
+/// The text form of templates, sorted. What no line can hold is left out: white space or control characters in a literal, which
+/// callers choose.
 pub fn write<'a>(templates: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
-    let sorted: BTreeSet<_> = templates.into_iter().collect();
+    let templates = templates.into_iter();
+    let sorted: BTreeSet<_> = templates
+        .filter(|(_, template)| is_template(template))
+        .collect();
     let mut out = format!("{HEADING}\n");
     for (host, template) in sorted {
         out.extend([host, " ", template, "\n"]);
@@ -259,7 +264,7 @@ fn wildcard(segment: &str) -> Option<(&str, bool, &str)> {
 fn is_template(text: &str) -> bool {
     text.starts_with('/')
         && text.len() <= TEMPLATE_BYTES_MAX
-        && text.bytes().all(|b| 0x20 < b && b != 0x7f)
+        && !text.contains(|c: char| c.is_whitespace() || is_unprintable(c))
 }
 
 /// Whether a specified route fits the whole path; literals go before parameters.
@@ -433,7 +438,14 @@ mod tests {
         let text = write(templates);
         let mut sorted = templates.to_vec();
         sorted.sort_unstable();
-        assert_eq!(read(&text), Ok(sorted));
+        assert_eq!(read(&text), Ok(sorted.clone()));
+        let unwritable = [
+            ("h", "/a b"),
+            ("h", "/a\nh /b"),
+            ("h", "/a\u{a0}"),
+            ("h", "/\u{202e}a"),
+        ];
+        assert_eq!(write(templates.into_iter().chain(unwritable)), text);
     }
 
     #[test]
