@@ -1,4 +1,4 @@
-//! Reads files into a pipeline, round by round: what `replay`, `eval` and `explain` share.
+//! Reads files into a pipeline, round by round: what `replay`, `eval` and `explain` share, and `templates learn` in part.
 
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
@@ -61,6 +61,7 @@ pub fn pipeline(
     let decode = DecodeConfig {
         format: reading.format,
         resolver: resolver(reading.state.as_deref(), false)?,
+        templates: engine.template_set()?,
         partitions: n_lanes,
     };
     Ok(Pipeline::new(&decode, &models, &rules, n_lanes).map_err(RuleFaults)?)
@@ -83,15 +84,33 @@ pub fn read(
     until: i64,
     mut each: impl FnMut(Round, i64) -> Result<ControlFlow<()>, Failure>,
 ) -> Result<ControlFlow<()>, Failure> {
-    let failed = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
-    let input = open(path).map_err(failed)?;
-    let bar = progress(path, input.file_bytes);
-    let n_read = input.read_bytes.clone();
     let ended = Round {
         alerts: pipeline.open(Arc::from(source))?,
         ..Round::default()
     };
-    let mut flow = each(ended, 0)?;
+    match each(ended, 0)? {
+        ControlFlow::Continue(()) => rounds(path, until, |records, last| {
+            each(pipeline.round(records)?, last)
+        }),
+        ended => Ok(ended),
+    }
+}
+
+/// Reads a file's lines up to and with `until`, a round at a time; `each` is handed them with the number of the last, and says
+/// whether to go on.
+///
+/// # Errors
+/// The file can't be read, or `each` fails.
+pub fn rounds(
+    path: &Path,
+    until: i64,
+    mut each: impl FnMut(&[SourceRecord<'_>], i64) -> Result<ControlFlow<()>, Failure>,
+) -> Result<ControlFlow<()>, Failure> {
+    let failed = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+    let input = open(path).map_err(failed)?;
+    let bar = progress(path, input.file_bytes);
+    let n_read = input.read_bytes.clone();
+    let mut flow = ControlFlow::Continue(());
     let (mut lines, mut last) = (Lines::new(input.reader), 0);
     while flow.is_continue() && last < until {
         let n_max =
@@ -100,7 +119,7 @@ pub fn read(
         let Some(line) = chunk.last() else { break };
         last = line.number;
         let records: Vec<_> = chunk.iter().map(SourceLine::record).collect();
-        flow = each(pipeline.round(&records)?, last)?;
+        flow = each(&records, last)?;
         bar.set_position(n_read.load(Ordering::Relaxed));
     }
     bar.finish_and_clear();
