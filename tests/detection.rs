@@ -141,7 +141,7 @@ fn loud_attacks_of_drawn_worlds_are_found() {
             .as_object()
             .map_or(0, serde_json::Map::len);
         n_false += result["false_alerts"].as_array().map_or(0, Vec::len);
-        n_events += result["events"].as_u64().unwrap_or(0);
+        n_events += result["events"].as_u64().unwrap_or(0) as usize;
     }
     eprintln!("{n_found} of {n_episodes} found, {n_false} false in {n_events}");
     assert!(30 <= n_episodes, "{n_episodes} episodes");
@@ -149,10 +149,7 @@ fn loud_attacks_of_drawn_worlds_are_found() {
         n_found * 10 >= n_episodes * 7,
         "{n_found} of {n_episodes} found"
     );
-    assert!(
-        n_false as u64 * 10_000 <= n_events,
-        "{n_false} in {n_events}"
-    );
+    assert!(n_false * 10_000 <= n_events, "{n_false} in {n_events}");
 }
 
 /// Gateways write lines as calls end, shippers mix them: neighbours that change places change nothing of what is found.

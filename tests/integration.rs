@@ -2,7 +2,7 @@
 //!
 //! In the order of the data: `formats`, `poison` and `fuzz` (what comes in), `replay` (laws of the way over files),
 //! `simulation` (the lanes under every fault), `snapshots` (what is saved of them), `standby` (copies of that), `bounds` (what an
-//! attacker may choose), `sigma` (rules of others), `workbench` (rules tried over
+//! attacker may choose), `templates` (what names endpoints), `sigma` (rules of others), `workbench` (rules tried over
 //! files), `detection`, `alerts` and `explain` (what comes out), `kafka` (the same over a real Apache Kafka), `secure` (over
 //! one that asks for a login), `topology` (what changes on it under a running service), `losses` (what is gone, full or wrong
 //! when a service comes to it), `faults` (processes and brokers that end), `tidy` (what holds of the project itself). Tests that
@@ -26,6 +26,7 @@ mod simulation;
 mod snapshots;
 mod standby;
 mod support;
+mod templates;
 mod tidy;
 mod topology;
 mod workbench;

@@ -18,6 +18,7 @@ fn alerts_in_rounds(all: &[Vec<u8>], rounds: &[usize]) -> Vec<String> {
     let decode = DecodeConfig {
         format: Format::Auto,
         resolver,
+        templates: Arc::default(),
         partitions: 1,
     };
     let rules = Arc::new(RuleSet::shipped());

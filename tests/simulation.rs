@@ -249,6 +249,7 @@ impl Simulation {
             decode: DecodeConfig {
                 format: Format::Kong,
                 resolver: Arc::new(Resolver::new(HashKey::new([7; 32]), false)),
+                templates: Arc::default(),
                 partitions: PARTITIONS,
             },
             store: store.with_standby(standby),

@@ -35,6 +35,7 @@ pub(crate) fn events(calls: &[String], n_each: usize) -> Vec<LogRecord> {
     let config = DecodeConfig {
         format: Format::Combined,
         resolver: Arc::new(Resolver::new(HashKey::new([7; 32]), false)),
+        templates: Arc::default(),
         partitions: 1,
     };
     let mut decode = Decode::new("access.log".into(), 0, config);

@@ -106,6 +106,7 @@ fn round(lines: &Lines, models: &ModelConfig, rules: &Arc<RuleSet>) -> Result<Ve
     let decode_config = DecodeConfig {
         format: Format::Kong,
         resolver: resolver(None, false)?,
+        templates: Arc::default(),
         partitions: 1,
     };
     let mut decode = Decode::new("kong".into(), 0, decode_config);

@@ -54,6 +54,7 @@ impl Lanes {
         let decode = DecodeConfig {
             format: Format::Combined,
             resolver: resolver(None, false)?,
+            templates: Arc::default(),
             partitions: 1,
         };
         let lanes = Log::ALL

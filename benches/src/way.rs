@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -186,7 +187,13 @@ fn service(config: &WayConfig, round: u32, promise: Promise) -> Result<Service> 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let started = Service::start(settings, load_rules(None)?, resolver(None, false)?, None);
+    let started = Service::start(
+        settings,
+        load_rules(None)?,
+        resolver(None, false)?,
+        Arc::default(),
+        None,
+    );
     Ok(runtime.block_on(started)?)
 }
 

@@ -7,8 +7,10 @@ use clap::{Args, Parser, Subcommand};
 use comfy_table::{LineStyle, TableStyle};
 use models::identity::Resolver;
 use models::secret::HashKey;
+use models::template::TemplateSet;
 
 use crate::rule::{RuleFault, RuleSet};
+use crate::templates::TemplatesError;
 
 pub mod check;
 pub mod dead_letters;
@@ -21,6 +23,7 @@ pub mod replay;
 pub mod rules;
 pub mod run;
 pub mod state;
+pub mod templates;
 pub mod verify;
 pub mod warm;
 
@@ -76,6 +79,9 @@ pub enum Command {
     /// Lists, checks and tests rules, runs them over files, compares, explains, documents and imports them
     #[command(subcommand)]
     Rules(rules::RulesCommand),
+    /// Learns from logs which words in paths are names, and shows what was learnt
+    #[command(subcommand)]
+    Templates(templates::TemplatesCommand),
 }
 
 impl Cli {
@@ -108,6 +114,7 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::DeadLetters(command) => dead_letters::run(&command),
         Command::State(command) => state::run(&command),
         Command::Rules(command) => rules::run(&command),
+        Command::Templates(command) => templates::run(&command),
     }
 }
 
@@ -117,9 +124,28 @@ pub struct EngineArgs {
     /// Folder of rules (.sql); the shipped ones when absent
     #[arg(long, env = "TOLLWATCH_RULES")]
     pub rules: Option<PathBuf>,
+    /// What names endpoints.
+    #[command(flatten)]
+    pub naming: NamingArgs,
     /// The models.
     #[command(flatten)]
     pub models: ModelArgs,
+}
+
+/// What names endpoints, besides how calls look.
+#[derive(Clone, Debug, Default, Args)]
+pub struct NamingArgs {
+    /// File of templates that `templates learn` wrote: which words in paths are names
+    #[arg(long, value_name = "FILE", env = "TOLLWATCH_TEMPLATES")]
+    pub templates: Option<PathBuf>,
+    /// OpenAPI document, or folder of such (.json, .yaml, .yml), whose routes name the endpoints; may be given more than once
+    #[arg(
+        long,
+        value_name = "FILE|DIR",
+        env = "TOLLWATCH_OPENAPI",
+        value_delimiter = ','
+    )]
+    pub openapi: Vec<PathBuf>,
 }
 
 /// Options of the models.
@@ -134,6 +160,16 @@ pub struct ModelArgs {
     /// Bytes of state a lane holds; there are three stages of lanes
     #[arg(long, env = "TOLLWATCH_STATE_BYTES_MAX")]
     pub state_bytes_max: Option<usize>,
+}
+
+impl NamingArgs {
+    /// The templates that calls are named by.
+    ///
+    /// # Errors
+    /// As [`crate::templates::load`].
+    pub fn template_set(&self) -> Result<Arc<TemplateSet>, TemplatesError> {
+        crate::templates::load(self.templates.as_deref(), &self.openapi)
+    }
 }
 
 impl ModelArgs {

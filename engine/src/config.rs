@@ -7,12 +7,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use connectors::kafka::Properties;
 use models::idea::Ideas;
+use models::template::TemplateSet;
 use serde::Deserialize;
 
 use crate::state::{Standby, StateError, Store};
+use crate::templates::{self, TemplatesError};
 
 /// What the models are given: the one knob and the bounds of their state, per lane.
 #[derive(Clone, Debug, Deserialize)]
@@ -240,6 +243,10 @@ pub struct Config {
     pub state: PathBuf,
     /// Folder of rules; the shipped ones when absent.
     pub rules: Option<PathBuf>,
+    /// File of templates that `templates learn` wrote; none when absent.
+    pub templates: Option<PathBuf>,
+    /// OpenAPI documents, or folders of such; their routes win over learnt templates.
+    pub openapi: Vec<PathBuf>,
     /// Address of `/metrics`, `/livez` and `/readyz`; none when empty.
     pub listen: String,
     /// Threads per stage, 1 to 64.
@@ -271,6 +278,8 @@ impl Default for Config {
             delivery: Delivery::default(),
             state: PathBuf::from("tollwatch-state"),
             rules: None,
+            templates: None,
+            openapi: Vec::new(),
             listen: "127.0.0.1:9477".to_owned(),
             threads: 1,
             idle_ms: 2000,
@@ -411,6 +420,14 @@ impl Config {
             ));
         }
         faults
+    }
+
+    /// The templates that calls are named by.
+    ///
+    /// # Errors
+    /// As [`templates::load`].
+    pub fn template_set(&self) -> Result<Arc<TemplateSet>, TemplatesError> {
+        templates::load(self.templates.as_deref(), &self.openapi)
     }
 
     /// Name of a log's topic.

@@ -3,7 +3,7 @@
 //! The way of the data is the order of the modules: [`pipeline`] says it on one screen, [`lane`] runs
 //! one partition of it, [`log`] is what lies between two stages, [`stage`] holds the stages,
 //! [`rule`] the SQL, [`alert`] what comes out, [`state`] what a lane leaves to the next one. [`service`] runs it over Kafka, [`command`] is one file
-//! a subcommand.
+//! a subcommand, [`templates`] reads what names endpoints.
 //!
 //! **Invariant**: only this crate knows DataFusion, and only here do connectors and models meet.
 
@@ -21,3 +21,4 @@ pub mod sigma;
 pub mod stage;
 pub mod state;
 pub mod telemetry;
+pub mod templates;

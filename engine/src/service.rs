@@ -22,6 +22,7 @@ use crate::stage::StageError;
 use crate::state::{Keeper, StateError, part};
 use crate::telemetry::Metrics;
 use models::identity::Resolver;
+use models::template::TemplateSet;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 
@@ -117,6 +118,7 @@ pub struct Shared {
     cluster: Cluster,
     rules: Arc<RuleSet>,
     resolver: Arc<Resolver>,
+    templates: Arc<TemplateSet>,
     /// Tells this process from others that have no name either.
     process: u64,
     sink: Sink,
@@ -340,6 +342,7 @@ impl Service {
         config: Config,
         rules: Arc<RuleSet>,
         resolver: Arc<Resolver>,
+        templates: Arc<TemplateSet>,
         watcher: Option<Watcher>,
     ) -> Result<Service, ServiceError> {
         crate::command::rules::faults(&rules)?;
@@ -361,6 +364,7 @@ impl Service {
             cluster,
             rules,
             resolver,
+            templates,
             process: process(),
             sink,
             keeper,

@@ -102,7 +102,8 @@ refuses for counts. JSON's strings, numbers, booleans and lists of them are TOML
 {{- define "tollwatch.toml" -}}
 {{- $path := .path -}}
 {{- range $key, $value := .table }}
-{{- if not (or (kindIs "map" $value) (kindIs "slice" $value) (kindIs "invalid" $value)) }}
+{{- $tables := and (kindIs "slice" $value) (kindIs "map" (first $value)) }}
+{{- if not (or (kindIs "map" $value) $tables (kindIs "invalid" $value)) }}
 {{ include "tollwatch.tomlKey" $key }} = {{ $value | toJson }}
 {{- end }}
 {{- end }}
@@ -112,7 +113,7 @@ refuses for counts. JSON's strings, numbers, booleans and lists of them are TOML
 
 [{{ $name }}]
 {{- include "tollwatch.toml" (dict "path" $name "table" $value) }}
-{{- else if kindIs "slice" $value }}
+{{- else if and (kindIs "slice" $value) (kindIs "map" (first $value)) }}
 {{- range $value }}
 
 [[{{ $name }}]]

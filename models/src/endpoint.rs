@@ -4,8 +4,8 @@
 //! segment that names a thing. The path is normalised first (escapes, `//`, dot segments, matrix parameters,
 //! trailing slash), so one object has one key however it was written.
 //! **Invariant**: an endpoint's name is printable ASCII and at most [`ENDPOINT_BYTES_MAX`] bytes, whatever a
-//! caller sends. What only many requests can tell (a word that is somebody's name) is not decided here,
-//! but for the words behind `users` and its like.
+//! caller sends. What only many requests can tell (a word that is somebody's name) is a [`TemplateSet`]'s to decide;
+//! where it says nothing, words are literals but for those behind `users` and its like.
 
 mod percent;
 mod segment;
@@ -18,6 +18,7 @@ pub use segment::{SegmentKind, segment_kind};
 
 use crate::object::name;
 use crate::secret;
+use crate::template::{Decided, TemplateSet};
 
 /// Segments kept of one path; deeper ones become `/**`. Documented APIs stay below 16.
 pub const SEGMENTS_MAX: usize = 24;
@@ -35,7 +36,8 @@ const VALUE_BYTES_MAX: usize = 256;
 /// A path segment that names a thing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Variable {
-    /// The segment, percent-decoded, without a file suffix.
+    /// The segment, percent-decoded, without a file suffix. A name that templates find right behind another variable holds
+    /// only with it: `owner/repo`.
     pub value: String,
     /// What it looks like; a [`SegmentKind::Word`] is a name behind `users` and its like.
     pub kind: SegmentKind,
@@ -56,47 +58,123 @@ pub fn endpoint(
     out: &mut String,
     variables: &mut Vec<Variable>,
 ) {
+    endpoint_by(&TemplateSet::EMPTY, method, host, path, out, variables);
+}
+
+/// [`endpoint`], but what `templates` decides of a segment wins over what it looks like.
+pub fn endpoint_by(
+    templates: &TemplateSet,
+    method: &str,
+    host: Option<&str>,
+    path: &str,
+    out: &mut String,
+    variables: &mut Vec<Variable>,
+) {
     let start = out.len();
     push_method(method, out);
     out.push(' ');
+    let host_start = out.len();
     push_host(host.unwrap_or(""), out);
-    out.push(' ');
     let (decoded, separator) = decoded(path_of(path));
     let mut kept = [""; SEGMENTS_MAX];
     let (n_kept, more) = normalise(&decoded, separator, &mut kept);
     let kept = kept.get(..n_kept).unwrap_or(&[]);
+    let mut decided = [Decided::default(); SEGMENTS_MAX];
+    templates.decide(out.get(host_start..).unwrap_or(""), kept, &mut decided);
+    out.push(' ');
     if kept.is_empty() {
         out.push('/');
     }
-    for (i, &segment) in kept.iter().enumerate() {
+    // What stands before a segment, without what is known to be a variable: no noun is taken from a name.
+    let mut before = [""; SEGMENTS_MAX];
+    let mut variable_before = false;
+    for (i, (&segment, decided)) in kept.iter().zip(decided).enumerate() {
         // A literal takes at most 64 bytes and a slash, and `/**` must still fit behind it.
         if start + ENDPOINT_BYTES_MAX < out.len() + LITERAL_BYTES_MAX + 4 {
             out.push_str("/**");
             return;
         }
         out.push('/');
-        let before = kept.get(..i).unwrap_or(&[]);
-        match part(segment, before) {
+        let nouns = before.get(..i).unwrap_or(&[]);
+        let part = match decided {
+            Decided::Undecided => part(segment, nouns),
+            Decided::Literal => Part::Literal,
+            Decided::Variable { head, tail } => variable(segment, nouns, head, tail),
+        };
+        let behind = std::mem::take(&mut variable_before);
+        match part {
             Part::Literal => push_encoded(segment, LITERAL_BYTES_MAX, out),
             Part::Placeholder => out.push_str("{id}"),
-            Part::Variable { value, kind, tail } => {
+            Part::Variable {
+                head,
+                value,
+                kind,
+                tail,
+            } => {
+                push_encoded(head, LITERAL_BYTES_MAX / 2 - 4, out);
                 out.push_str("{id}");
-                push_encoded(tail, LITERAL_BYTES_MAX - 4, out);
+                push_encoded(tail, LITERAL_BYTES_MAX / 2, out);
                 if value.len() <= VALUE_BYTES_MAX {
                     let mut collection = String::new();
-                    name::push_collection(nearest_noun(before), &mut collection);
+                    name::push_collection(nearest_noun(nouns), &mut collection);
+                    let is_name = matches!(decided, Decided::Variable { .. }) && is_weak(kind);
+                    let of = variables.last().filter(|_| behind && is_name);
                     variables.push(Variable {
-                        value: value.to_owned(),
+                        value: of
+                            .map_or_else(|| value.to_owned(), |of| format!("{}/{value}", of.value)),
                         kind,
                         collection,
                     });
+                    variable_before = true;
                 }
             }
+        }
+        if let Some(slot) = before.get_mut(i)
+            && !matches!(decided, Decided::Variable { .. })
+        {
+            *slot = segment;
         }
     }
     if more {
         out.push_str("/**");
     }
+}
+
+/// Whether two things may have the same id because they are of different parents.
+fn is_weak(kind: SegmentKind) -> bool {
+    matches!(
+        kind,
+        SegmentKind::Word | SegmentKind::Version | SegmentKind::Mixed
+    )
+}
+
+/// A segment that templates call a variable; broken clients' placeholders and secrets are none all the same.
+fn variable<'a>(segment: &'a str, before: &[&str], head: usize, tail: usize) -> Part<'a> {
+    if is_placeholder(segment)
+        || secret::looks_like_secret(segment)
+        || secret::is_link_token(before.last().unwrap_or(&""), segment)
+    {
+        return Part::Placeholder;
+    }
+    let (rest, tail) = segment
+        .split_at_checked(segment.len().saturating_sub(tail))
+        .unwrap_or((segment, ""));
+    let (head, value) = rest.split_at_checked(head).unwrap_or(("", rest));
+    let kind = segment_kind(value);
+    Part::Variable {
+        head,
+        value,
+        kind,
+        tail,
+    }
+}
+
+/// Gives `each` the first [`SEGMENTS_MAX`] normalised segments of a path.
+pub(crate) fn with_segments<R>(path: &str, each: impl FnOnce(&[&str]) -> R) -> R {
+    let (decoded, separator) = decoded(path_of(path));
+    let mut kept = [""; SEGMENTS_MAX];
+    let (n_kept, _) = normalise(&decoded, separator, &mut kept);
+    each(kept.get(..n_kept).unwrap_or(&[]))
 }
 
 /// The noun a path ends with, for ids that stand alone in a query or body; empty if there is none.
@@ -128,18 +206,19 @@ fn is_noun(segment: &str) -> bool {
 }
 
 /// What a segment is in its place.
-enum Part<'a> {
+pub(crate) enum Part<'a> {
     Literal,
     Placeholder,
-    /// `tail` is what stays literal behind it: `.json`, `:cancel`.
+    /// `head` and `tail` are what stays literal around it: `.json`, `:cancel`.
     Variable {
+        head: &'a str,
         value: &'a str,
         kind: SegmentKind,
         tail: &'a str,
     },
 }
 
-fn part<'a>(segment: &'a str, before: &[&str]) -> Part<'a> {
+pub(crate) fn part<'a>(segment: &'a str, before: &[&str]) -> Part<'a> {
     if is_placeholder(segment) || secret::looks_like_secret(segment) {
         return Part::Placeholder;
     }
@@ -154,6 +233,7 @@ fn part<'a>(segment: &'a str, before: &[&str]) -> Part<'a> {
             Part::Literal
         }
         SegmentKind::Word if is_name_place(before) && is_name(segment) => Part::Variable {
+            head: "",
             value: segment,
             kind,
             tail: "",
@@ -162,7 +242,12 @@ fn part<'a>(segment: &'a str, before: &[&str]) -> Part<'a> {
             Part::Placeholder
         }
         SegmentKind::Word => Part::Literal,
-        _ => Part::Variable { value, kind, tail },
+        _ => Part::Variable {
+            head: "",
+            value,
+            kind,
+            tail,
+        },
     }
 }
 
@@ -206,7 +291,7 @@ fn is_variable(kind: SegmentKind) -> bool {
 }
 
 /// What broken clients and route patterns write where an id belongs.
-fn is_placeholder(segment: &str) -> bool {
+pub(crate) fn is_placeholder(segment: &str) -> bool {
     match segment.as_bytes() {
         [b'{', .., b'}'] | [b'<', .., b'>'] | [b':', b'a'..=b'z' | b'A'..=b'Z', ..] => true,
         [b'u' | b'n' | b'N' | b'[', ..] => {
@@ -471,7 +556,7 @@ fn push_method(method: &str, out: &mut String) {
     }
 }
 
-fn push_host(host: &str, out: &mut String) {
+pub(crate) fn push_host(host: &str, out: &mut String) {
     let host = host.trim();
     let host = host
         .strip_suffix(":443")

@@ -1,6 +1,6 @@
 //! The statistics: pure functions and plain state, in the order a call meets them.
 //!
-//! `identity` (who calls) → `endpoint`, `object` (what is called) → `seen` (is it new to the caller)
+//! `identity` (who calls) → `endpoint` (with `template`), `object` (what is called) → `seen` (is it new to the caller)
 //! → `ownership` (whose is it), `device` (who was it before) → `sharing`, `evidence`, `order`, `volume`, `judge` (is the caller leaving what is
 //! usual, for it and its peers); beside it `probe`, `probing` (misconfiguration) and `sizes` (response volume).
 //!
@@ -26,5 +26,6 @@ pub mod secret;
 pub mod seen;
 pub mod sharing;
 pub mod sizes;
+pub mod template;
 pub mod volume;
 pub mod walk;

@@ -137,6 +137,7 @@ fn stage(format: Format) -> Decode {
     let config = DecodeConfig {
         format,
         resolver: Arc::new(Resolver::new(HashKey::new([7; 32]), false)),
+        templates: Arc::default(),
         partitions: 2,
     };
     Decode::new("fuzz".into(), 0, config)

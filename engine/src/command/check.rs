@@ -35,6 +35,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
                 .for_each(|line| println!("{line}"));
         }
     }
+    faults.extend(config.template_set().err().map(|fault| fault.to_string()));
     if !config.brokers.is_empty() {
         faults.extend(topics(&config));
     }

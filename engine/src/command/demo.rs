@@ -192,7 +192,13 @@ fn show(
         .build()?;
     let rules = load_rules(args.rules.as_deref())?;
     let writer = cluster(&config).writer()?;
-    let service = Service::start(config, rules, resolver(None, false)?, Some(watcher));
+    let service = Service::start(
+        config,
+        rules,
+        resolver(None, false)?,
+        Arc::default(),
+        Some(watcher),
+    );
     let service = runtime.block_on(service)?;
     let started = Instant::now();
     produce(capture, &writer, &service.shared, &bar)?;

@@ -1,4 +1,5 @@
-//! Reads files into a pipeline, round by round: what `replay`, `eval`, `explain` and the rules' workbench share.
+//! Reads files into a pipeline, round by round: what `replay`, `eval`, `explain` and the rules' workbench share, and
+//! `templates learn` in part.
 
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
@@ -14,7 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use models::idea::Ideas;
 
 use super::run::ConfigFaults;
-use super::{EngineArgs, Failure, RuleFaults, load_rules, resolver};
+use super::{EngineArgs, Failure, NamingArgs, RuleFaults, load_rules, resolver};
 use crate::alert::FILE_PREFIX;
 use crate::config::ModelConfig;
 use crate::pipeline::{Pipeline, Round};
@@ -52,7 +53,8 @@ pub fn pipeline(
         ideas,
         ..engine.models.over(&ModelConfig::default())
     };
-    pipeline_of(&load_rules(engine.rules.as_deref())?, &models, reading)
+    let rules = load_rules(engine.rules.as_deref())?;
+    pipeline_of(&rules, &models, reading, &engine.naming)
 }
 
 /// A pipeline that has read nothing, with these rules.
@@ -63,6 +65,7 @@ pub fn pipeline_of(
     rules: &Arc<RuleSet>,
     models: &ModelConfig,
     reading: &ReadingArgs,
+    naming: &NamingArgs,
 ) -> Result<Pipeline, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let n_lanes = reading.lanes.unwrap_or(cores).clamp(1, 256);
@@ -73,6 +76,7 @@ pub fn pipeline_of(
     let decode = DecodeConfig {
         format: reading.format,
         resolver: resolver(reading.state.as_deref(), false)?,
+        templates: naming.template_set()?,
         partitions: n_lanes,
     };
     Ok(Pipeline::new(&decode, models, rules, n_lanes).map_err(RuleFaults)?)
@@ -95,15 +99,33 @@ pub fn read(
     until: i64,
     mut each: impl FnMut(Round, i64) -> Result<ControlFlow<()>, Failure>,
 ) -> Result<ControlFlow<()>, Failure> {
-    let failed = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
-    let input = open(path).map_err(failed)?;
-    let bar = progress(path, input.file_bytes);
-    let n_read = input.read_bytes.clone();
     let ended = Round {
         alerts: pipeline.open(Arc::from(source))?,
         ..Round::default()
     };
-    let mut flow = each(ended, 0)?;
+    match each(ended, 0)? {
+        ControlFlow::Continue(()) => rounds(path, until, |records, last| {
+            each(pipeline.round(records)?, last)
+        }),
+        ended => Ok(ended),
+    }
+}
+
+/// Reads a file's lines up to and with `until`, a round at a time; `each` is handed them with the number of the last, and says
+/// whether to go on.
+///
+/// # Errors
+/// The file can't be read, or `each` fails.
+pub fn rounds(
+    path: &Path,
+    until: i64,
+    mut each: impl FnMut(&[SourceRecord<'_>], i64) -> Result<ControlFlow<()>, Failure>,
+) -> Result<ControlFlow<()>, Failure> {
+    let failed = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+    let input = open(path).map_err(failed)?;
+    let bar = progress(path, input.file_bytes);
+    let n_read = input.read_bytes.clone();
+    let mut flow = ControlFlow::Continue(());
     let (mut lines, mut last) = (Lines::new(input.reader), 0);
     while flow.is_continue() && last < until {
         let n_max =
@@ -112,7 +134,7 @@ pub fn read(
         let Some(line) = chunk.last() else { break };
         last = line.number;
         let records: Vec<_> = chunk.iter().map(SourceLine::record).collect();
-        flow = each(pipeline.round(&records)?, last)?;
+        flow = each(&records, last)?;
         bar.set_position(n_read.load(Ordering::Relaxed));
     }
     bar.finish_and_clear();

@@ -122,6 +122,12 @@ impl RunArgs {
         if self.engine.rules.is_some() {
             config.rules.clone_from(&self.engine.rules);
         }
+        if self.engine.naming.templates.is_some() {
+            config.templates.clone_from(&self.engine.naming.templates);
+        }
+        if !self.engine.naming.openapi.is_empty() {
+            config.openapi.clone_from(&self.engine.naming.openapi);
+        }
         if self.snapshots_standby.is_some() {
             let standby = &mut config.snapshots.standby;
             standby.clone_from(&self.snapshots_standby);
@@ -170,6 +176,7 @@ pub fn run_service(
     }
     let rules = load_rules(config.rules.as_deref())?;
     let resolver = resolver(Some(&config.state), config.privacy.pseudonymise)?;
+    let templates = config.template_set()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -181,7 +188,7 @@ pub fn run_service(
         .map_err(|error| format!("cannot listen for SIGTERM: {error}"))?;
     let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
         .map_err(|error| format!("cannot listen for SIGINT: {error}"))?;
-    let service = runtime.block_on(Service::start(config, rules, resolver, watcher))?;
+    let service = runtime.block_on(Service::start(config, rules, resolver, templates, watcher))?;
     let shared = service.shared.clone();
     if !listen.is_empty() {
         let served = runtime.block_on(telemetry::serve(&listen, shared.metrics.clone()));

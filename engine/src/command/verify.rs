@@ -232,6 +232,7 @@ impl Verifier {
         let config = DecodeConfig {
             format: Format::Auto,
             resolver: resolver(Some(&self.config.state), self.config.privacy.pseudonymise)?,
+            templates: self.config.template_set()?,
             partitions: self.cluster.partitions(&log_topic)?.unwrap_or(1),
         };
         let mut firsts = BTreeMap::<(String, i32), i64>::new();

@@ -213,6 +213,7 @@ impl Thread<'_> {
         let config = DecodeConfig {
             format,
             resolver: self.shared.resolver.clone(),
+            templates: self.shared.templates.clone(),
             partitions,
         };
         Ok(Source {

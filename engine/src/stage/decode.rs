@@ -13,11 +13,12 @@ use arrow::array::{TimestampMillisecondArray, UInt16Array};
 use arrow::datatypes::{Int64Type, SchemaRef, TimestampMillisecondType, UInt16Type};
 use connectors::format::{Decoder, Format, SourceRecord};
 use connectors::reject::Reject;
-use models::endpoint::{Variable, endpoint};
+use models::endpoint::{Variable, endpoint_by};
 use models::identity::{Credentials, Resolver};
 use models::object::{Object, Request, is_write, objects};
 use models::probe::{ProbeRequest, classify};
 use models::secret::{redact_path, redact_query, redact_url};
+use models::template::TemplateSet;
 
 use super::StageError;
 use crate::lane::{Outbox, ROWS_PER_RECORD};
@@ -35,6 +36,8 @@ pub struct DecodeConfig {
     pub format: Format,
     /// Resolves and hashes identities.
     pub resolver: Arc<Resolver>,
+    /// Templates that no single call tells.
+    pub templates: Arc<TemplateSet>,
     /// Partitions of the events log.
     pub partitions: usize,
 }
@@ -156,7 +159,8 @@ impl Decode {
             .resolve(&credentials, &mut scratch.identity);
         scratch.endpoint.clear();
         scratch.variables.clear();
-        endpoint(
+        endpoint_by(
+            &self.config.templates,
             method,
             host,
             raw_path,

@@ -42,6 +42,7 @@ pub(super) fn explain_line(args: &ExplainArgs, at: &LineAt) -> Result<u8, Failur
     let config = DecodeConfig {
         format: args.reading.format,
         resolver: resolver(args.reading.state.as_deref(), false)?,
+        templates: args.engine.naming.template_set()?,
         partitions: 1,
     };
     let resolver = config.resolver.clone();

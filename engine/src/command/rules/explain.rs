@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::trial::rules_at;
 use crate::command::check::missing;
 use crate::command::reading::{ReadingArgs, pipeline_of, read, source_of};
-use crate::command::{Failure, ModelArgs, RuleFaults};
+use crate::command::{Failure, ModelArgs, NamingArgs, RuleFaults};
 use crate::config::ModelConfig;
 use crate::rule::{Finding, Rule, RuleRunner, RuleSet, Shape, Span, WindowShape, shape};
 use crate::stage::{Watcher, catalog, compile};
@@ -38,6 +38,9 @@ pub struct RuleArgs {
     /// Prints one JSON object instead of text
     #[arg(long)]
     pub json: bool,
+    /// What names endpoints.
+    #[command(flatten)]
+    pub naming: NamingArgs,
     /// The models.
     #[command(flatten)]
     pub models: ModelArgs,
@@ -93,7 +96,12 @@ fn measure(args: &RuleArgs, rules: &RuleSet, table: &str) -> Result<Measured, Fa
         lanes: Some(1),
         state: None,
     };
-    let mut pipeline = pipeline_of(&Arc::new(RuleSet::default()), &models, &reading)?;
+    let mut pipeline = pipeline_of(
+        &Arc::new(RuleSet::default()),
+        &models,
+        &reading,
+        &args.naming,
+    )?;
     let bench = Arc::new(Mutex::new(Bench {
         table: table.to_owned(),
         runner: compile(&models, &Arc::new(rules.clone()), table).map_err(RuleFaults)?,

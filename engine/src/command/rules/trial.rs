@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::alert::{Alert, FILE_PREFIX, clean};
 use crate::command::reading::{ReadingArgs, pipeline_of, read, source_of};
 use crate::command::warm::{History, WarmArgs};
-use crate::command::{Failure, ModelArgs, RuleFaults};
+use crate::command::{Failure, ModelArgs, NamingArgs, RuleFaults};
 use crate::config::ModelConfig;
 use crate::pipeline::{Pipeline, Round};
 use crate::rule::{Rule, RuleFault, RuleSet, Status};
@@ -30,6 +30,9 @@ pub struct TrialArgs {
     /// History.
     #[command(flatten)]
     pub warm: WarmArgs,
+    /// What names endpoints.
+    #[command(flatten)]
+    pub naming: NamingArgs,
     /// The models.
     #[command(flatten)]
     pub models: ModelArgs,
@@ -124,7 +127,7 @@ pub fn run(
         Arc::make_mut(rule).header.status = Status::Stable;
     }
     let models = args.models.over(&ModelConfig::default());
-    let mut pipeline = pipeline_of(&Arc::new(rules), &models, &args.reading)?;
+    let mut pipeline = pipeline_of(&Arc::new(rules), &models, &args.reading, &args.naming)?;
     let mut trial = Trial {
         history: args.warm.learn(&mut pipeline)?,
         ..Trial::default()
