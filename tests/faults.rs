@@ -134,11 +134,14 @@ fn kill_often(
         // A walk that is the same each time; the moments are the machine's.
         let mut dice = 0x9e37_79b9_u32;
         let mut seen = BTreeSet::new();
-        for nth in 0..n_kills {
+        // However slow the machine is, enough of them come when there is something to put back: more are killed until then.
+        let is_enough = || n_kills <= 2 * put_back(&service, "snapshot=Some");
+        let mut nth = 0;
+        while nth < n_kills || (!is_enough() && nth < 4 * n_kills) {
             if nth % 2 == 1 {
-                // However slow the machine is, some of them come when there is something to put back.
                 seen = newer_parts(&service, &seen);
             }
+            nth += 1;
             dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             std::thread::sleep(Duration::from_millis(u64::from(200 + (dice >> 8) % 2500)));
             let which = (dice >> 20) as usize % 2;
