@@ -19,6 +19,7 @@ mod fuzz;
 mod kafka;
 mod losses;
 mod poison;
+mod reload;
 mod replay;
 mod secure;
 mod sigma;

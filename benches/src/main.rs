@@ -12,6 +12,7 @@ mod floor;
 mod generate;
 mod json;
 mod lanes;
+mod rules;
 mod state;
 mod traffic;
 mod usage;
@@ -37,6 +38,8 @@ enum Command {
     Json(json::JsonConfig),
     /// Takes such records through every stage in memory: what one call costs where.
     Lanes(lanes::LanesConfig),
+    /// Takes such records through every stage with more and more rules.
+    Rules(rules::RulesConfig),
     /// Saves and puts back lanes of very many identities: what snapshots cost.
     State(state::StateConfig),
     /// Runs the service over such a topic, from gateway log to alert, beside the floor.
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Floor(config) => floor::run(&config),
         Command::Json(config) => json::run(&config),
         Command::Lanes(config) => lanes::run(&config),
+        Command::Rules(config) => rules::run(&config),
         Command::State(config) => state::run(&config),
         Command::Way(config) => way::run(&config),
     };

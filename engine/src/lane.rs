@@ -10,15 +10,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use models::walk::Walk;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::Alert;
 use crate::log::{self, Header, Log, LogRecord, RowAt};
+use crate::rule::{Rule, RuleFault, RuleRunner, RuleTexts};
 use crate::schema;
 use crate::stage::{Stage, StageError, Watcher};
 use crate::state::image::Image;
-use crate::state::{Loader, Saver};
+use crate::state::{LaneWalk, Loader, Saver};
 
 /// Rows a lane gathers for one partition of the next log before it writes a record.
 pub const ROWS_PER_RECORD: usize = 1024;
@@ -49,6 +49,10 @@ pub struct Outbox {
     pub alerts: Vec<Alert>,
 }
 
+/// Compiles rules for one SQL table.
+pub type Compile =
+    Arc<dyn Fn(&RuleTexts, &str) -> Result<RuleRunner, Vec<RuleFault>> + Send + Sync>;
+
 /// One lane of a stage.
 pub struct Lane {
     stage: Box<dyn Stage>,
@@ -62,6 +66,9 @@ pub struct Lane {
     told: Option<Header>,
     /// Times it was saved.
     epoch: u32,
+    /// The last rules its log told, and their hash; none before, when those run that it was made with.
+    rules: Option<(u64, RuleTexts)>,
+    compile: Option<Compile>,
 }
 
 impl Lane {
@@ -78,6 +85,44 @@ impl Lane {
             muted: false,
             told: None,
             epoch: 0,
+            rules: None,
+            compile: None,
+        }
+    }
+
+    /// The lane, able to run rules that its log tells, or that its snapshot was made with.
+    #[must_use]
+    pub fn following(mut self, compile: Compile) -> Self {
+        self.compile = Some(compile);
+        self
+    }
+
+    /// Hash of the last rules its log told.
+    pub fn rules(&self) -> Option<u64> {
+        self.rules.as_ref().map(|(hash, _)| *hash)
+    }
+
+    /// Runs the rules its log told. Comes out: those whose windows begin empty.
+    ///
+    /// * `compiled`: those rules for the stage's table, when somebody has compiled them aside.
+    ///
+    /// # Errors
+    /// Another version of the program took these rules; the lane goes on with those it had.
+    pub fn follow(
+        &mut self,
+        rules: RuleTexts,
+        compiled: Option<RuleRunner>,
+    ) -> Result<Vec<Arc<Rule>>, Vec<RuleFault>> {
+        let runner = match (compiled, &self.compile, self.stage.table()) {
+            (Some(runner), ..) => Some(Ok(runner)),
+            (None, Some(compile), Some(table)) => Some(compile(&rules, table)),
+            (None, ..) => None,
+        };
+        // Told is told: what can't be run here is not asked for again.
+        self.rules = Some((rules.hash(), rules));
+        match runner.transpose()? {
+            Some(runner) => Ok(self.stage.put_rules(runner)),
+            None => Ok(Vec::new()),
         }
     }
 
@@ -222,10 +267,22 @@ impl Lane {
     /// Puts back what was saved; whether it all could be is for the loader to say.
     pub fn load(&mut self, loader: &mut Loader) {
         self.walk(loader);
+        if let Some((_, rules)) = self.rules.take()
+            && let Err(faults) = self.follow(rules, None)
+        {
+            let n_faults = faults.len();
+            tracing::warn!(
+                topic = %self.topic,
+                partition = self.partition,
+                n_faults,
+                first = faults.first().map(ToString::to_string),
+                "this version can't run the rules of the snapshot: it goes on with those it was given"
+            );
+        }
         self.stage.load(loader);
     }
 
-    fn walk(&mut self, walk: &mut impl Walk) {
+    fn walk(&mut self, walk: &mut impl LaneWalk) {
         let inputs = self.inputs.iter();
         let mut inputs: Vec<(String, i32, Input)> = inputs
             .map(|((topic, partition), input)| (topic.to_string(), *partition, input.clone()))
@@ -235,6 +292,7 @@ impl Lane {
             ((Arc::from(topic), partition), input)
         };
         self.inputs = inputs.into_iter().map(put).collect();
+        walk.copied("lane.rules", &mut self.rules);
     }
 
     /// Ends a bounded input: every window closes.

@@ -15,6 +15,8 @@ use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::rule::RuleTexts;
+use crate::rule::texts::TextsError;
 use crate::schema;
 
 mod shape;
@@ -92,6 +94,15 @@ pub struct LogRecord {
     pub batch: RecordBatch,
 }
 
+/// What a message of a log is.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// A record of rows.
+    Record(LogRecord),
+    /// The rules by which rows behind it are judged.
+    Rules(RuleTexts),
+}
+
 /// A record that can't be read: the log is damaged, or from another version.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -123,6 +134,14 @@ pub enum LogError {
         found: String,
         /// Version read.
         expected: u32,
+    },
+    /// A set of rules can't be read.
+    #[error("record of log {log} should be rules")]
+    Rules {
+        /// The log.
+        log: &'static str,
+        /// Why it is none.
+        source: TextsError,
     },
     /// Arrow refused.
     #[error("cannot encode a record")]
@@ -245,6 +264,16 @@ const LAST: &str = "tollwatch.last";
 const WATERMARK: &str = "tollwatch.watermark";
 const IDLE: &str = "tollwatch.idle";
 const READ_AT: &str = "tollwatch.read_at";
+const RULES: &str = "tollwatch.rules";
+
+/// The headers of a record that is rules.
+pub fn rules_headers(stage: &str, hash: u64) -> Vec<(&'static str, String)> {
+    vec![
+        (SCHEMA, schema::VERSION.to_string()),
+        (STAGE, stage.to_owned()),
+        (RULES, format!("{hash:016x}")),
+    ]
+}
 
 /// The headers of a record as Kafka carries them: text, so that any tool can read them.
 pub fn headers(log: Log, stage: &str, record: &LogRecord) -> Vec<(&'static str, String)> {
@@ -280,7 +309,7 @@ pub fn read<'a>(
     log: Log,
     value: &[u8],
     headers: impl Iterator<Item = (&'a str, &'a [u8])>,
-) -> Result<LogRecord, LogError> {
+) -> Result<Item, LogError> {
     let texts: HashMap<&str, &str> = headers
         .filter_map(|(name, value)| Some((name, std::str::from_utf8(value).ok()?)))
         .collect();
@@ -299,6 +328,15 @@ pub fn read<'a>(
             expected: schema::VERSION,
         });
     }
+    if texts.contains_key(RULES) {
+        return match RuleTexts::decode(value) {
+            Ok(texts) => Ok(Item::Rules(texts)),
+            Err(source) => Err(LogError::Rules {
+                log: log.name(),
+                source,
+            }),
+        };
+    }
     fn number<T: std::str::FromStr>(
         log: Log,
         text: &str,
@@ -316,10 +354,8 @@ pub fn read<'a>(
         idle: get(IDLE)? == "1",
         read_at_ms: number(log, get(READ_AT)?, READ_AT)?,
     };
-    Ok(LogRecord {
-        header,
-        batch: decode(log, value)?,
-    })
+    let batch = decode(log, value)?;
+    Ok(Item::Record(LogRecord { header, batch }))
 }
 
 #[cfg(test)]
@@ -359,10 +395,26 @@ mod tests {
         let pairs = headers
             .iter()
             .map(|(name, value)| (*name, value.as_bytes()));
-        let back = read(Log::Touches, &value, pairs).expect("reads");
+        let Item::Record(back) = read(Log::Touches, &value, pairs).expect("reads") else {
+            panic!("a record of rows");
+        };
         assert_eq!(back.header, record.header);
         assert_eq!(back.batch, record.batch);
         assert_eq!(row_at(Log::Touches, &back.batch, 2), Some((7, 2)));
+    }
+
+    #[test]
+    fn rules_survive_the_log_and_damaged_ones_are_an_error() {
+        let texts = RuleTexts::of(&crate::rule::RuleSet::shipped());
+        let value = texts.encode(VALUE_BYTES_MAX).expect("short enough");
+        let headers = rules_headers("judge", texts.hash());
+        let pairs = || headers.iter().map(|(name, text)| (*name, text.as_bytes()));
+        let Item::Rules(back) = read(Log::Events, &value, pairs()).expect("reads") else {
+            panic!("rules");
+        };
+        assert_eq!(back, texts);
+        let error = read(Log::Events, &value[..9], pairs()).expect_err("cut");
+        assert!(matches!(error, LogError::Rules { log: "events", .. }));
     }
 
     #[test]

@@ -23,8 +23,10 @@ pub mod header;
 mod monotone;
 pub mod plan;
 pub mod runner;
+mod sequence;
 pub mod shape;
 mod step;
+pub mod texts;
 pub mod window;
 
 #[cfg(test)]
@@ -37,7 +39,8 @@ pub use finding::{Evidence, Finding, evidence_at};
 pub use header::{Emit, Header, Severity, Span, Status};
 pub use plan::Catalog;
 pub use runner::{RuleCounters, RuleRunner};
-pub use shape::{Shape, WindowShape, shape};
+pub use shape::{SequenceShape, Shape, WindowShape, shape};
+pub use texts::RuleTexts;
 pub use window::Reach;
 
 /// The rules that ship with the program, by file name.
@@ -96,6 +99,8 @@ pub struct Rule {
     pub path: PathBuf,
     /// Line of the file on which the SELECT starts.
     pub line: usize,
+    /// The whole file.
+    pub text: Arc<str>,
     /// XXH3 of the text of the file: two runs with equal hashes ran the same rule.
     pub hash: u64,
 }

@@ -31,10 +31,12 @@ mod edge;
 mod following;
 mod judging;
 mod restoring;
+mod ruling;
 mod sink;
 
 use following::Following;
 pub use judging::read;
+use ruling::{Ruling, Wanted};
 pub use sink::Sink;
 
 /// How often input offsets are committed.
@@ -101,6 +103,9 @@ pub enum ServiceError {
     /// The rules have faults.
     #[error(transparent)]
     Rules(#[from] crate::command::RuleFaults),
+    /// No log takes that many rules.
+    #[error(transparent)]
+    Texts(#[from] crate::rule::texts::TextsError),
     /// A thread could not be started.
     #[error("cannot start a thread")]
     Thread(#[from] std::io::Error),
@@ -116,7 +121,7 @@ pub type Watcher = Arc<dyn Fn(&Alert) + Send + Sync>;
 pub struct Shared {
     config: Config,
     cluster: Cluster,
-    rules: Arc<RuleSet>,
+    ruling: Ruling,
     resolver: Arc<Resolver>,
     templates: Arc<TemplateSet>,
     /// Tells this process from others that have no name either.
@@ -310,19 +315,9 @@ pub fn cluster(config: &Config) -> Cluster {
 }
 
 /// What a lane's state depends on beside its log, in few characters: the layout of what is saved, the columns of the logs,
-/// the options of the models, and the text of the rules.
-pub fn fingerprint(config: &Config, rules: &RuleSet) -> String {
-    let rules: Vec<(&str, u64)> = rules
-        .rules
-        .iter()
-        .map(|rule| (rule.header.name.as_str(), rule.hash))
-        .collect();
-    let text = format!(
-        "{} {} {:?} {rules:?}",
-        part::VERSION,
-        schema::VERSION,
-        config.models
-    );
+/// and the options of the models. The rules it was made with are in it.
+pub fn fingerprint(config: &Config) -> String {
+    let text = format!("{} {} {:?}", part::VERSION, schema::VERSION, config.models);
     format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
 }
 
@@ -359,10 +354,11 @@ impl Service {
         let groups = groups.map(|stage| format!("{}.{stage}", config.group));
         let following = following::start(store.clone(), groups.collect(), metrics.clone())?;
         let keeper = Keeper::start(store, config.snapshots.keep)?;
-        let fingerprint = fingerprint(&config, &rules);
+        let fingerprint = fingerprint(&config);
+        let ruling = Ruling::new(Wanted::new(rules)?);
         let shared = Arc::new(Shared {
             cluster,
-            rules,
+            ruling,
             resolver,
             templates,
             process: process(),
@@ -378,6 +374,7 @@ impl Service {
             ready: Mutex::default(),
             config,
         });
+        ruling::start(&shared)?;
         let mut threads = Vec::new();
         for (stage, name) in STAGES.into_iter().enumerate() {
             for n in 0..shared.config.threads {

@@ -6,9 +6,9 @@ use arrow::array::RecordBatch;
 
 use crate::alert::Alert;
 use crate::config::ModelConfig;
-use crate::lane::EventTime;
+use crate::lane::{Compile, EventTime};
 use crate::log::Log;
-use crate::rule::{Catalog, RuleCounters, RuleFault, RuleRunner, RuleSet};
+use crate::rule::{Catalog, Rule, RuleCounters, RuleFault, RuleRunner, RuleSet};
 use crate::schema;
 use crate::state::{Loader, Saver};
 
@@ -75,6 +75,16 @@ pub trait Stage: Send {
     /// While learning only, no rule runs: nothing is found and no case opens.
     fn learn_only(&mut self, _only: bool) {}
 
+    /// The SQL table its rules read; none where none run.
+    fn table(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Runs other rules from now on. Comes out: those whose windows begin empty, and are whole a window later.
+    fn put_rules(&mut self, _rules: RuleRunner) -> Vec<Arc<Rule>> {
+        Vec::new()
+    }
+
     /// What its rules did.
     fn rules(&self) -> Vec<RuleCounters> {
         Vec::new()
@@ -131,6 +141,12 @@ pub fn compile(
     let mut runner = RuleRunner::compile(rules, &catalog(), table)?;
     runner.limit_bytes(models.state_bytes_max / 100 * RULES_PERCENT);
     Ok(runner)
+}
+
+/// Compiles rules that a log tells.
+pub fn compiling(models: &ModelConfig) -> Compile {
+    let models = models.clone();
+    Arc::new(move |texts, table| compile(&models, &Arc::new(texts.rules()?), table))
 }
 
 impl From<(usize, usize, u64)> for StateSize {

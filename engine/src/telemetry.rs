@@ -59,6 +59,13 @@ pub struct AlertLabel {
     pub activity: &'static str,
 }
 
+/// What became of something.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabel {
+    /// `taken` or `refused`.
+    pub outcome: &'static str,
+}
+
 /// What became of a stage's snapshots.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SnapshotLabel {
@@ -132,6 +139,10 @@ pub struct Metrics {
     pub transactions: Family<StageLabel, Counter>,
     /// Snapshots of lanes, by stage and what became of them.
     pub snapshots: Family<SnapshotLabel, Counter>,
+    /// Times other rules were read.
+    pub rule_reloads: Family<OutcomeLabel, Counter>,
+    /// Lanes that do not run the wanted rules yet.
+    pub rules_waiting: Family<StageLabel, Gauge>,
     /// Bytes of snapshots written.
     pub snapshot_bytes: Family<StageLabel, Counter>,
     /// Time a lane stood still to be saved, in seconds.
@@ -246,6 +257,16 @@ impl Metrics {
             transactions: register!(
                 "transactions",
                 "Transactions of alerts and offsets committed",
+                Family::default()
+            ),
+            rule_reloads: register!(
+                "rule_reloads",
+                "Times other rules were found in the folder of rules",
+                Family::default()
+            ),
+            rules_waiting: register!(
+                "rules_waiting",
+                "Lanes that do not run the wanted rules yet",
                 Family::default()
             ),
             snapshots: register!(

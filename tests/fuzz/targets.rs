@@ -10,7 +10,7 @@ use connectors::format::{Decoder, Format, SourceRecord};
 use connectors::reject::{DETAIL_CHARS_MAX, Reject};
 use engine::config::Config;
 use engine::lane::Outbox;
-use engine::log::{self, Log, LogRecord};
+use engine::log::{self, Item, Log, LogRecord};
 use engine::rule::{Rule, RuleSet};
 use engine::schema::{JudgementRowsBuilder, TouchRowsBuilder};
 use engine::stage::decode::{Decode, DecodeConfig};
@@ -256,7 +256,7 @@ fn headers(bytes: &[u8]) -> Verdict {
         let at = line.iter().position(|byte| *byte == b'=')?;
         Some((std::str::from_utf8(&line[..at]).ok()?, &line[at + 1..]))
     });
-    let Ok(record) = log::read(Log::Touches, &value, lines) else {
+    let Ok(Item::Record(record)) = log::read(Log::Touches, &value, lines) else {
         return Ok(());
     };
     let written = log::headers(Log::Touches, "profile", &record);
@@ -264,6 +264,9 @@ fn headers(bytes: &[u8]) -> Verdict {
         .iter()
         .map(|(name, value)| (*name, value.as_bytes()));
     let again = log::read(Log::Touches, &value, pairs).map_err(|error| error.to_string())?;
+    let Item::Record(again) = again else {
+        return Err("rows are read as rules".to_owned());
+    };
     must(
         again.header == record.header,
         "what was read is not what is written",

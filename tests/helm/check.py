@@ -334,18 +334,20 @@ def check_refused(row):
 
 
 def check_roll_out():
-    def checksums(*arguments):
+    def checksum(*arguments):
         documents, error = template("--values", MINIMAL, *arguments)
         check(documents, f"roll-out: {error}")
         annotations = at(one(documents, "StatefulSet"), "spec.template.metadata.annotations")
-        return annotations["checksum/config"], annotations["checksum/rules"]
+        return annotations["checksum/config"]
 
-    config, rules = checksums()
-    check(checksums() == (config, rules), "checksums of the same values differ")
-    check(checksums("--set", "config.idle_ms=3000")[0] != config, "checksum/config does not follow the configuration")
-    check(checksums("--set", r"config.kafka.security\.protocol=SSL", "--set", "kafka.tls.existingSecret=a")[0] != config, "checksum/config does not follow what the chart adds")
-    check(checksums("--set", r"rules.a\.sql=x")[1] != rules, "checksum/rules does not follow the rules")
-    check(checksums("--set", "serviceMonitor.interval=30s", "--set", "podDisruptionBudget.enabled=false") == (config, rules), "pods restart for what is not theirs")
+    config = checksum()
+    check(checksum() == config, "checksums of the same values differ")
+    check(checksum("--set", "config.idle_ms=3000") != config, "checksum/config does not follow the configuration")
+    check(checksum("--set", r"config.kafka.security\.protocol=SSL", "--set", "kafka.tls.existingSecret=a") != config, "checksum/config does not follow what the chart adds")
+    rules = checksum("--set", r"rules.a\.sql=x")
+    check(rules != config, "checksum/config does not follow that there are rules")
+    check(checksum("--set", r"rules.a\.sql=y") == rules, "pods restart for rules, which they read again themselves")
+    check(checksum("--set", "serviceMonitor.interval=30s", "--set", "podDisruptionBudget.enabled=false") == config, "pods restart for what is not theirs")
 
 
 def check_notes():

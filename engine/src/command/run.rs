@@ -42,6 +42,9 @@ pub struct RunArgs {
     /// Where snapshots lie: file:///folder, s3://bucket/prefix, gs://…, az://…; STATE/snapshots without it
     #[arg(long, env = "TOLLWATCH_SNAPSHOTS_URL")]
     pub snapshots_url: Option<String>,
+    /// Seconds between two looks at the folder of rules for other ones; 0 for never
+    #[arg(long, env = "TOLLWATCH_RULES_RELOAD_SECONDS")]
+    pub rules_reload_seconds: Option<u64>,
     /// Seconds between two snapshots of a lane
     #[arg(long, env = "TOLLWATCH_SNAPSHOTS_EVERY_SECONDS")]
     pub snapshots_every_seconds: Option<u64>,
@@ -103,6 +106,7 @@ impl RunArgs {
         lay(&self.group, &mut config.group);
         lay(&self.instance, &mut config.instance);
         lay(&self.delivery, &mut config.delivery);
+        lay(&self.rules_reload_seconds, &mut config.rules_reload_seconds);
         lay(&self.snapshots_url, &mut config.snapshots.url);
         lay(
             &self.snapshots_every_seconds,

@@ -16,7 +16,7 @@ use super::run::{ConfigFaults, RunArgs};
 use super::{Failure, RuleFaults, load_rules, plain_table};
 use crate::config::Config;
 use crate::lane::{Lane, Outbox};
-use crate::log::{Log, SHARDS};
+use crate::log::{Item, Log, SHARDS};
 use crate::rule::RuleSet;
 use crate::service::{STAGES, cluster, fingerprint, now_ms, read};
 use crate::stage;
@@ -161,7 +161,7 @@ fn reshard(args: &ReshardArgs) -> Result<u8, Failure> {
     let resharder = Resharder {
         cluster: cluster(&config),
         store: config.open_store()?,
-        fingerprint: fingerprint(&config, &rules),
+        fingerprint: fingerprint(&config),
         partitions: usize::try_from(config.topics.partitions)?,
         rules,
         config,
@@ -258,7 +258,8 @@ impl Resharder {
             let models = &self.config.models;
             let stage = stage::of(log, models, &self.rules, self.partitions);
             let stage = stage.map_err(RuleFaults)?;
-            Ok::<_, Failure>(Lane::new(stage, topic.into(), to as i32))
+            let lane = Lane::new(stage, topic.into(), to as i32);
+            Ok::<_, Failure>(lane.following(stage::compiling(models)))
         };
         let Restored {
             mut lane, chain, ..
@@ -276,9 +277,13 @@ impl Resharder {
         lane.mute(true);
         self.cluster.read_to_end(topic, |message| {
             if message.partition() == from as i32 && next <= message.offset() {
-                let record = read(log, message)?;
-                lane.feed(message.offset(), &record, &mut Outbox::default())?;
-                lane.flush(&mut Outbox::default());
+                match read(log, message)? {
+                    Item::Record(record) => {
+                        lane.feed(message.offset(), &record, &mut Outbox::default())?;
+                        lane.flush(&mut Outbox::default());
+                    }
+                    Item::Rules(rules) => drop(lane.follow(rules, None).map_err(RuleFaults)?),
+                }
                 next = message.offset() + 1;
             }
             Ok::<_, Failure>(())

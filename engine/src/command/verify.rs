@@ -7,13 +7,14 @@
 //! it, and the alerts the results topic holds. Rows written again after a crash are counted and, as
 //! any reader does, dropped.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use clap::Args;
-use connectors::dead_letter::Entry;
+use connectors::dead_letter;
 use connectors::format::{Format, SourceRecord};
 use connectors::kafka::Cluster;
 use rdkafka::message::{Message, OwnedMessage};
@@ -23,8 +24,8 @@ use super::run::{ConfigFaults, RunArgs};
 use super::{Failure, RuleFaults, dead_letters, load_rules, plain_table, resolver};
 use crate::config::Config;
 use crate::lane::{Lane, Outbox};
-use crate::log::{Log, LogRecord, RowAt, row_at};
-use crate::rule::RuleSet;
+use crate::log::{Item, Log, LogRecord, RowAt, row_at};
+use crate::rule::{RuleSet, RuleTexts};
 use crate::schema;
 use crate::service::cluster;
 use crate::stage;
@@ -144,13 +145,16 @@ struct Verifier {
 /// Rows of a log by partition, then input, as any reader sees them.
 type Rows = BTreeMap<(i32, String, i32), RecordBatch>;
 
+/// Rules that a log tells, by partition, each with its offset.
+type Switches = BTreeMap<i32, VecDeque<(i64, RuleTexts)>>;
+
 /// Reasons of rejected rows, by topic, partition and position of the source.
 type Letters = BTreeMap<(String, i32, RowAt), String>;
 
 impl Verifier {
     fn verify(&self) -> Result<(Results, NotCompared), Failure> {
         let (mut results, mut not_compared) = (Vec::new(), NotCompared::new());
-        let mut logs = BTreeMap::new();
+        let (mut logs, mut switches) = (BTreeMap::new(), BTreeMap::new());
         let mut cut = BTreeSet::new();
         for log in Log::ALL {
             let ends = self.cluster.watermarks(&self.config.log_topic(log))?;
@@ -158,16 +162,19 @@ impl Verifier {
                 cut.insert(log.name());
             }
             let messages = self.read(&self.config.log_topic(log))?;
-            let records = messages
-                .iter()
-                .map(|message| {
-                    Ok((
-                        message.partition(),
-                        message.offset(),
-                        crate::service::read(log, message)?,
-                    ))
-                })
-                .collect::<Result<Vec<_>, crate::log::LogError>>()?;
+            let mut records = Vec::new();
+            let told = switches.entry(log.name()).or_insert_with(Switches::new);
+            for message in &messages {
+                let (partition, offset) = (message.partition(), message.offset());
+                match crate::service::read(log, message)? {
+                    Item::Record(record) => records.push((partition, offset, record)),
+                    Item::Rules(rules) => {
+                        told.entry(partition)
+                            .or_default()
+                            .push_back((offset, rules));
+                    }
+                }
+            }
             logs.insert(log.name(), records);
         }
         results.push(("decode", self.sources(&logs[Log::Events.name()])?));
@@ -186,7 +193,8 @@ impl Verifier {
                 not_compared.insert(stage, origin);
                 continue;
             }
-            let expected = self.derive(input, output, &logs[input.name()], &mut alerts)?;
+            let told = switches.remove(input.name()).unwrap_or_default();
+            let expected = self.derive(input, output, &logs[input.name()], told, &mut alerts)?;
             if let Some(output) = output {
                 let compared =
                     compare(output, &expected, &logs[output.name()], false, |_, _, _| {
@@ -288,13 +296,13 @@ impl Verifier {
         let mut held = Letters::new();
         for letter in self.read(&self.config.dead_letter_topic())? {
             let (source, row, reason) = match dead_letters::entry(&letter) {
-                Some(Entry::Rejected {
+                Some(dead_letter::Entry::Rejected {
                     source,
                     row,
                     reason,
                     ..
                 }) => (source, row, reason),
-                Some(Entry::Replayed(_)) => continue,
+                Some(dead_letter::Entry::Replayed(_)) => continue,
                 None => return Err("the dead-letter topic holds a message of somebody else".into()),
             };
             let (topic, partition, at) = (source.topic, source.partition, (source.offset, row));
@@ -325,6 +333,7 @@ impl Verifier {
         input: Log,
         output: Option<Log>,
         records: &[(i32, i64, LogRecord)],
+        mut switches: Switches,
         alerts: &mut BTreeSet<(String, String)>,
     ) -> Result<Rows, Failure> {
         let topic: Arc<str> = self.config.log_topic(input).into();
@@ -338,14 +347,24 @@ impl Verifier {
         let mut lanes = BTreeMap::<i32, Lane>::new();
         let mut written = Vec::new();
         for (partition, offset, record) in records {
-            if !lanes.contains_key(partition) {
-                let stage = stage::of(input, &self.config.models, &self.rules, partitions);
-                let stage = stage.map_err(RuleFaults)?;
-                lanes.insert(*partition, Lane::new(stage, topic.clone(), *partition));
-            }
-            let Some(lane) = lanes.get_mut(partition) else {
-                continue;
+            let told = switches.entry(*partition).or_default();
+            let lane = match lanes.entry(*partition) {
+                Entry::Occupied(lane) => lane.into_mut(),
+                Entry::Vacant(place) => {
+                    let models = &self.config.models;
+                    // What ran before the log first told its rules were the rules that it then told.
+                    let rules = match told.front() {
+                        Some((_, first)) => &Arc::new(first.rules().map_err(RuleFaults)?),
+                        None => &self.rules,
+                    };
+                    let stage = stage::of(input, models, rules, partitions);
+                    let lane = Lane::new(stage.map_err(RuleFaults)?, topic.clone(), *partition);
+                    place.insert(lane.following(stage::compiling(models)))
+                }
             };
+            while let Some((_, rules)) = told.pop_front_if(|(at, _)| *at < *offset) {
+                lane.follow(rules, None).map_err(RuleFaults)?;
+            }
             let mut out = Outbox::default();
             lane.feed(*offset, record, &mut out)?;
             lane.flush(&mut out);

@@ -102,7 +102,7 @@ impl Values {
     }
 
     /// The value of a row, unless it is null.
-    fn get(&self, row: usize) -> Option<Scalar> {
+    pub(super) fn get(&self, row: usize) -> Option<Scalar> {
         match self {
             Values::Rows => Some(Scalar::Int(1)),
             Values::Int(a) => a
@@ -225,6 +225,12 @@ impl Cell {
         if let Some(value) = &other.value {
             self.take(kind, value);
         }
+    }
+
+    /// A cell that has this value.
+    pub(super) fn holding(value: Option<Scalar>) -> Cell {
+        let n = i64::from(value.is_some());
+        Cell { n, value }
     }
 
     /// Takes back what another cell has folded, if that is exact; otherwise the cell is left as it was.

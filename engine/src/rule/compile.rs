@@ -27,6 +27,7 @@ use super::plan::{
     Catalog, PANES_MAX, StreamSource, WINDOW_END, WINDOW_START, WindowSpec, expression, physical,
     plan,
 };
+use super::sequence;
 use super::step::Step;
 use super::window::{Mode, Windows};
 use super::{Rule, RuleFault};
@@ -43,6 +44,8 @@ pub(super) struct Program {
     pub(super) steps: Vec<Step>,
     pub(super) exceptions: Vec<CompiledException>,
     pub(super) window: Option<WindowProgram>,
+    /// Set when the steps read matches, not rows of the stream.
+    pub(super) sequence: Option<sequence::Program>,
     /// Names of the output columns.
     pub(super) output: Vec<String>,
 }
@@ -65,6 +68,8 @@ pub(super) struct WindowProgram {
     /// HAVING and SELECT.
     pub(super) steps: Vec<Step>,
     pub(super) windows: Windows,
+    /// Names what is counted and how: state made under one name may be gone on with under the same one.
+    pub(super) counted: u64,
 }
 
 /// What a column of an aggregate is.
@@ -126,6 +131,9 @@ pub fn reads(rule: &Rule, catalog: &Catalog) -> Result<Reads, RuleFault> {
         Ok(TreeNodeRecursion::Continue)
     })
     .map_err(|e| fault(rule, &e))?;
+    if let Some(sequence) = &source.sequence {
+        reads.columns = sequence.columns();
+    }
     Ok(reads)
 }
 
@@ -192,6 +200,7 @@ fn compile_for(
         aggregate: None,
         above: Vec::new(),
         having: Vec::new(),
+        is_sequence: source.sequence.is_some(),
     };
     walk.node(&plan)?;
     let output: Vec<String> = plan
@@ -222,6 +231,8 @@ struct Walk<'a> {
     above: Vec<Option<usize>>,
     /// Conditions on the aggregate as conditions that stay true, or why one does not.
     having: Vec<Result<Having, String>>,
+    /// True when the scan's rows are matches of a sequence, so that nothing of it is shared with other rules.
+    is_sequence: bool,
 }
 
 pub(super) struct Aggregated {
@@ -233,6 +244,8 @@ pub(super) struct Aggregated {
     pub(super) nonnegative: Vec<bool>,
     pub(super) columns: Vec<Cell>,
     schema: DFSchemaRef,
+    /// The rows that are counted, by what, and which aggregates, in words.
+    counted: String,
 }
 
 impl Walk<'_> {
@@ -305,7 +318,7 @@ impl Walk<'_> {
             self.steps.push(Step::Filter(physical(predicate, schema)?));
             return Ok(());
         }
-        let on_scan = matches!(input, LogicalPlan::TableScan(_));
+        let on_scan = matches!(input, LogicalPlan::TableScan(_)) && !self.is_sequence;
         let mut own: Option<Expr> = None;
         for part in split_conjunction(predicate) {
             self.refuse_bounds(&physical(part, schema)?)?;
@@ -412,6 +425,11 @@ impl Walk<'_> {
                 }
             }
         }
+        if self.is_sequence {
+            return plan_err!(
+                "an aggregate over MATCH_RECOGNIZE is not supported: COUNT in MEASURES counts the rows of a match, and `suppress` makes its matches one case"
+            );
+        }
         if !columns.iter().any(|c| matches!(c, Cell::Start | Cell::End)) {
             return plan_err!(
                 "an aggregate needs a window: write FROM TUMBLE(table, event_time, INTERVAL '5 minutes') or HOP(…), and GROUP BY {WINDOW_START}, {WINDOW_END} too"
@@ -442,6 +460,12 @@ impl Walk<'_> {
             nonnegative,
             columns,
             schema: node.schema.clone(),
+            counted: format!(
+                "{:?} by {:?} of {}",
+                shown(&node.aggr_expr),
+                shown(&node.group_expr),
+                node.input.display_indent_schema()
+            ),
         });
         Ok(())
     }
@@ -541,6 +565,20 @@ impl Walk<'_> {
             )?)?),
         };
         let exceptions = exceptions(self.rule, self.catalog, &source.table)?;
+        let sequence = match (&source.sequence, self.catalog.get(&source.table)) {
+            (Some(sequence), Some(stream)) => Some(sequence::Program::new(
+                sequence.clone(),
+                &nullable(&DFSchema::try_from(stream.schema.as_ref().clone())?),
+                source.schema.clone(),
+                self.rule.header.alert.evidence.limit,
+            )?),
+            _ if self.rule.header.within.is_some() => {
+                return plan_err!(
+                    "within: is the bound of a MATCH_RECOGNIZE, and there is none: remove it"
+                );
+            }
+            _ => None,
+        };
         let (steps, window) = match (self.aggregate, source.window) {
             (Some(aggregated), Some(spec)) => {
                 let (below, window) = window(self.rule, aggregated, spec, self.steps, self.having)?;
@@ -571,6 +609,7 @@ impl Walk<'_> {
             steps,
             exceptions,
             window,
+            sequence,
             output,
         })
     }
@@ -676,6 +715,9 @@ fn window(
         )?),
     };
     let aggregates: Arc<[Aggregate]> = aggregated.aggregates.into();
+    let closes = mode == Mode::Close;
+    let counted = format!("{} {spec:?} {lateness_ms} {closes}", aggregated.counted);
+    let counted = xxhash_rust::xxh3::xxh3_64(counted.as_bytes());
     let windows = Windows::new(
         spec,
         lateness_ms,
@@ -692,6 +734,7 @@ fn window(
         schema: nullable(&aggregated.schema),
         steps,
         windows,
+        counted,
     };
     Ok((aggregated.steps_below, program))
 }
@@ -719,6 +762,10 @@ fn exceptions(
         }
     };
     rule.header.exceptions.iter().map(compiled).collect()
+}
+
+fn shown(exprs: &[Expr]) -> Vec<String> {
+    exprs.iter().map(ToString::to_string).collect()
 }
 
 /// The schema without promises about nulls: a source that lacks a column leaves it null.

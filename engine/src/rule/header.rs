@@ -76,6 +76,9 @@ pub struct Header {
     /// How long windows wait for rows that come out of order.
     #[serde(default = "lateness_default")]
     pub lateness: Span,
+    /// Event time from the first row of a sequence to its last.
+    #[serde(default)]
+    pub within: Option<Span>,
     /// Which repetitions are one case.
     pub suppress: Option<Suppress>,
     /// Rows that are known and accepted.
@@ -516,6 +519,7 @@ impl Rule {
             sql: sql.trim().to_owned(),
             path: path.to_owned(),
             line: sql_line(text),
+            text: text.into(),
             hash,
         })
     }

@@ -1,7 +1,7 @@
 //! Laws of rules: refusals, windows against a brute-force reference, batches that may be cut anywhere, the shipped rules.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -16,6 +16,9 @@ use super::{Catalog, Finding, Rule, RuleFault, RuleRunner, RuleSet, Status, run_
 use crate::alert::Alerter;
 use crate::config::ModelConfig;
 use crate::stage::catalog;
+
+mod change;
+mod sequence;
 
 /// Columns as `name type`, `?` for nullable.
 fn schema(columns: &str) -> SchemaRef {
@@ -88,14 +91,45 @@ fn every_shipped_rule_passes_its_tests() {
     }
 }
 
+/// The folder of the shipped rules.
+fn folder() -> PathBuf {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut either = ["../rules", "rules"].iter().map(|d| dir.join(d));
+    either.find(|d| d.is_dir()).unwrap()
+}
+
+#[test]
+fn every_rule_of_every_pack_passes_its_tests() {
+    let mut all: Vec<Rule> = Vec::new();
+    for pack in std::fs::read_dir(folder().join("packs")).unwrap() {
+        let pack = pack.unwrap().path();
+        let set = RuleSet::load(&pack)
+            .map_err(|f| f.iter().map(ToString::to_string).collect::<Vec<_>>())
+            .unwrap();
+        for rule in &set.rules {
+            let outcomes = run_tests(rule, &catalog());
+            assert!(3 <= outcomes.len(), "{} has few tests", rule.header.name);
+            let failures = outcomes
+                .into_iter()
+                .filter_map(|o| Some((o.test, o.failure?)));
+            assert_eq!(failures.collect::<Vec<_>>(), [], "{}", rule.header.name);
+        }
+        all.extend(set.rules.iter().map(|rule| rule.as_ref().clone()));
+    }
+    assert!(8 < all.len(), "{}", all.len());
+    // So that any of them can lie in one folder with the shipped ones.
+    all.extend(
+        RuleSet::shipped()
+            .rules
+            .iter()
+            .map(|rule| rule.as_ref().clone()),
+    );
+    RuleSet::new(all).map_err(|f| f[0].to_string()).unwrap();
+}
+
 #[test]
 fn shipped_rules_are_the_files_of_the_directory() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let dir = ["../rules", "rules"]
-        .iter()
-        .map(|d| dir.join(d))
-        .find(|d| d.is_dir())
-        .unwrap();
+    let dir = folder();
     let loaded = RuleSet::load(&dir)
         .map_err(|f| f.iter().map(ToString::to_string).collect::<Vec<_>>())
         .unwrap();

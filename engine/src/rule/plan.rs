@@ -32,6 +32,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::Rule;
+use super::sequence::{self, Sequence};
 
 /// Column a window adds: its first millisecond.
 pub const WINDOW_START: &str = "window_start";
@@ -113,14 +114,16 @@ impl WindowSpec {
     }
 }
 
-/// The table a plan scans; `window` when it stands in `TUMBLE` or `HOP`.
+/// The table a plan scans; `window` when it stands in `TUMBLE` or `HOP`, `sequence` when in `MATCH_RECOGNIZE`.
 pub(super) struct StreamSource {
     pub(super) table: String,
-    /// Columns of the stream, then `window_start` and `window_end` if there is a window.
-    schema: SchemaRef,
+    /// Columns of the stream, then `window_start` and `window_end` if there is a window; or those of a match.
+    pub(super) schema: SchemaRef,
     /// How many of them are the stream's.
     pub(super) n_columns: usize,
     pub(super) window: Option<WindowSpec>,
+    /// Set when its rows are matches of a sequence in the table's.
+    pub(super) sequence: Option<Arc<Sequence>>,
 }
 
 impl TableSource for StreamSource {
@@ -142,6 +145,7 @@ fn source(table: &str, stream: &Stream, window: Option<WindowSpec>) -> Arc<dyn T
         schema: Arc::new(Schema::new(fields)),
         n_columns,
         window,
+        sequence: None,
     })
 }
 
@@ -189,6 +193,7 @@ pub(super) fn plan(rule: &Rule, catalog: &Catalog) -> Result<LogicalPlan, DataFu
         relations: vec![Arc::new(Windows {
             catalog: catalog.clone(),
             params: params.clone(),
+            within_ms: rule.header.within.map(|within| within.ms),
         })],
     };
     let options = ParserOptions {
@@ -263,7 +268,7 @@ fn refuse(plan: &LogicalPlan) -> Result<(), DataFusionError> {
     Ok(())
 }
 
-fn refuse_expr(expr: &Expr) -> Result<(), DataFusionError> {
+pub(super) fn refuse_expr(expr: &Expr) -> Result<(), DataFusionError> {
     expr.apply(|e| {
         match e {
             Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_) => {
@@ -360,11 +365,12 @@ impl ContextProvider for Streams<'_> {
     }
 }
 
-/// Plans `TUMBLE(table, time, size)` and `HOP(table, time, slide, size)`.
+/// Plans `TUMBLE(table, time, size)`, `HOP(table, time, slide, size)` and `table MATCH_RECOGNIZE (…)`.
 #[derive(Debug)]
 struct Windows {
     catalog: Catalog,
     params: HashMap<String, ScalarValue>,
+    within_ms: Option<i64>,
 }
 
 impl RelationPlanner for Windows {
@@ -373,6 +379,9 @@ impl RelationPlanner for Windows {
         relation: TableFactor,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<RelationPlanning, DataFusionError> {
+        if matches!(relation, TableFactor::MatchRecognize { .. }) {
+            return self.sequence(relation, context);
+        }
         let TableFactor::Table {
             name,
             alias,
@@ -447,6 +456,31 @@ impl RelationPlanner for Windows {
 }
 
 impl Windows {
+    /// The scan of a virtual table whose rows are matches.
+    fn sequence(
+        &self,
+        mut relation: TableFactor,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<RelationPlanning, DataFusionError> {
+        let alias = match &mut relation {
+            TableFactor::MatchRecognize { alias, .. } => alias.take(),
+            _ => None,
+        };
+        let read = sequence::plan::read(relation, self.within_ms, &self.params, context)?;
+        let source = StreamSource {
+            table: read.table.clone(),
+            n_columns: read.output.fields().len(),
+            schema: read.output,
+            window: None,
+            sequence: Some(read.sequence),
+        };
+        let scan = LogicalPlanBuilder::scan(read.table, Arc::new(source), None)?;
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(
+            scan.build()?,
+            alias,
+        ))))
+    }
+
     /// Milliseconds of a length in FROM: an INTERVAL, or a parameter of type duration.
     fn length_ms(
         &self,

@@ -26,6 +26,7 @@ use super::aggregate::{Input, Values};
 use super::compile::{Cell, Program, WindowProgram, compile, reads};
 use super::finding::{Evidence, Finding, evidence_at};
 use super::plan::{Catalog, Stream, physical};
+use super::sequence::{Match, Prepared};
 use super::step::{Step, batch_of, column, mask, taken};
 use super::window::{Reach, Row};
 use super::{Rule, RuleFault, RuleSet};
@@ -196,17 +197,20 @@ impl RuleRunner {
         RuleRunner::compile(&set, catalog, &table).map(|runner| (table, runner))
     }
 
-    /// Lets the windows of all rules together hold no more than so many bytes, each rule the same share.
+    /// Lets the windows and sequences of all rules together hold no more than so many bytes, each rule the same share.
     pub fn limit_bytes(&mut self, bytes_max: usize) {
-        let windows = self
-            .lanes
-            .iter_mut()
-            .filter_map(|lane| lane.program.window.as_mut());
-        let windows: Vec<_> = windows.collect();
-        let share = bytes_max / windows.len().max(1);
-        windows
-            .into_iter()
-            .for_each(|window| window.windows.limit_bytes(share));
+        let has_state =
+            |lane: &&mut Lane| lane.program.window.is_some() || lane.program.sequence.is_some();
+        let those: Vec<&mut Lane> = self.lanes.iter_mut().filter(has_state).collect();
+        let share = bytes_max / those.len().max(1);
+        for lane in those {
+            if let Some(window) = &mut lane.program.window {
+                window.windows.limit_bytes(share);
+            }
+            if let Some(sequence) = &mut lane.program.sequence {
+                sequence.matcher.limit_bytes(share);
+            }
+        }
     }
 
     #[cfg(test)]
@@ -309,15 +313,61 @@ impl RuleRunner {
         }
     }
 
-    /// Goes over the state: windows that are open. Counts are of this process and begin anew.
+    /// Goes over the state: windows that are open. Counts are of this process and begin anew. A rule that was not there, or
+    /// counted something else, begins with no windows.
     pub fn walk(&mut self, walk: &mut impl LaneWalk) {
         walk.value("rules.clock_ms", &mut self.clock_ms);
         for lane in &mut self.lanes {
             if let Some(program) = &mut lane.program.window {
-                walk.enter(&lane.counters.rule.header.name);
-                program.windows.walk(walk);
+                let name = &lane.counters.rule.header.name;
+                if walk.enter(&format!("{name}@{:016x}", program.counted)) {
+                    program.windows.walk(walk);
+                }
+            }
+            if let Some(program) = &mut lane.program.sequence {
+                let name = &lane.counters.rule.header.name;
+                if walk.enter(&format!("{name}@{:016x}", program.name)) {
+                    program.matcher.walk(walk);
+                }
             }
         }
+    }
+
+    /// Takes the place of the rules before: event time goes on, and so do the counters and windows of each rule of the same
+    /// name that counts the same. The others, whose windows begin empty here, are named.
+    pub fn adopt(&mut self, old: RuleRunner) -> Vec<Arc<Rule>> {
+        self.clock_ms = self.clock_ms.max(old.clock_ms);
+        let by_name = |lane: Lane| (lane.counters.rule.header.name.clone(), lane);
+        let mut old: HashMap<String, Lane> = old.lanes.into_iter().map(by_name).collect();
+        let mut begun = Vec::new();
+        for lane in &mut self.lanes {
+            let rule = lane.counters.rule.clone();
+            let (mut windows, mut sequence) = (None, None);
+            if let Some(before) = old.remove(&rule.header.name) {
+                (windows, sequence) = (before.program.window, before.program.sequence);
+                lane.counters = RuleCounters {
+                    rule: rule.clone(),
+                    ..before.counters
+                };
+            }
+            let mut begins = false;
+            if let Some(program) = &mut lane.program.window {
+                match windows.filter(|windows| windows.counted == program.counted) {
+                    Some(windows) => program.windows.adopt(windows.windows),
+                    None => begins = true,
+                }
+            }
+            if let Some(program) = &mut lane.program.sequence {
+                match sequence.filter(|sequence| sequence.name == program.name) {
+                    Some(sequence) => program.matcher.adopt(sequence.matcher),
+                    None => begins = true,
+                }
+            }
+            if begins {
+                begun.push(rule);
+            }
+        }
+        begun
     }
 
     /// Counts of each rule, in the order of their names.
@@ -413,6 +463,11 @@ impl Lane {
             counters.groups = window.windows.n_groups() as u64;
             counters.state_bytes = window.windows.bytes() as u64;
         }
+        if let Some(sequence) = &self.program.sequence {
+            let (n_keys, bytes, n_evicted) = sequence.matcher.size();
+            (counters.groups, counters.state_bytes) = (n_keys as u64, bytes as u64);
+            counters.evicted = n_evicted;
+        }
         counters
     }
 
@@ -453,10 +508,13 @@ impl Lane {
     }
 
     fn run(&mut self, rows: Vec<u32>, load: &Load<'_>, findings: &mut Vec<Finding>) {
+        if self.program.sequence.is_some() {
+            return self.follow(rows, load, findings);
+        }
         let mut parts = Vec::with_capacity(1);
         self.lower(rows, load, &mut parts);
         for part in parts {
-            let accepted = self.accepted(&part, load);
+            let accepted = self.accepted(&part.rows, load);
             match self.program.window.is_some() {
                 true => self.fold(&part, &accepted, load, findings),
                 false => self.each(&part, &accepted, load, findings),
@@ -486,16 +544,16 @@ impl Lane {
     }
 
     /// For each row, whether no exception takes it out.
-    fn accepted(&mut self, part: &Lowered, load: &Load<'_>) -> Vec<bool> {
-        let mut accepted = vec![true; part.rows.len()];
+    fn accepted(&mut self, rows: &[u32], load: &Load<'_>) -> Vec<bool> {
+        let mut accepted = vec![true; rows.len()];
         if self.program.exceptions.is_empty() {
             return accepted;
         }
-        let rows = UInt32Array::from(part.rows.clone());
-        let thinned = match arrow::compute::take_record_batch(&load.full, &rows) {
+        let picked = UInt32Array::from(rows.to_vec());
+        let thinned = match arrow::compute::take_record_batch(&load.full, &picked) {
             Ok(thinned) => thinned,
             Err(error) => {
-                self.fail(part.rows.len(), &error.into());
+                self.fail(rows.len(), &error.into());
                 return accepted;
             }
         };
@@ -504,7 +562,7 @@ impl Lane {
             let exception = &self.program.exceptions[at];
             holding(&exception.predicate, &thinned, 0, &mut holds, &mut failed);
             for at in holds {
-                if load.times.value(part.rows[at] as usize) < exception.expires_ms {
+                if load.times.value(rows[at] as usize) < exception.expires_ms {
                     self.counters.excepted += u64::from(accepted[at]);
                     accepted[at] = false;
                 } else {
@@ -515,6 +573,77 @@ impl Lane {
             failed.iter().for_each(|error| self.fail(1, error));
         }
         accepted
+    }
+
+    /// Rows are followed in the pattern of a sequence, one by one.
+    fn follow(&mut self, rows: Vec<u32>, load: &Load<'_>, findings: &mut Vec<Finding>) {
+        let accepted = self.accepted(&rows, load);
+        let mut accepted = accepted.into_iter();
+        let rows = rows.into_iter().filter(|_| accepted.next() == Some(true));
+        let mut parts = Vec::with_capacity(1);
+        self.prepare(rows.collect(), load, &mut parts);
+        for part in parts {
+            for at in 0..part.rows.len() {
+                let row = part.rows[at] as usize;
+                let time_ms = load.times.value(row);
+                let Some(sequence) = &mut self.program.sequence else {
+                    return;
+                };
+                let sample = || evidence_at(load.batch, row);
+                let Some(found) = sequence.take(&part, at, time_ms, sample) else {
+                    continue;
+                };
+                match self.program.matched(&part, at, &found) {
+                    Ok(None) => {}
+                    Ok(Some(values)) => {
+                        self.counters.findings += 1;
+                        let mut evidence = found.samples;
+                        if evidence.is_empty() {
+                            evidence.push(evidence_at(load.batch, row));
+                        }
+                        findings.push(Finding {
+                            rule: self.counters.rule.clone(),
+                            row,
+                            order: row,
+                            time_ms,
+                            window: Some((
+                                found.started_ms.min(found.ended_ms),
+                                found.started_ms.max(found.ended_ms).saturating_add(1),
+                            )),
+                            grown: false,
+                            values,
+                            evidence,
+                        });
+                    }
+                    Err(error) => self.fail(1, &error),
+                }
+            }
+        }
+    }
+
+    /// Asks of rows what a sequence asks of each; where that fails, halves them until only those it fails on are left out.
+    fn prepare(&mut self, rows: Vec<u32>, load: &Load<'_>, parts: &mut Vec<Prepared>) {
+        let Some(sequence) = &self.program.sequence else {
+            return;
+        };
+        let picked = UInt32Array::from(rows.clone());
+        let prepared = match rows.len() == load.full.num_rows() {
+            true => Ok(load.full.clone()),
+            false => arrow::compute::take_record_batch(&load.full, &picked),
+        };
+        match prepared
+            .map_err(DataFusionError::from)
+            .and_then(|batch| sequence.prepare(batch, rows.clone()))
+        {
+            Ok(part) if part.rows.is_empty() => {}
+            Ok(part) => parts.push(part),
+            Err(error) if rows.len() <= 1 => self.fail(1, &error),
+            Err(_) => {
+                let (left, right) = rows.split_at(rows.len() / 2);
+                self.prepare(left.to_vec(), load, parts);
+                self.prepare(right.to_vec(), load, parts);
+            }
+        }
     }
 
     /// Every row is a finding.
@@ -683,6 +812,25 @@ impl Lane {
 }
 
 impl Program {
+    /// The output columns of a match; nothing when the steps leave it out.
+    fn matched(
+        &self,
+        part: &Prepared,
+        at: usize,
+        found: &Match,
+    ) -> Result<Option<Vec<(String, ScalarValue)>>, DataFusionError> {
+        let Some(sequence) = &self.sequence else {
+            return Ok(None);
+        };
+        let whole = sequence.row(part, at, found)?;
+        let columns = self.scan.iter().flatten();
+        let columns = columns.map(|place| whole.column(*place).clone()).collect();
+        let batch = batch_of(&self.scan_schema, columns, 1)?;
+        let (batch, kept) = Step::apply(&self.steps, batch, vec![0])?;
+        let first = kept.first().map(|_| values(&self.output, &batch, 0));
+        first.transpose()
+    }
+
     /// The rows left by the rule's own steps, with what its aggregates read.
     fn lowered(
         &self,

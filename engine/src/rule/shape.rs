@@ -17,6 +17,21 @@ pub struct Shape {
     pub plan: String,
     /// Groups in windows; none for a rule that fires at each row.
     pub window: Option<WindowShape>,
+    /// Keys whose rows are followed in a pattern; none for a rule without.
+    pub sequence: Option<SequenceShape>,
+}
+
+/// The keys of a sequence.
+#[derive(Debug, Clone)]
+pub struct SequenceShape {
+    /// What rows of one sequence share.
+    pub keys: Vec<String>,
+    /// Symbols of the pattern, repetitions written out.
+    pub n_places: usize,
+    /// Event time from the first row of a match to its last.
+    pub within_ms: i64,
+    /// Bytes a key takes at most.
+    pub bytes_of_key: usize,
 }
 
 /// The groups of a rule and their windows.
@@ -63,7 +78,12 @@ pub fn shape(rule: &Rule, catalog: &Catalog) -> Result<Shape, Vec<RuleFault>> {
         let column = key.rsplit('.').next();
         column != Some(WINDOW_START) && column != Some(WINDOW_END)
     });
-    let window = program.and_then(|program| program.window).map(|window| {
+    let (window, sequence) = match program {
+        Some(program) => (program.window, program.sequence),
+        None => (None, None),
+    };
+    let sequence = sequence.map(|sequence| sequence.shape());
+    let window = window.map(|window| {
         let (spec, lateness_ms) = (window.windows.spec(), rule.header.lateness.ms);
         WindowShape {
             keys,
@@ -81,5 +101,6 @@ pub fn shape(rule: &Rule, catalog: &Catalog) -> Result<Shape, Vec<RuleFault>> {
         reads,
         plan: plan.display_indent().to_string(),
         window,
+        sequence,
     })
 }

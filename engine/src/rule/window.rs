@@ -412,6 +412,15 @@ impl Windows {
         }
     }
 
+    /// Goes on with the groups of windows that counted the same; what is a crossing, and what is kept of one, is its own.
+    pub(super) fn adopt(&mut self, old: Windows) {
+        let own = std::mem::replace(self, old);
+        (self.case_ms, self.mode, self.aggregates) = (own.case_ms, own.mode, own.aggregates);
+        (self.values_max, self.evidence_max) = (own.values_max, own.evidence_max);
+        (self.groups_max, self.bytes_max) = (own.groups_max, own.bytes_max);
+        self.reach = own.reach;
+    }
+
     fn index_again(&mut self) {
         self.index.clear();
         let free: HashSet<u32> = self.free.iter().copied().collect();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use connectors::kafka::transaction::{Entry, Transactor};
 use connectors::kafka::{
-    Assignment, Assignments, Error, StartAt, TIMEOUT, Writer, ask, is_retryable,
+    Assignment, Assignments, Error, Outgoing, StartAt, TIMEOUT, Writer, ask, is_retryable,
 };
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -17,12 +17,14 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::decoding::{commit, lag, standing, write_log};
 use super::edge::{Batch, Edge, Settled};
 use super::restoring::{Kind, Ready, Restoring, Wanted};
+use super::ruling;
 use super::{
     COMMIT_EVERY, Complaint, Every, LINGER, MEASURE_EVERY, MESSAGES_MAX, STAGES, ServiceError,
     Shared, now_ms,
 };
 use crate::lane::{Lane, Outbox};
-use crate::log::{self, Log, LogError, LogRecord};
+use crate::log::{self, Item, Log, LogError};
+use crate::rule::{RuleFault, RuleRunner, RuleTexts};
 use crate::stage::StateSize;
 use crate::state::StateError;
 use crate::state::keeper::{Chain, Save, Saved};
@@ -30,6 +32,8 @@ use crate::telemetry::{LimitLabel, SnapshotLabel, StageLabel};
 
 /// How often lanes are asked whether a snapshot is due.
 const SNAPSHOT_LOOK: Duration = Duration::from_millis(200);
+/// After this long, rules that were written and not read are written again.
+const RULES_AGAIN: Duration = Duration::from_secs(600);
 /// Longest time a stage that ends waits for its last transaction and its last snapshots.
 const END_WAIT: Duration = Duration::from_secs(60);
 /// How long a stage that has more alerts than may wait looks at its transaction before it looks elsewhere.
@@ -48,6 +52,16 @@ struct Owned {
     chain: Option<Chain>,
     saving: Option<Receiver<Saved>>,
     saved_at: Instant,
+    /// The rules written into its log, until they are read there.
+    told: Option<Told>,
+}
+
+/// Rules on their way through a lane's log.
+struct Told {
+    hash: u64,
+    at: Instant,
+    /// They are compiled meanwhile.
+    compiled: Receiver<Result<RuleRunner, Vec<RuleFault>>>,
 }
 
 /// Runs the stage's `n`th thread until the stage is stopped.
@@ -115,6 +129,7 @@ pub(super) fn run(shared: &Arc<Shared>, stage: usize, n: usize) -> Result<(), Se
         if commit.due() || (settled && thread.edge.as_ref().is_some_and(Edge::is_due)) {
             thread.commit(&consumer)?;
         }
+        thread.tell_rules()?;
         if snapshot.due() {
             thread.snapshot(false)?;
         }
@@ -282,6 +297,7 @@ impl Thread<'_> {
                 chain,
                 saving: None,
                 saved_at: Instant::now(),
+                told: None,
             };
             self.lanes.insert(partition, owned);
             self.shared
@@ -321,10 +337,19 @@ impl Thread<'_> {
             offset,
             source,
         };
-        let record = read(self.input, message).map_err(failed)?;
+        let item = read(self.input, message).map_err(failed)?;
         if offset >= owned.replay_until {
             owned.lane.mute(false);
         }
+        let record = match item {
+            Item::Record(record) => record,
+            Item::Rules(texts) => {
+                owned.next = offset + 1;
+                self.gathered_since.get_or_insert(started);
+                switch(self.name, partition, offset, owned, texts);
+                return Ok(());
+            }
+        };
         let mut out = Outbox::default();
         owned
             .lane
@@ -368,6 +393,43 @@ impl Thread<'_> {
             Some((log, topic)) => write_log(self.shared, &self.writer, topic, *log, self.name, out),
             None => Ok(()),
         }
+    }
+
+    /// Writes the wanted rules into the log of each lane that has caught up and was told others.
+    fn tell_rules(&mut self) -> Result<(), ServiceError> {
+        let wanted = self.shared.ruling.wanted();
+        let mut n_waiting = 0;
+        for (partition, owned) in &mut self.lanes {
+            let Some(table) = owned.lane.stage().table() else {
+                return Ok(());
+            };
+            if owned.lane.rules() == Some(wanted.hash) {
+                continue;
+            }
+            n_waiting += 1;
+            let is_told = |told: &Told| told.hash == wanted.hash && told.at.elapsed() < RULES_AGAIN;
+            if owned.next < owned.replay_until || owned.told.as_ref().is_some_and(is_told) {
+                continue;
+            }
+            let headers = log::rules_headers(self.name, wanted.hash);
+            let outgoing = Outgoing {
+                topic: &self.topic,
+                partition: Some(*partition),
+                key: None,
+                value: &wanted.encoded,
+            };
+            let headers = headers.iter().map(|(name, text)| (*name, text.as_bytes()));
+            self.writer.send(outgoing, headers)?;
+            owned.told = Some(Told {
+                hash: wanted.hash,
+                at: Instant::now(),
+                compiled: compiled(self.shared, &wanted, table)?,
+            });
+        }
+        let waiting = &self.shared.metrics.rules_waiting;
+        let label = StageLabel { stage: self.name };
+        waiting.get_or_create(&label).set(n_waiting);
+        Ok(())
     }
 
     fn flush(&mut self, now: bool) -> Result<(), ServiceError> {
@@ -628,6 +690,51 @@ impl Thread<'_> {
     }
 }
 
+/// Compiles the wanted rules for a lane, aside.
+fn compiled(
+    shared: &Shared,
+    wanted: &Arc<ruling::Wanted>,
+    table: &'static str,
+) -> Result<Receiver<Result<RuleRunner, Vec<RuleFault>>>, ServiceError> {
+    let (done, compiled) = std::sync::mpsc::channel();
+    let (models, wanted) = (shared.config.models.clone(), wanted.clone());
+    let run = move || {
+        // The lane may be gone meanwhile.
+        let _ = done.send(crate::stage::compile(&models, &wanted.rules, table));
+    };
+    std::thread::Builder::new()
+        .name("compile".to_owned())
+        .spawn(run)?;
+    Ok(compiled)
+}
+
+/// Lets a lane go on with the rules that its log tells from `offset` on.
+fn switch(stage: &'static str, partition: i32, offset: i64, owned: &mut Owned, texts: RuleTexts) {
+    let hash = texts.hash();
+    let told = owned.told.take_if(|told| told.hash == hash);
+    let compiled = told.and_then(|told| told.compiled.recv().ok()?.ok());
+    match owned.lane.follow(texts, compiled) {
+        Ok(begun) => {
+            let begun: Vec<&str> = begun.iter().map(|rule| &*rule.header.name).collect();
+            tracing::info!(
+                stage,
+                partition,
+                offset,
+                hash = format!("{hash:016x}"),
+                windows_begin_empty = ?begun,
+                "lane runs the rules that its log tells"
+            );
+        }
+        Err(faults) => tracing::error!(
+            stage,
+            partition,
+            offset,
+            first = faults.first().map(ToString::to_string),
+            "this version can't run the rules that the lane's log tells: it goes on with those before"
+        ),
+    }
+}
+
 /// Notes what became of a lane's snapshot.
 fn saved_as(shared: &Shared, stage: &'static str, owned: &mut Owned, saved: Saved) {
     let outcome = match &saved.done {
@@ -665,7 +772,7 @@ fn saved_as(shared: &Shared, stage: &'static str, owned: &mut Owned, saved: Save
 ///
 /// # Errors
 /// The message was not written by this program.
-pub fn read<M: Message>(log: Log, message: &M) -> Result<LogRecord, LogError> {
+pub fn read<M: Message>(log: Log, message: &M) -> Result<Item, LogError> {
     let headers = message.headers();
     let pairs = (0..headers.map_or(0, Headers::count)).filter_map(|i| {
         let header = headers?.get(i);

@@ -109,13 +109,10 @@ fn put_back(kind: &Kind, wanted: Wanted) -> Result<Ready, ServiceError> {
     let began = Instant::now();
     let shared = &kind.shared;
     let fresh = || {
-        let (models, rules) = (&shared.config.models, &shared.rules);
+        let (models, rules) = (&shared.config.models, &shared.ruling.wanted().rules);
         let stage = stage::of(kind.input, models, rules, kind.partitions).map_err(RuleFaults)?;
-        Ok::<_, ServiceError>(Lane::new(
-            stage,
-            kind.topic.as_str().into(),
-            wanted.partition,
-        ))
+        let lane = Lane::new(stage, kind.topic.as_str().into(), wanted.partition);
+        Ok::<_, ServiceError>(lane.following(stage::compiling(models)))
     };
     let place = Place::new(&kind.group, &kind.topic, wanted.partition);
     let restored = restore(

@@ -21,7 +21,7 @@ use crate::alert::{Alert, Alerter};
 use crate::config::ModelConfig;
 use crate::lane::EventTime;
 use crate::log::Log;
-use crate::rule::{Evidence, RuleCounters, RuleFault, RuleRunner, RuleSet, evidence_at};
+use crate::rule::{Evidence, Rule, RuleCounters, RuleFault, RuleRunner, RuleSet, evidence_at};
 use crate::schema::{
     self, JudgementRow, JudgementView, TouchModel, TouchModelBuilder, TouchRow, TouchView,
 };
@@ -64,6 +64,9 @@ impl Samples {
     }
 }
 
+/// The SQL table of its rules.
+const TABLE: &str = "touches";
+
 /// The stage.
 pub struct Judging {
     judge: Judge,
@@ -91,7 +94,7 @@ impl Judging {
         Ok(Self {
             judge,
             samples: Generations::new(config.entries(5, Samples::BYTES, SUSPECTS_MAX)),
-            rules: compile(config, rules, "touches")?,
+            rules: compile(config, rules, TABLE)?,
             alerter: Alerter::new(config),
             table: schema::touches_table(),
             watcher: None,
@@ -217,7 +220,7 @@ impl Stage for Judging {
         columns.extend(model.finish());
         let table = RecordBatch::try_new(self.table.clone(), columns)?;
         if let Some(watcher) = &self.watcher {
-            watcher("touches", &table);
+            watcher(TABLE, &table);
         }
         if self.learns_only {
             return Ok(());
@@ -270,6 +273,15 @@ impl Stage for Judging {
 
     fn learn_only(&mut self, only: bool) {
         self.learns_only = only;
+    }
+
+    fn table(&self) -> Option<&'static str> {
+        Some(TABLE)
+    }
+
+    fn put_rules(&mut self, rules: RuleRunner) -> Vec<Arc<Rule>> {
+        let old = std::mem::replace(&mut self.rules, rules);
+        self.rules.adopt(old)
     }
 
     fn rules(&self) -> Vec<RuleCounters> {

@@ -28,7 +28,7 @@ use crate::alert::{Alert, Alerter};
 use crate::config::ModelConfig;
 use crate::lane::EventTime;
 use crate::log::{Log, identity_hash, partition_of};
-use crate::rule::{Evidence, RuleCounters, RuleFault, RuleRunner, RuleSet, evidence_at};
+use crate::rule::{Evidence, Rule, RuleCounters, RuleFault, RuleRunner, RuleSet, evidence_at};
 use crate::schema::{
     self, EventModel, EventModelBuilder, EventRow, EventView, ObjectRow, Objects, TouchRow,
     TouchRowsBuilder,
@@ -85,6 +85,9 @@ const ENDPOINT_BYTES: usize = Generations::<u64, Endpoint>::ENTRY_BYTES
     + EndpointSizes::ENDPOINT_BYTES
     + ProbeDetector::ENDPOINT_BYTES;
 
+/// The SQL table of its rules.
+const TABLE: &str = "events";
+
 /// The stage.
 pub struct Profile {
     seen: SeenFilter,
@@ -130,7 +133,7 @@ impl Profile {
             samples: Generations::new(config.entries(5, Samples::BYTES, SUSPECTS_MAX)),
             warm_up_ms: config.warm_up_ms(),
             started_ms: None,
-            rules: compile(config, rules, "events")?,
+            rules: compile(config, rules, TABLE)?,
             alerter: Alerter::new(config),
             table: schema::events_table(),
             watcher: None,
@@ -360,7 +363,7 @@ impl Stage for Profile {
         columns.extend(model.finish());
         let table = RecordBatch::try_new(self.table.clone(), columns)?;
         if let Some(watcher) = &self.watcher {
-            watcher("events", &table);
+            watcher(TABLE, &table);
         }
         if self.learns_only {
             return Ok(());
@@ -427,6 +430,15 @@ impl Stage for Profile {
 
     fn learn_only(&mut self, only: bool) {
         self.learns_only = only;
+    }
+
+    fn table(&self) -> Option<&'static str> {
+        Some(TABLE)
+    }
+
+    fn put_rules(&mut self, rules: RuleRunner) -> Vec<Arc<Rule>> {
+        let old = std::mem::replace(&mut self.rules, rules);
+        self.rules.adopt(old)
     }
 
     fn rules(&self) -> Vec<RuleCounters> {

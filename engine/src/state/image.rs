@@ -17,8 +17,8 @@ use super::slab::Slab;
 
 /// Goes over the state of a lane, models and rules.
 pub trait LaneWalk: Walk {
-    /// What follows is of this rule, until the next one.
-    fn enter(&mut self, scope: &str);
+    /// What follows is of this scope, until the next one; false when nothing was saved of it.
+    fn enter(&mut self, scope: &str) -> bool;
 
     /// A vector, saved whole each time. True when it was put back, so that what follows from it can be.
     fn slab<T>(&mut self, name: &'static str, slab: &mut Slab<T>) -> bool
@@ -126,8 +126,9 @@ impl Walk for Saver {
 }
 
 impl LaneWalk for Saver {
-    fn enter(&mut self, scope: &str) {
+    fn enter(&mut self, scope: &str) -> bool {
         self.scope = format!("{scope}/");
+        true
     }
 
     fn slab<T>(&mut self, name: &'static str, slab: &mut Slab<T>) -> bool
@@ -270,8 +271,10 @@ impl Walk for Loader {
 }
 
 impl LaneWalk for Loader {
-    fn enter(&mut self, scope: &str) {
+    fn enter(&mut self, scope: &str) -> bool {
         self.scope = format!("{scope}/");
+        let last = self.links.last();
+        last.is_some_and(|link| link.keys().any(|name| name.starts_with(&self.scope)))
     }
 
     fn slab<T>(&mut self, name: &'static str, slab: &mut Slab<T>) -> bool

@@ -268,7 +268,7 @@ pub fn restore<T, E: From<StateError>>(
                 %place,
                 sequence,
                 offset,
-                "snapshot was made with other rules or options: not used"
+                "snapshot was made with other options, or by another version: not used"
             );
             continue;
         }

@@ -200,6 +200,12 @@ fn report(rule: &Rule, shape: &Shape, measured: Option<Measured>) -> Value {
             },
         })
     });
+    let sequence = shape.sequence.as_ref().map(|sequence| {
+        json!({
+            "keys": sequence.keys, "places": sequence.n_places,
+            "within_ms": sequence.within_ms, "bytes_of_key_max": sequence.bytes_of_key,
+        })
+    });
     let measured = measured.map(|of| {
         json!({
             "events": of.n_events, "rows": of.n_rows, "findings": of.n_findings,
@@ -209,7 +215,7 @@ fn report(rule: &Rule, shape: &Shape, measured: Option<Measured>) -> Value {
     });
     json!({
         "rule": rule.header.name, "table": shape.reads.table, "columns": shape.reads.columns,
-        "output": shape.reads.output, "plan": shape.plan, "window": window,
+        "output": shape.reads.output, "plan": shape.plan, "window": window, "sequence": sequence,
         "formats": formats, "measured": measured,
     })
 }
@@ -236,9 +242,19 @@ fn show(
         reads.columns.join(", ")
     )?;
     writeln!(out, "gives      {}", reads.output.join(", "))?;
-    match &shape.window {
-        Some(window) => show_window(window, out)?,
-        None => writeln!(out, "finds      each row that passes; it keeps no state")?,
+    match (&shape.window, &shape.sequence) {
+        (Some(window), _) => show_window(window, out)?,
+        (None, Some(sequence)) => writeln!(
+            out,
+            "groups by  {}\nfollows    a pattern of {} symbols within {}\nstate      {} bytes a key at most, whatever its rows",
+            sequence.keys.join(", "),
+            sequence.n_places,
+            Span {
+                ms: sequence.within_ms
+            },
+            sequence.bytes_of_key
+        )?,
+        (None, None) => writeln!(out, "finds      each row that passes; it keeps no state")?,
     }
     for (format, never, unless) in blindness(rule) {
         let blind = match (never.as_slice(), unless.as_slice()) {
@@ -258,7 +274,7 @@ fn show(
         of.n_events,
         of.n_findings
     )?;
-    if shape.window.is_some() {
+    if shape.window.is_some() || shape.sequence.is_some() {
         let each = of.state_bytes_max / of.groups_max.max(1);
         writeln!(
             out,
