@@ -101,7 +101,7 @@ impl Kafka {
             partitions,
             replication: self.n_brokers as i32,
             min_insync_replicas: 1,
-            retention_ms: u64::MAX >> 1,
+            retention_ms: Some(u64::MAX >> 1),
         }));
         made.expect("the topic is made");
         let writer = cluster.writer().expect("a writer");

@@ -2,7 +2,8 @@
 //!
 //! `identity` (who calls) → `endpoint` (with `template`), `object` (what is called) → `seen` (is it new to the caller)
 //! → `ownership` (whose is it), `device` (who was it before) → `sharing`, `evidence`, `order`, `volume`, `judge` (is the caller leaving what is
-//! usual, for it and its peers); beside it `probe`, `probing` (misconfiguration) and `sizes` (response volume).
+//! usual, for it and its peers); beside it `probe`, `probing` (misconfiguration), `sizes` (response volume) and `inventory` (which
+//! endpoints there are).
 //!
 //! Their tables are `generations`, and `walk` is how all of it is saved and put back.
 //!
@@ -15,6 +16,7 @@ pub mod evidence;
 pub mod generations;
 pub mod idea;
 pub mod identity;
+pub mod inventory;
 pub mod judge;
 pub mod jwt;
 pub mod object;
