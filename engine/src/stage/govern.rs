@@ -178,7 +178,9 @@ mod tests {
                 let _ = govern.process(&batch(bytes, ENDPOINT), 0, TIME, &mut none);
             }
             govern.close(&mut none);
-            prop_assert!(govern.take_inventory().iter().all(|record| record.json.starts_with('{')));
+            let records = govern.take_inventory();
+            let is_told = records.iter().all(|record| record.json.starts_with('{'));
+            prop_assert!(is_told);
         }
     }
 }
