@@ -4,11 +4,15 @@
 //! → `ownership` (whose is it), `device` (who was it before) → `sharing`, `evidence`, `order`, `volume`, `judge` (is the caller leaving what is
 //! usual, for it and its peers); beside it `probe`, `probing` (misconfiguration) and `sizes` (response volume).
 //!
+//! Beside the way of a call: `posture` (what is wrong with the APIs), `agent` (AI agents and MCP), `compliance` (standards, readiness).
+//!
 //! Their tables are `generations`, and `walk` is how all of it is saved and put back.
 //!
 //! **Invariant**: no I/O, no clock, no async, no Arrow, no Kafka, no SQL. Time is an argument, and
 //! every state has a bound and forgets in an order the log decides.
 
+pub mod agent;
+pub mod compliance;
 pub mod device;
 pub mod endpoint;
 pub mod evidence;
@@ -20,6 +24,7 @@ pub mod jwt;
 pub mod object;
 pub mod order;
 pub mod ownership;
+pub mod posture;
 pub mod probe;
 pub mod probing;
 pub mod secret;
