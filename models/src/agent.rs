@@ -18,7 +18,7 @@ mod signature;
 use serde::{Deserialize, Serialize};
 
 pub use check::{AGENT_CHECKS, agents_page};
-pub use signature::{SIGNATURES, Signature};
+pub use signature::{SIGNATURES, Signature, signatures_page};
 
 /// How far a sign goes.
 #[derive(

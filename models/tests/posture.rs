@@ -542,7 +542,9 @@ fn wrongly_resolved(number: u8, rate: f64, batch: u64, seed: u64) -> u32 {
     let mut watched = Watched::new(number);
     let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ batch;
     let mut shows = || {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         ((random >> 11) as f64 / (1u64 << 53) as f64) < rate
     };
     let mut wrong = 0;
@@ -557,15 +559,32 @@ fn wrongly_resolved(number: u8, rate: f64, batch: u64, seed: u64) -> u32 {
 fn a_steady_fault_seldom_seems_mended_and_never_flaps() {
     for (number, per_life) in [(12, 0.5), (2, 0.1)] {
         let (mut n_wrong, mut n_lives) = (0, 0);
-        for (rate, batch) in [(0.5, 1), (0.1, 1), (0.03, 7), (0.01, 1), (0.01, 50), (0.003, 20)] {
-            let wrong: Vec<u32> = (0..40).map(|seed| wrongly_resolved(number, rate, batch, seed)).collect();
+        for (rate, batch) in [
+            (0.5, 1),
+            (0.1, 1),
+            (0.03, 7),
+            (0.01, 1),
+            (0.01, 50),
+            (0.003, 20),
+        ] {
+            let wrong: Vec<u32> = (0..40)
+                .map(|seed| wrongly_resolved(number, rate, batch, seed))
+                .collect();
             let (sum, most) = (wrong.iter().sum::<u32>(), wrong.iter().max());
-            println!("check {number}, rate {rate} in batches of {batch}: {sum} in 40 lives, at most {most:?}");
-            assert!(most <= Some(&2), "check {number}, rate {rate}, batch {batch}");
+            println!(
+                "check {number}, rate {rate} in batches of {batch}: {sum} in 40 lives, at most {most:?}"
+            );
+            assert!(
+                most <= Some(&2),
+                "check {number}, rate {rate}, batch {batch}"
+            );
             n_wrong += sum;
             n_lives += 40;
         }
-        assert!(f64::from(n_wrong) <= per_life * f64::from(n_lives), "check {number}: {n_wrong} in {n_lives}");
+        assert!(
+            f64::from(n_wrong) <= per_life * f64::from(n_lives),
+            "check {number}: {n_wrong} in {n_lives}"
+        );
     }
 }
 

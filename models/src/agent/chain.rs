@@ -191,7 +191,10 @@ impl Chain {
             .iter()
             .position(|repeat| repeat.n != 0 && repeat.key == key);
         let at = known
-            .or_else(|| (0..SLOTS).min_by_key(|at| (self.repeats[*at].n != 0, self.repeats[*at].last_ms, *at)))
+            .or_else(|| {
+                (0..SLOTS)
+                    .min_by_key(|at| (self.repeats[*at].n != 0, self.repeats[*at].last_ms, *at))
+            })
             .unwrap_or(0);
         let repeat = &mut self.repeats[at];
         if known.is_none() || LOOP_MS < at_ms.saturating_sub(repeat.first_ms) {

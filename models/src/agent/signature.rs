@@ -4,6 +4,8 @@
 //! software may hold (`code`, `operator`, `spider`) are left out, and so are plain HTTP libraries: most MCP clients
 //! send only those, and are seen by what they speak.
 
+use std::fmt::Write as _;
+
 use super::Kind;
 
 /// One family of user agents.
@@ -125,6 +127,26 @@ pub const SIGNATURES: &[Signature] = &[
     sign("Anthropic/JS", "anthropic-sdk", "Anthropic", Kind::Sdk),
     sign("google-genai-sdk/", "google-genai-sdk", "Google", Kind::Sdk),
 ];
+
+/// The list as Markdown.
+pub fn signatures_page() -> String {
+    let mut page =
+        String::from("| user agent holds | family | made by | kind |\n|---|---|---|---|\n");
+    for signature in SIGNATURES {
+        let Signature {
+            mark,
+            family,
+            operator,
+            kind,
+        } = signature;
+        let _ = writeln!(
+            page,
+            "| `{mark}` | {family} | {operator} | {} |",
+            kind.as_str()
+        );
+    }
+    page
+}
 
 /// Bytes of a user agent that are looked at.
 const LOOK_BYTES_MAX: usize = 512;
