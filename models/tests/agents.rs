@@ -389,9 +389,9 @@ fn call(at_ms: i64, n: usize) -> AgentCall<'static> {
         at_ms,
         recognition: recognition(grades[n % 3], kinds[n / 3 % 3]),
         endpoint: endpoints[n % 3],
-        server: (n % 2 == 0).then_some(SERVER),
+        server: n.is_multiple_of(2).then_some(SERVER),
         tool: tools[n % 3],
-        on_behalf_of: (n % 5 == 0).then_some("ada"),
+        on_behalf_of: n.is_multiple_of(5).then_some("ada"),
     }
 }
 

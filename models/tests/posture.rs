@@ -80,6 +80,7 @@ fn table() -> Vec<(u8, &'static str, CallView<'static>, Says)> {
         rows.push((number, "a login", CallView { path: "/api/login", ..anonymous() }, Nothing));
         rows.push((number, "a monitor", CallView { path: "/health", ..anonymous() }, Nothing));
         rows.push((number, "a script of a page", CallView { path: "/app/main.js", ..anonymous() }, Nothing));
+        rows.push((number, "the root", CallView { path: "/", ..anonymous() }, Nothing));
         rows.push((number, "a preflight", CallView { method: "OPTIONS", ..anonymous() }, Nothing));
         rows.push((number, "a redirect", CallView { status: Some(302), ..anonymous() }, Nothing));
         rows.push((number, "a missing object", CallView { status: Some(404), ..anonymous() }, Nothing));
@@ -128,8 +129,8 @@ fn table() -> Vec<(u8, &'static str, CallView<'static>, Says)> {
         (22, "shared", with(ResponseHeaders { cache_control: Some("public, max-age=60"), ..headers() }), Bad), (22, "private", with(ResponseHeaders { cache_control: Some("private"), ..headers() }), Fine),
         (22, "none", with(headers()), Fine), (22, "anonymous", CallView { headers: Some(ResponseHeaders { cache_control: Some("public"), ..headers() }), ..anonymous() }, Nothing),
         (23, "version", CallView { server: Some("nginx/1.22.1"), ..good() }, Bad), (23, "name", CallView { server: Some("nginx"), ..good() }, Fine), (23, "powered", CallView { powered_by: Some("Express"), ..good() }, Bad), (23, "unknown", good(), Nothing),
-        (24, "parameter", CallView { probe_class: Some("debug_parameter"), ..good() }, Bad), (24, "refused", CallView { probe_class: Some("debug_parameter"), status: Some(400), ..good() }, Fine),
-        (24, "from inside", CallView { probe_class: Some("debug_parameter"), client_ip: Some("10.0.0.1"), ..good() }, Nothing),
+        (24, "a header", with(ResponseHeaders { debug: Some("f4c2"), ..headers() }), Bad), (24, "none", with(headers()), Fine), (24, "not logged", good(), Nothing),
+        (24, "a parameter", CallView { probe_class: Some("debug_parameter"), ..good() }, Nothing), (24, "from inside", CallView { client_ip: Some("10.0.0.1"), ..with(ResponseHeaders { debug: Some("f4c2"), ..headers() }) }, Nothing),
         (25, "page", CallView { status: Some(500), response_content_type: Some("text/html"), ..good() }, Bad), (25, "problem", CallView { status: Some(500), ..good() }, Fine), (25, "the gateway's own", CallView { status: Some(502), response_content_type: Some("text/html"), ..good() }, Nothing),
         (26, "failed", CallView { status: Some(500), probe_class: Some("injection"), ..good() }, Bad), (26, "refused", CallView { status: Some(400), probe_class: Some("injection"), ..good() }, Fine), (26, "ordinary", CallView { status: Some(500), ..good() }, Nothing),
         (27, "private", with(ResponseHeaders { location: Some("http://10.0.0.5:8080/x"), ..headers() }), Bad), (27, "public", with(ResponseHeaders { location: Some("https://api.shop.com/x"), ..headers() }), Fine), (27, "none", with(headers()), Nothing),

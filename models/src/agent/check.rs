@@ -10,8 +10,8 @@ use super::protocol::Operation;
 use super::record::{AgentRecord, Habits, ServerRecord, is_growth, tool_name};
 use super::{Grade, Kind};
 use crate::compliance;
-use crate::posture::Facts;
 use crate::posture::check::{Check, Decided, Scope, Severity, Test, Tier};
+use crate::posture::{Facts, columns};
 
 /// Number of each check.
 mod number {
@@ -299,11 +299,6 @@ pub fn agents_page() -> String {
         "| id | check | severity | about | opens at | needs |\n|---|---|---|---|---|---|\n",
     );
     for check in &AGENT_CHECKS {
-        let needs: Vec<_> = check
-            .needs
-            .iter()
-            .map(|column| format!("`{column}`"))
-            .collect();
         let opens = check.test().map_or(0, |test| test.bad_min);
         let _ = writeln!(
             page,
@@ -312,9 +307,10 @@ pub fn agents_page() -> String {
             check.title,
             check.severity.as_str(),
             check.scope.as_str(),
-            needs.join(", ")
+            columns(check)
         );
     }
+    page.push_str("\n† No column of the events carries it yet.\n");
     for check in &AGENT_CHECKS {
         let _ = writeln!(
             page,

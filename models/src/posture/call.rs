@@ -6,8 +6,8 @@
 use super::fact::{Context, Facts, ORIGIN_BUCKETS};
 use super::path::{Route, is_respelled};
 use super::text::{
-    Place, address, are_kin, holds, host_of_url, is_inside, is_old_tls, is_personal, is_rehearsal,
-    names_version, parameter, place, starts,
+    Content, Place, are_kin, content, holds, host_of_url, is_inside_text, is_old_tls, is_personal,
+    is_rehearsal, names_version, page_size, place, starts,
 };
 use super::token::Token;
 use super::view::{CallView, ResponseHeaders};
@@ -62,6 +62,10 @@ struct Seen {
     /// The client is, as far as the log tells, outside.
     outside: bool,
     html: bool,
+    /// Types of request and answer.
+    asked: Option<Content>,
+    told: Option<Content>,
+    host: Option<Place>,
     /// The call is of MCP or A2A and works on something; true when it was unprotected.
     mcp: Option<bool>,
 }
@@ -70,17 +74,18 @@ impl Seen {
     fn of(call: &CallView<'_>) -> Seen {
         let status = call.status.unwrap_or(0);
         let success = matches!(status, 200..=299);
-        let client = call.client_ip.and_then(address);
+        let told = call.response_content_type.map(content);
         let mut seen = Seen {
             route: Route::of(call.path),
             status,
             success,
             refused: matches!(status, 401 | 403),
             plain: !matches!(call.method, "OPTIONS" | "HEAD"),
-            outside: !client.is_some_and(is_inside),
-            html: call
-                .response_content_type
-                .is_some_and(|kind| starts(kind, "text/html")),
+            outside: call.client_ip.and_then(is_inside_text) != Some(true),
+            html: told == Some(Content::Html),
+            asked: call.request_content_type.map(content),
+            told,
+            host: call.host.map(place),
             mcp: None,
         };
         seen.mcp = unprotected(call, &seen);
@@ -90,6 +95,10 @@ impl Seen {
     fn is_open(&self) -> bool {
         self.route.is(Route::PUBLIC)
     }
+
+    fn is_public(&self) -> bool {
+        matches!(self.host, Some(Place::Name | Place::Address))
+    }
 }
 
 /// Whether a call of an agent protocol that works on something was unprotected; `None` for other calls.
@@ -98,8 +107,7 @@ fn unprotected(call: &CallView<'_>, seen: &Seen) -> Option<bool> {
     // A hello may be open; what a server does for strangers is what counts.
     let works = found.operation.works() && matches!(found.protocol, Protocol::Mcp | Protocol::A2a);
     let anonymous = !call.authenticated || matches!(call.auth_scheme, None | Some("session"));
-    let in_the_clear =
-        call.scheme == Some("http") && call.host.is_some_and(|host| place(host) != Place::Inside);
+    let in_the_clear = call.scheme == Some("http") && seen.is_public();
     let in_url = call.url_secret.is_some_and(|name| holds(name, "session"));
     (works && (seen.success || seen.refused))
         .then_some(seen.success && (anonymous || in_the_clear || in_url))
@@ -107,7 +115,6 @@ fn unprotected(call: &CallView<'_>, seen: &Seen) -> Option<bool> {
 
 fn contexts(call: &CallView<'_>, seen: &Seen, facts: &mut Facts) {
     let success = seen.success && seen.plain && !seen.is_open();
-    let type_of = |kind: Option<&str>, part: &str| kind.is_some_and(|kind| holds(kind, part));
     facts.note(Context::Success, success);
     facts.note(Context::AuthenticatedSuccess, success && call.authenticated);
     facts.note(
@@ -117,19 +124,16 @@ fn contexts(call: &CallView<'_>, seen: &Seen, facts: &mut Facts) {
     let writes = matches!(call.method, "POST" | "PUT" | "PATCH");
     facts.note(
         Context::TypedWrite,
-        writes && seen.success && call.request_content_type.is_some(),
+        writes && seen.success && seen.asked.is_some(),
     );
     facts.note(
         Context::JsonWrite,
-        writes && seen.success && type_of(call.request_content_type, "json"),
+        writes && seen.success && seen.asked == Some(Content::Json),
     );
-    facts.note(
-        Context::TypedAnswer,
-        seen.success && call.response_content_type.is_some(),
-    );
+    facts.note(Context::TypedAnswer, seen.success && seen.told.is_some());
     facts.note(
         Context::JsonAnswer,
-        seen.success && type_of(call.response_content_type, "json"),
+        seen.success && seen.told == Some(Content::Json),
     );
     facts.note(Context::Failed, seen.status == 500);
     facts.note(Context::Answered, call.status.is_some());
@@ -224,11 +228,8 @@ fn secrets(call: &CallView<'_>, seen: &Seen, facts: &mut Facts) {
 }
 
 fn transport(call: &CallView<'_>, seen: &Seen, facts: &mut Facts) {
-    let is_public = call.host.is_some_and(|host| place(host) != Place::Inside);
-    if let Some(scheme) = call
-        .scheme
-        .filter(|_| is_public && !seen.route.is(Route::HEALTH))
-    {
+    let is_public = seen.is_public() && !seen.route.is(Route::HEALTH);
+    if let Some(scheme) = call.scheme.filter(|_| is_public) {
         facts.judge(14, call.status.is_some(), scheme == "http" && seen.success);
     }
     if let Some(version) = call.tls_version {
@@ -293,12 +294,10 @@ fn response_headers(
         call.authenticated && call.method == "GET" && seen.success && !seen.is_open(),
         headers.cache_control.is_some_and(shared),
     );
-    if headers.debug.is_some() {
-        facts.judge(24, seen.outside, seen.success);
-    }
+    facts.judge(24, seen.outside && seen.success, headers.debug.is_some());
     if let Some(location) = headers.location {
         let inside = host_of_url(location).is_some_and(|host| place(host) == Place::Inside);
-        let expected = call.host.is_some_and(|host| place(host) == Place::Inside);
+        let expected = seen.host == Some(Place::Inside);
         facts.judge(27, !expected, inside);
         let (asks, followed) = redirects(call, location);
         facts.judge(
@@ -339,9 +338,6 @@ fn answers(call: &CallView<'_>, seen: &Seen, facts: &mut Facts) {
             call.powered_by.is_some() || call.server.is_some_and(names_version),
         );
     }
-    if call.probe_class == Some("debug_parameter") {
-        facts.judge(24, seen.outside, seen.success);
-    }
     facts.judge(
         25,
         seen.status == 500 && call.response_content_type.is_some(),
@@ -352,15 +348,12 @@ fn answers(call: &CallView<'_>, seen: &Seen, facts: &mut Facts) {
         call.probe_class.is_some() && call.status.is_some(),
         seen.status == 500,
     );
-    if let Some(kind) = call.request_content_type {
-        let strange =
-            (holds(kind, "xml") || holds(kind, "x-www-form-urlencoded")) && !holds(kind, "xhtml");
-        facts.judge(
-            32,
-            strange && !seen.is_open() && (seen.success || matches!(seen.status, 400 | 415)),
-            seen.success,
-        );
-    }
+    let loose = seen.asked == Some(Content::Loose) && !seen.is_open();
+    facts.judge(
+        32,
+        loose && (seen.success || matches!(seen.status, 400 | 415)),
+        seen.success,
+    );
 }
 
 fn origins(call: &CallView<'_>, facts: &mut Facts) {
@@ -396,14 +389,13 @@ fn routes(call: &CallView<'_>, seen: &Seen, facts: &mut Facts) {
             seen.route.is(Route::DOCUMENTS),
             seen.success && !call.authenticated,
         );
-        let direct =
-            call.host.is_some_and(|host| place(host) == Place::Address) && call.path != "/";
+        let direct = seen.host == Some(Place::Address) && call.path != "/";
         facts.judge(
             41,
             seen.route.is(Route::INTERNAL) || direct,
             seen.success && !seen.html,
         );
-        let rehearsal = call.host.is_some_and(is_rehearsal);
+        let rehearsal = seen.host == Some(Place::Name) && call.host.is_some_and(is_rehearsal);
         facts.judge(38, rehearsal || call.superseded == Some(true), seen.success);
     }
     let override_to = call
@@ -458,34 +450,13 @@ fn limits(call: &CallView<'_>, seen: &Seen, facts: &mut Facts) {
             seen.status != 429,
         );
     }
-    let peer = call.peer_ip.and_then(address);
-    if let Some(client) = call
-        .client_ip
-        .and_then(address)
-        .filter(|_| peer.is_some_and(|peer| !is_inside(peer)))
+    if call.peer_ip.and_then(is_inside_text) == Some(false)
+        && let Some(inside) = call.client_ip.and_then(is_inside_text)
     {
-        facts.judge(35, true, is_inside(client));
+        facts.judge(35, true, inside);
     }
-    let Some(query) = call.query else { return };
-    let is_size = |name: &str| {
-        [
-            "limit",
-            "per_page",
-            "page_size",
-            "pagesize",
-            "size",
-            "count",
-            "top",
-            "$top",
-            "first",
-            "max_results",
-            "maxresults",
-        ]
-        .iter()
-        .any(|word| name.eq_ignore_ascii_case(word))
-    };
-    let asked = parameter(query, is_size).and_then(|value| value.parse().ok());
-    let large = asked.is_some_and(|items: u64| PAGE_ITEMS <= items);
+    let asked = call.query.and_then(page_size);
+    let large = asked.is_some_and(|items| PAGE_ITEMS <= items);
     facts.judge(
         43,
         large && (seen.success || matches!(seen.status, 400 | 422)),

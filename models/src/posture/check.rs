@@ -5,6 +5,19 @@ use super::fact::Context;
 /// Checks there may be.
 pub const CHECKS_MAX: usize = 47;
 
+/// Fields that checks need and no column of the events carries: those checks are blind on every source.
+pub const NOT_LOGGED: [&str; 9] = [
+    "authorization",
+    "caller_networks",
+    "calls_this_minute",
+    "headers",
+    "listing",
+    "request_headers",
+    "token",
+    "tool_list",
+    "upstream_scheme",
+];
+
 /// How bad a finding is; the names are those of rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {

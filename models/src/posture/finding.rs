@@ -93,7 +93,7 @@ pub fn fingerprint(check: &Check, subject: &str) -> String {
             let close = rest[open..]
                 .find('}')
                 .map_or(rest.len(), |at| open + at + 1);
-            hash.update(rest[..open].as_bytes());
+            hash.update(&rest.as_bytes()[..open]);
             hash.update(b"{}");
             rest = &rest[close..];
         }

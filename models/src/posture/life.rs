@@ -119,6 +119,16 @@ pub struct Life {
 }
 
 impl Life {
+    /// A life before anything was shown, of a check for which so many calls were counted.
+    pub(super) fn after(clean: Tally) -> Life {
+        Life {
+            base: clean,
+            seen: clean,
+            pause: clean.of,
+            ..Life::default()
+        }
+    }
+
     /// Calls of the window: the rate that is told.
     pub fn window(&self) -> Tally {
         self.seen.since(self.base)

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::check::{Check, Decided};
+use super::check::{Check, Decided, NOT_LOGGED};
 use super::list::CHECKS;
 use crate::compliance;
 
@@ -37,6 +37,14 @@ pub fn checks_page() -> String {
             columns(check),
         );
     }
+    let blind = CHECKS.into_iter().filter(|check| {
+        check.test().is_some() && check.needs.iter().any(|column| NOT_LOGGED.contains(column))
+    });
+    let _ = writeln!(
+        page,
+        "\n† No column of the events carries it yet: {} checks are blind on every source.",
+        blind.count()
+    );
     page.push_str("\n### Decided by calls\n");
     by(|check| check.test().is_some()).for_each(|check| describe(check, &mut page));
     page.push_str("\n### Decided elsewhere, or not by a log\n\n| # | check | why | what to do |\n|---|---|---|---|\n");
@@ -52,18 +60,25 @@ pub fn checks_page() -> String {
     page
 }
 
-fn columns(check: &Check) -> String {
-    check
-        .needs
-        .iter()
-        .map(|column| format!("`{column}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
+/// The columns a check needs, those that no source gives yet marked.
+pub(crate) fn columns(check: &Check) -> String {
+    let name = |column: &&str| {
+        format!(
+            "`{column}`{}",
+            if NOT_LOGGED.contains(column) {
+                " †"
+            } else {
+                ""
+            }
+        )
+    };
+    check.needs.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
 fn describe(check: &Check, page: &mut String) {
     let Some(test) = check.test() else { return };
-    let mut opens = vec![format!("{} calls", test.bad_min)];
+    let calls = if test.bad_min == 1 { "call" } else { "calls" };
+    let mut opens = vec![format!("{} {calls}", test.bad_min)];
     if 1 < test.identities_min {
         opens.push(format!("{} identities", test.identities_min));
     }
@@ -78,7 +93,7 @@ fn describe(check: &Check, page: &mut String) {
     }
     let _ = write!(
         page,
-        "\n**{}. `{}`**: {}.\nShown by {}. Contrary: {}. Opens at {}{}.\n{} *{}*\n",
+        "\n**{}. `{}`**: {}.\nShown by {}. Contrary: {}. Opens at {}{}.\n\n{} *{}*\n",
         check.number,
         check.id,
         check.title,
@@ -94,6 +109,6 @@ fn describe(check: &Check, page: &mut String) {
         check.remedy,
     );
     if let Some(standards) = compliance::find(check.finding) {
-        let _ = writeln!(page, "{}", standards.line());
+        let _ = writeln!(page, "\n{}", standards.line());
     }
 }

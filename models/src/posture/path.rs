@@ -12,7 +12,7 @@ impl Route {
     pub const LOGIN: Route = Route(1);
     /// Health checks and what monitors ask.
     pub const HEALTH: Route = Route(1 << 1);
-    /// Files of a page: scripts, images, fonts.
+    /// The root, and files of a page: scripts, images, fonts.
     pub const STATIC: Route = Route(1 << 2);
     /// Documents that are public by a standard: `/.well-known/`, `robots.txt`.
     pub const STANDARD: Route = Route(1 << 3);
@@ -56,7 +56,8 @@ impl Route {
             }
             last = segment;
         }
-        if is_static(last) {
+        // The root tells strangers what this is.
+        if last.is_empty() || is_static(last) {
             route = route.with(Route::STATIC);
         }
         route
@@ -199,7 +200,7 @@ mod tests {
             ("/app/actuator/metrics", Route::MANAGEMENT, true), ("/metrics", Route::MANAGEMENT, false), ("/environments/env", Route::MANAGEMENT, false),
             ("/debug/pprof/heap", Route::MANAGEMENT, true), ("/.git/config", Route::FILE, true), ("/.env.local", Route::FILE, true),
             ("/internal/users", Route::INTERNAL, true), ("/international", Route::INTERNAL, false),
-            ("/api/users/7", Route::SENSITIVE, true), ("/api/tasks/7", Route::SENSITIVE, false), ("", Route::PUBLIC, false), ("/", Route::PUBLIC, false),
+            ("/api/users/7", Route::SENSITIVE, true), ("/api/tasks/7", Route::SENSITIVE, false), ("", Route::PUBLIC, true), ("/", Route::PUBLIC, true),
         ];
         for (path, kind, want) in table {
             assert_eq!(Route::of(path).is(kind), want, "{path} {kind:?}");

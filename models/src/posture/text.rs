@@ -31,6 +31,33 @@ pub(super) fn address(text: &str) -> Option<IpAddr> {
     }
 }
 
+/// True for an address that no stranger on the internet has; `None` for what is no address.
+pub(super) fn is_inside_text(text: &str) -> Option<bool> {
+    // Most addresses are written plainly: the first two numbers tell.
+    let mut numbers = [0u32; 2];
+    let (mut at, mut n_dots) = (0, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'0'..=b'9' if n_dots < 2 => {
+                numbers[n_dots] = (numbers[n_dots] * 10 + u32::from(byte - b'0')).min(999)
+            }
+            b'0'..=b'9' => (),
+            b'.' => n_dots += 1,
+            _ => return address(text).map(is_inside),
+        }
+        at += 1;
+    }
+    if n_dots != 3 || at < 7 {
+        return address(text).map(is_inside);
+    }
+    Some(match numbers {
+        [0 | 10 | 127, _] | [192, 168] | [169, 254] => true,
+        [172, second] => (16..32).contains(&second),
+        [100, second] => (64..128).contains(&second),
+        _ => false,
+    })
+}
+
 /// True for an address that no stranger on the internet has.
 pub(super) fn is_inside(address: IpAddr) -> bool {
     match address {
@@ -66,60 +93,71 @@ pub(super) enum Place {
 
 /// Where a host belongs, its port left aside.
 pub(super) fn place(host: &str) -> Place {
-    if let Some(address) = address(host) {
-        return if is_inside(address) {
-            Place::Inside
-        } else {
-            Place::Address
+    let name = host.split(':').next().unwrap_or(host);
+    // No address ends in a letter but one of version 6, which has brackets or several colons.
+    if !name.ends_with(|c: char| c.is_ascii_alphabetic()) || host.starts_with('[') {
+        return match address(host) {
+            Some(address) if is_inside(address) => Place::Inside,
+            Some(_) => Place::Address,
+            None if name.contains('.') => Place::Name,
+            None => Place::Inside,
         };
     }
-    let name = host.split(':').next().unwrap_or(host);
-    let tail = name.rsplit('.').next().unwrap_or(name);
-    let inside = !name.contains('.')
-        || [
-            "local",
-            "localhost",
-            "internal",
-            "svc",
-            "lan",
-            "intranet",
-            "home",
-            "corp",
-            "test",
-            "invalid",
-        ]
-        .iter()
-        .any(|word| tail.eq_ignore_ascii_case(word));
-    if inside { Place::Inside } else { Place::Name }
+    let Some((_, tail)) = name.rsplit_once('.') else {
+        return Place::Inside;
+    };
+    match tail.len() {
+        // The commonest are none of these.
+        2 => Place::Name,
+        _ if ["com", "net", "org", "dev", "app"].contains(&tail) => Place::Name,
+        _ => {
+            let inside = [
+                "local",
+                "localhost",
+                "internal",
+                "svc",
+                "lan",
+                "intranet",
+                "home",
+                "corp",
+                "test",
+                "invalid",
+            ];
+            if inside.iter().any(|word| tail.eq_ignore_ascii_case(word)) {
+                Place::Inside
+            } else {
+                Place::Name
+            }
+        }
+    }
 }
 
 /// True for a host that is named as one of development or test: a whole word of its first labels.
 pub(super) fn is_rehearsal(host: &str) -> bool {
     let name = host.split(':').next().unwrap_or(host);
     // The last two labels are the owner's name.
-    let n_labels = name.split('.').count();
-    name.split('.')
-        .take(n_labels.saturating_sub(2))
-        .flat_map(|label| label.split('-'))
-        .any(|word| {
-            [
-                "dev",
-                "develop",
-                "development",
-                "test",
-                "testing",
-                "stage",
-                "staging",
-                "stg",
-                "uat",
-                "qa",
-                "sandbox",
-                "preprod",
-                "nonprod",
-            ]
-            .iter()
-            .any(|rehearsal| word.eq_ignore_ascii_case(rehearsal))
-        })
+    let mut dots = memchr::memrchr_iter(b'.', name.as_bytes());
+    let Some(owner) = dots.nth(1) else {
+        return false;
+    };
+    name[..owner].split(['.', '-']).any(|word| {
+        matches!(
+            word,
+            "dev"
+                | "develop"
+                | "development"
+                | "test"
+                | "testing"
+                | "stage"
+                | "staging"
+                | "stg"
+                | "uat"
+                | "qa"
+                | "sandbox"
+                | "preprod"
+                | "nonprod"
+        )
+    })
 }
 
 /// The host of an origin or an absolute URL, without scheme, user and port.
@@ -146,12 +184,55 @@ pub(super) fn are_kin(one: &str, other: &str) -> bool {
     owner(one).eq_ignore_ascii_case(owner(other))
 }
 
-/// The value of a parameter whose name `is` accepts.
-pub(super) fn parameter<'q>(query: &'q str, is: impl Fn(&str) -> bool) -> Option<&'q str> {
+/// Items a query asks for at once, by the usual names of that parameter.
+pub(super) fn page_size(query: &str) -> Option<u64> {
     query.split('&').find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
-        is(name).then_some(value)
+        let asks = matches!(
+            name,
+            "limit"
+                | "per_page"
+                | "perPage"
+                | "page_size"
+                | "pageSize"
+                | "pagesize"
+                | "size"
+                | "count"
+                | "top"
+                | "$top"
+                | "%24top"
+                | "first"
+                | "max_results"
+                | "maxResults"
+        );
+        if asks { value.parse().ok() } else { None }
     })
+}
+
+/// What a content type is, as far as checks ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// JSON, or of its family.
+    Json,
+    /// A page.
+    Html,
+    /// XML or a form.
+    Loose,
+    /// Anything else.
+    Other,
+}
+
+/// What a content type is.
+pub(super) fn content(kind: &str) -> Content {
+    let kind = kind.split(';').next().unwrap_or(kind).trim_end();
+    match kind {
+        "application/json" => Content::Json,
+        _ if kind.eq_ignore_ascii_case("text/html") => Content::Html,
+        _ if holds(kind, "json") => Content::Json,
+        _ if kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") => Content::Loose,
+        _ if holds(kind, "xml") && !holds(kind, "xhtml") => Content::Loose,
+        _ => Content::Other,
+    }
 }
 
 /// True when a text holds an e-mail address or a payment card's number.
@@ -190,6 +271,10 @@ fn holds_address(bytes: &[u8]) -> bool {
 
 /// 13 to 19 digits alone, of an issuer's range, whose check digit is right.
 fn holds_card(bytes: &[u8]) -> bool {
+    // So many digits in a row pass over one of these places.
+    if !bytes.iter().skip(12).step_by(13).any(u8::is_ascii_digit) {
+        return false;
+    }
     bytes.split(|byte| !byte.is_ascii_digit()).any(|digits| {
         let issued = match (digits.len(), digits.first()) {
             (16, Some(b'2' | b'4' | b'5' | b'6')) | (15, Some(b'3')) | (13 | 19, Some(b'4')) => {
@@ -221,6 +306,9 @@ pub(super) fn names_version(product: &str) -> bool {
 /// True for SSL and TLS before 1.2: `TLSv1`, `TLSv1.1`, `1.0`, `SSLv3`, 769; unknown spellings are not.
 pub(super) fn is_old_tls(version: &str) -> bool {
     let version = version.trim();
+    if version.ends_with(".3") || version.ends_with(".2") {
+        return starts(version, "ssl");
+    }
     if starts(version, "ssl") {
         return true;
     }
@@ -248,6 +336,63 @@ mod tests {
         ];
         for (host, want) in table {
             assert_eq!(place(host), want, "{host}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_inside_however_it_is_read() {
+        for text in [
+            "10.1.2.3",
+            "127.0.0.1:80",
+            "192.168.0.1",
+            "172.16.0.1",
+            "172.31.255.1",
+            "100.64.0.1",
+            "169.254.169.254",
+            "::1",
+            "[fd00::1]:443",
+            "fe80::1",
+            "0.0.0.0",
+        ] {
+            assert_eq!(is_inside_text(text), Some(true), "{text}");
+        }
+        for text in [
+            "11.1.2.3",
+            "198.51.100.7:4711",
+            "172.32.0.1",
+            "100.128.0.1",
+            "192.169.0.1",
+            "2001:db8::1",
+            "1.2.3.4",
+        ] {
+            assert_eq!(is_inside_text(text), Some(false), "{text}");
+        }
+        for text in ["", "-", "unknown", "1.2.3", "1...", "a.b.c.d"] {
+            assert_eq!(is_inside_text(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn contents_and_pages_are_told() {
+        for (kind, want) in [
+            ("application/json; charset=utf-8", Content::Json),
+            ("application/problem+json", Content::Json),
+            ("Text/HTML", Content::Html),
+            ("text/xml", Content::Loose),
+            ("application/xhtml+xml", Content::Other),
+            ("multipart/form-data; boundary=x", Content::Other),
+            ("application/x-www-form-urlencoded", Content::Loose),
+            ("", Content::Other),
+        ] {
+            assert_eq!(content(kind), want, "{kind}");
+        }
+        for (query, want) in [
+            ("page=2&limit=5000", Some(5000)),
+            ("limit=x&size=3", Some(3)),
+            ("limits=5", None),
+            ("", None),
+        ] {
+            assert_eq!(page_size(query), want, "{query}");
         }
     }
 
@@ -320,7 +465,8 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_panics(text in "\\PC{0,60}|[@%40.a:/\\[\\]0-9]{0,60}") {
-            let _ = (is_personal(&text), place(&text), host_of_url(&text), is_rehearsal(&text), are_kin(&text, &text), names_version(&text), is_old_tls(&text), holds(&text, "a="));
+            let _ = (is_personal(&text), place(&text), host_of_url(&text), is_rehearsal(&text), are_kin(&text, &text), names_version(&text), is_old_tls(&text), holds(&text, "a="), content(&text), page_size(&text));
+            if let Some(inside) = is_inside_text(&text) { prop_assert!(address(&text).is_none_or(|address| is_inside(address) == inside)); }
         }
     }
 }
