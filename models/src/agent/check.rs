@@ -296,13 +296,13 @@ pub static AGENT_CHECKS: [Check; 8] = [
 /// The checks as Markdown.
 pub fn agents_page() -> String {
     let mut page = String::from(
-        "| id | check | severity | about | opens at | needs |\n|---|---|---|---|---|---|\n",
+        "| id | check | severity | about | calls | needs |\n|---|---|---|---|---|---|\n",
     );
     for check in &AGENT_CHECKS {
         let opens = check.test().map_or(0, |test| test.bad_min);
         let _ = writeln!(
             page,
-            "| `{}` | {} | {} | {} | {opens} calls | {} |",
+            "| `{}` | {} | {} | {} | {opens} | {} |",
             check.id,
             check.title,
             check.severity.as_str(),

@@ -300,6 +300,11 @@ mod tests {
             tail.iter().for_each(|time| two.keep(sample(time)));
             two.merge(&one);
             prop_assert_eq!(&two, &all);
+            for time in &times {
+                let mut with = one.clone();
+                with.keep(sample(time));
+                prop_assert!(one.wants(time.0) || with == one, "what is not wanted is not kept");
+            }
             prop_assert!(all.iter().count() <= SAMPLES_MAX);
         }
     }

@@ -173,7 +173,6 @@ impl Life {
                 bad: now.bad.saturating_sub(window.bad),
                 of: now.of.saturating_sub(window.of),
             };
-            return None;
         }
         let fresh = now.since(self.seen);
         if fresh.of != 0 {
@@ -289,6 +288,7 @@ impl Life {
     fn enter(&mut self, phase: Phase, at_ms: i64) {
         (self.phase, self.changed_ms) = (phase, at_ms);
     }
+
     /// Makes one life of two, of one fault whose calls were counted apart: the counts have to be added as well.
     pub fn absorb(&mut self, other: &Life) {
         let earliest = |a: i64, b: i64| if a == 0 || (b != 0 && b < a) { b } else { a };
