@@ -5,11 +5,15 @@
 //! usual, for it and its peers); beside it `probe`, `probing` (misconfiguration), `sizes` (response volume) and `inventory` (which
 //! endpoints there are).
 //!
+//! Beside the way of a call: `posture` (what is wrong with the APIs), `agent` (AI agents and MCP), `compliance` (standards, readiness).
+//!
 //! Their tables are `generations`, and `walk` is how all of it is saved and put back.
 //!
 //! **Invariant**: no I/O, no clock, no async, no Arrow, no Kafka, no SQL. Time is an argument, and
 //! every state has a bound and forgets in an order the log decides.
 
+pub mod agent;
+pub mod compliance;
 pub mod device;
 pub mod endpoint;
 pub mod evidence;
@@ -22,6 +26,7 @@ pub mod jwt;
 pub mod object;
 pub mod order;
 pub mod ownership;
+pub mod posture;
 pub mod probe;
 pub mod probing;
 pub mod secret;
