@@ -8,6 +8,7 @@
 //! * `view.rs` the call · `call.rs` its facts, with `path.rs`, `text.rs`, `token.rs` · `fact.rs` facts and counts
 //! * `check.rs` what a check is · `list/` all of them, each declared once: documents, coverage and the map to standards come from there
 //! * `evaluate.rs` when counts are a finding · `life.rs` what becomes of it · `finding.rs` its name, samples, owner · `book.rs` all of one subject
+//! * `shown.rs` what calls of an endpoint come to · `register.rs` all endpoints and hosts of a lane
 //! * `page.rs` the list as Markdown
 //!
 //! **Invariant**: nobody is accused by what a log can't tell. A field that the source does not log makes a check blind, never
@@ -23,6 +24,8 @@ mod life;
 mod list;
 mod page;
 pub mod path;
+mod register;
+mod shown;
 mod text;
 mod token;
 mod view;
@@ -37,5 +40,7 @@ pub use life::{Change, Life, Phase, STALE_MS};
 pub use list::{CHECKS, check, find};
 pub use page::checks_page;
 pub(crate) use page::columns;
+pub use register::{Register, Told};
+pub use shown::Shown;
 pub use token::Token;
 pub use view::{CallView, McpHeaders, ResponseHeaders};
