@@ -36,7 +36,7 @@ pub struct ModelConfig {
     pub pairs_max: usize,
     /// Objects kept, at least 1000; 166 bytes each at most.
     pub objects_max: usize,
-    /// Endpoints kept, at least 100; 4 KB each.
+    /// Endpoints kept, at least 100; 4 KB each in `profile`, 33 KB at most in `govern`.
     pub endpoints_max: usize,
     /// Open cases kept for deduplication, at least 100.
     pub cases_max: usize,

@@ -25,7 +25,7 @@ pub struct Govern {
 impl Govern {
     /// A lane that has seen nothing.
     pub fn new(config: &ModelConfig) -> Govern {
-        let endpoints_max = config.entries(80, Inventory::ENDPOINT_BYTES, config.endpoints_max);
+        let endpoints_max = config.entries(60, Inventory::ENDPOINT_BYTES, config.endpoints_max);
         Govern {
             inventory: Inventory::new(endpoints_max),
             told: Vec::new(),

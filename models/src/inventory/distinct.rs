@@ -49,7 +49,8 @@ impl Distinct {
                 }
             }
             Distinct::All(ranks) => {
-                for (index, rank) in (0..).zip(ranks).filter(|(_, rank)| 0 < **rank) {
+                let ranks = (0..REGISTERS as u16).zip(ranks);
+                for (index, rank) in ranks.filter(|(_, rank)| 0 < **rank) {
                     self.raise(index, *rank);
                 }
             }

@@ -44,11 +44,15 @@ impl Few {
         looks: bool,
         kinds: impl FnOnce() -> u16,
     ) {
-        let name = match name.len() <= NAME_BYTES_MAX && !name.contains(is_unprintable) {
-            true => name,
-            false => OTHER,
+        // A name that is kept was looked at when it came.
+        let found = self.place(name);
+        let is_kept = found.is_ok();
+        let is_fine = || name.len() <= NAME_BYTES_MAX && !name.contains(is_unprintable);
+        let (name, found) = match is_kept || is_fine() {
+            true => (name, found),
+            false => (OTHER, self.place(OTHER)),
         };
-        match self.names.binary_search_by(|named| (*named.name).cmp(name)) {
+        match found {
             Ok(at) => {
                 let named = &mut self.names[at];
                 named.n = named.n.saturating_add(1);
@@ -70,6 +74,15 @@ impl Few {
         }
     }
 
+    /// True when a name is kept.
+    pub fn has(&self, name: &str) -> bool {
+        self.place(name).is_ok()
+    }
+
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.names.binary_search_by(|named| (*named.name).cmp(name))
+    }
+
     /// Adds the names of another one, to at most `max`.
     pub fn merge(&mut self, other: &Few, max: usize) {
         self.is_cut |= other.is_cut;
@@ -81,11 +94,11 @@ impl Few {
                     own.first_ms = named.first_ms.min(own.first_ms);
                     own.kinds |= named.kinds;
                 }
-                Err(at) => self.names.insert(at, named.clone()),
+                Err(at) => {
+                    self.names.insert(at, named.clone());
+                    self.cut(max);
+                }
             }
-        }
-        while max < self.names.len() {
-            self.cut(max);
         }
     }
 

@@ -332,11 +332,13 @@ impl Summary {
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
         for pair in pairs.take(QUERY_PARAMETERS_MAX) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = match name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-                true => std::borrow::Cow::Borrowed(name),
-                false => decode_query(name),
+            let decoded;
+            let name = if self.parameters.has(name) {
+                name
+            } else {
+                decoded = decode_query(name);
+                if is_name(&decoded) { &*decoded } else { OTHER }
             };
-            let name = if is_name(&name) { &*name } else { OTHER };
             let kinds = || match value {
                 "" => 0,
                 value => bit(segment_kind(&decode_query(value))),

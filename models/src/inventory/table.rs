@@ -24,7 +24,7 @@ const REFUSED_MAX: u32 = 64;
 const REFUSED_ELSEWHERE_MAX: u32 = 256;
 /// Share of the listed endpoints that one host may have: one in so many.
 const HOST_SHARE: usize = 4;
-/// Hosts kept.
+/// Hosts kept; fewer where there is room for fewer endpoints than four times that.
 const HOSTS_MAX: usize = 1000;
 
 /// An endpoint, or the unknown paths of a host.
@@ -99,7 +99,8 @@ impl Inventory {
         Inventory {
             listed: Generations::new(endpoints_max),
             candidates: Generations::new((endpoints_max / 8).max(16)),
-            hosts: Generations::new(HOSTS_MAX).keeping(|host: &Host| f64::from(host.n_answered)),
+            hosts: Generations::new((endpoints_max / 4).clamp(16, HOSTS_MAX))
+                .keeping(|host: &Host| f64::from(host.n_answered)),
             elsewhere: Record {
                 name: ELSEWHERE.into(),
                 ..Record::default()
