@@ -19,6 +19,7 @@ pub mod eval;
 pub mod explain;
 pub mod import_sigma;
 pub mod inventory;
+pub mod posture;
 pub mod reading;
 pub mod replay;
 pub mod rules;
@@ -69,6 +70,9 @@ pub enum Command {
     /// Lists the endpoints there are, holds them against OpenAPI documents, writes one, compares two inventories
     #[command(subcommand)]
     Inventory(inventory::InventoryCommand),
+    /// Lists what is wrong with the APIs, by what their calls show, and what is looked for
+    #[command(subcommand)]
+    Posture(posture::PostureCommand),
     /// Checks configuration, rules, topics and what each source lets rules see; tells every fault at once
     #[command(after_help = check::EXAMPLES)]
     Check(Box<run::RunArgs>),
@@ -114,6 +118,7 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Explain(args) => explain::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Inventory(command) => inventory::run(&command),
+        Command::Posture(command) => posture::run(&command),
         Command::Check(args) => check::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::DeadLetters(command) => dead_letters::run(&command),

@@ -3,7 +3,13 @@
 //! The topic is compacted and keyed by endpoint: of each key the last record counts, and a record is the whole entry
 //! ([`models::inventory::Entry`]) as one line of JSON.
 
+use models::compliance;
 use models::inventory::Told;
+use models::posture::{self, check};
+use serde_json::{Value, json};
+
+/// Schema of the records that are findings; their keys begin with it.
+pub const FINDING: &str = "posture/v1";
 
 /// One record of the inventory topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,4 +41,58 @@ impl From<&Told> for Record {
             read_at_ms: 0,
         }
     }
+}
+
+impl From<&posture::Told> for Record {
+    fn from(told: &posture::Told) -> Record {
+        Record {
+            key: format!("{FINDING}/{}", told.finding.uid),
+            json: finding(told).to_string(),
+            is_new: false,
+            is_endpoint: false,
+            discovery_ms: 0,
+            read_at_ms: 0,
+        }
+    }
+}
+
+/// A finding as the world reads it.
+fn finding(told: &posture::Told) -> Value {
+    let posture::Finding {
+        uid,
+        check: number,
+        subject,
+        life,
+        n_identities,
+        samples,
+        owner,
+    } = &told.finding;
+    let check = check(*number);
+    let (window, (low, high)) = (life.window(), life.rate());
+    let (contrary, contrary_needed) = life.contrary();
+    let samples: Vec<Value> = samples
+        .iter()
+        .map(|sample| {
+            json!({
+                "at_ms": sample.at_ms, "topic": sample.topic, "partition": sample.partition,
+                "offset": sample.offset, "row": sample.row, "call": sample.call, "identity": sample.identity,
+            })
+        })
+        .collect();
+    let standards: serde_json::Map<String, Value> = compliance::find(check.finding)
+        .into_iter()
+        .flat_map(|standards| standards.by_framework())
+        .map(|(framework, ids)| (framework.to_owned(), json!(ids)))
+        .collect();
+    json!({
+        "schema": FINDING, "kind": "finding", "uid": uid,
+        "check": check.id, "title": check.title, "severity": check.severity.as_str(),
+        "scope": check.scope.as_str(), "subject": subject, "phase": life.phase.as_str(),
+        "change": told.change.as_str(), "at_ms": told.at_ms,
+        "first_ms": life.first_ms, "last_ms": life.last_ms, "regressed": life.n_regressed,
+        "bad": window.bad, "of": window.of, "rate_low": low, "rate_high": high,
+        "contrary": contrary, "contrary_needed": contrary_needed,
+        "identities": n_identities, "samples": samples, "owner": owner,
+        "remedy": check.remedy, "standards": standards, "caveat": compliance::CAVEAT,
+    })
 }

@@ -13,8 +13,8 @@ use self::source::SourceArgs;
 use super::Failure;
 use crate::templates;
 
-mod report;
-mod source;
+pub(super) mod report;
+pub(super) mod source;
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -68,7 +68,7 @@ pub struct StyleArgs {
 }
 
 impl StyleArgs {
-    fn style(self) -> Style {
+    pub(super) fn style(self) -> Style {
         match (self.json, self.markdown) {
             (true, _) => Style::Json,
             (_, true) => Style::Markdown,

@@ -1,12 +1,14 @@
-//! `govern`: per host, which endpoints there are.
+//! `govern`: per host, which endpoints there are, and what is wrong with them.
 //!
 //! Comes in: summaries of calls, from every lane of `profile`. Goes out: the records of the inventory topic, at once when an
-//! endpoint is first seen, then at most once a minute of event time. [`models::inventory`] decides both; here are rows and clocks.
+//! endpoint is first seen, then at most once a minute of event time; and findings of posture when they change.
+//! [`models::inventory`] and [`models::posture`] decide; here are rows and clocks.
 
 use arrow::array::RecordBatch;
 use models::inventory::{Inventory, Summary, Told};
+use models::posture::{self, Register, Shown};
 
-use super::summing::ENDPOINT;
+use super::summing::{ENDPOINT, POSTURE};
 use super::{Stage, StageError, StateSize};
 use crate::alert::Alert;
 use crate::config::ModelConfig;
@@ -20,6 +22,8 @@ use crate::state::{Loader, Saver};
 pub struct Govern {
     inventory: Inventory,
     told: Vec<Told>,
+    register: Register,
+    changed: Vec<posture::Told>,
 }
 
 impl Govern {
@@ -46,20 +50,28 @@ impl Stage for Govern {
         _alerts: &mut Vec<Alert>,
     ) -> Result<(), StageError> {
         let summaries = SummaryView::new(batch)?;
-        self.inventory
-            .tell(time.input_ms.min(time.others_ms), &mut self.told);
+        let reached_ms = time.input_ms.min(time.others_ms);
+        self.inventory.tell(reached_ms, &mut self.told);
+        self.register.reach(reached_ms, &mut self.changed);
         for row in 0..batch.num_rows() {
             let row = summaries.row(row);
-            if row.kind != ENDPOINT {
-                continue;
+            let damaged = |source| StageError::Summary {
+                endpoint: row.endpoint.to_owned(),
+                source,
+            };
+            match row.kind {
+                ENDPOINT => {
+                    let summary: Summary = postcard::from_bytes(row.summary).map_err(damaged)?;
+                    self.inventory
+                        .absorb(row.endpoint, &summary, row.event_time, &mut self.told);
+                }
+                POSTURE => {
+                    let shown: Shown = postcard::from_bytes(row.summary).map_err(damaged)?;
+                    self.register
+                        .absorb(row.endpoint, &shown, row.event_time, &mut self.changed);
+                }
+                _ => (),
             }
-            let summary: Summary =
-                postcard::from_bytes(row.summary).map_err(|source| StageError::Summary {
-                    endpoint: row.endpoint.to_owned(),
-                    source,
-                })?;
-            self.inventory
-                .absorb(row.endpoint, &summary, row.event_time, &mut self.told);
         }
         Ok(())
     }
@@ -73,10 +85,9 @@ impl Stage for Govern {
     }
 
     fn take_inventory(&mut self) -> Vec<Record> {
-        self.told
-            .drain(..)
-            .map(|told| Record::from(&told))
-            .collect()
+        let endpoints = self.told.drain(..).map(|told| Record::from(&told));
+        let findings = self.changed.drain(..).map(|told| Record::from(&told));
+        endpoints.chain(findings).collect()
     }
 
     fn forget_news(&mut self) {
@@ -85,22 +96,25 @@ impl Stage for Govern {
 
     fn close(&mut self, _alerts: &mut Vec<Alert>) {
         self.inventory.close(&mut self.told);
+        self.register.close(&mut self.changed);
     }
 
     fn state(&self) -> StateSize {
         StateSize {
-            n_entries: self.inventory.n_entries(),
-            bytes: self.inventory.state_bytes(),
-            n_evicted: self.inventory.n_evicted(),
+            n_entries: self.inventory.n_entries() + self.register.n_entries(),
+            bytes: self.inventory.state_bytes() + self.register.state_bytes(),
+            n_evicted: self.inventory.n_evicted() + self.register.n_evicted(),
         }
     }
 
     fn save(&mut self, to: &mut Saver) {
         self.inventory.walk(to);
+        self.register.walk(to);
     }
 
     fn load(&mut self, from: &mut Loader) {
         self.inventory.walk(from);
+        self.register.walk(from);
     }
 }
 

@@ -15,6 +15,7 @@ use models::idea::Idea;
 use models::identity::{IdentityKind, Quality};
 use models::inventory::{Call as Summed, CallObject, fact};
 use models::judge::{PAN_READER_OBJECTS, SITTING_GAP_MS};
+use models::posture::CallView;
 use models::probe::ProbeClass;
 use models::probing::{Call, ProbeDetector, class_names};
 use models::seen::{Outcome, SeenFilter, Sighting};
@@ -366,6 +367,41 @@ fn summed<'a>(event: &EventRow<'a>, identity: u64) -> Summed<'a> {
     }
 }
 
+/// A call as the checks of posture see it; what no column has they are blind to.
+fn viewed<'a>(event: &EventRow<'a>) -> CallView<'a> {
+    CallView {
+        method: event.method,
+        path: event.path,
+        scheme: event.scheme,
+        host: event.host,
+        query: event.query,
+        status: status(event),
+        response_bytes: event.response_bytes,
+        client_ip: event.client_ip,
+        peer_ip: event.peer_ip,
+        auth_scheme: event.auth_scheme,
+        authenticated: event.authenticated,
+        identity_kind: Some(event.identity_kind),
+        object_number: event.object_number,
+        n_objects: event.n_objects,
+        probe_class: event.probe_class,
+        url_secret: event.url_secret,
+        referer: event.referer,
+        origin: event.origin,
+        allow_origin: event.allow_origin,
+        allow_credentials: event.allow_credentials,
+        server: event.server,
+        powered_by: event.powered_by,
+        method_override: event.method_override,
+        tls_version: event.tls_version,
+        request_content_type: event.request_content_type,
+        response_content_type: event.response_content_type,
+        rpc_method: event.rpc_method,
+        tool: event.tool,
+        ..CallView::default()
+    }
+}
+
 fn call_object(object: ObjectRow<'_>) -> CallObject<'_> {
     CallObject {
         collection: object.collection,
@@ -416,7 +452,9 @@ impl Stage for Profile {
             let is_first = self.model(&event, identity, first, sample, &mut model, &mut alarms);
             let objects = objects.row(row).map(call_object);
             let call = summed(&event, identity);
-            self.summing.add(event.endpoint, &call, objects, is_first);
+            let view = (&viewed(&event), event.identity);
+            self.summing
+                .add(event.endpoint, &call, view, objects, is_first);
         }
         let mut columns = batch.columns()[..batch.num_columns() - 1].to_vec();
         columns.extend(model.finish());

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
 use models::inventory::{Call, CallObject, Summary};
+use models::posture::{CallView, Sample, Shown, facts};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -19,13 +20,23 @@ use crate::state::LaneWalk;
 const TELL_EVERY_MS: i64 = 10_000;
 /// Endpoints with calls that are not told yet; the next one has all of them told. 2 KiB each, seldom more.
 const PENDING_MAX: usize = 2048;
-/// Kind of the rows this makes.
+/// Kind of the rows that hold a [`Summary`].
 pub const ENDPOINT: &str = "endpoint";
+/// Kind of the rows that hold a [`Shown`].
+pub const POSTURE: &str = "posture";
+
+/// What is not told yet of one endpoint.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Pending {
+    endpoint: Box<str>,
+    summary: Summary,
+    shown: Shown,
+}
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct State {
     /// By the endpoint's hash.
-    pending: BTreeMap<u64, (Box<str>, Summary)>,
+    pending: BTreeMap<u64, Pending>,
     /// Highest event time of a call, ms.
     clock_ms: i64,
     /// When all were told last.
@@ -62,11 +73,13 @@ impl Summing {
 
     /// Takes one call.
     ///
+    /// * `view`, `identity`: the call as the checks see it, and who made it.
     /// * `is_first`: the lane knew of no call of the endpoint.
     pub fn add<'a>(
         &mut self,
         endpoint: &str,
         call: &Call<'_>,
+        (view, identity): (&CallView<'_>, &str),
         objects: impl Iterator<Item = CallObject<'a>>,
         is_first: bool,
     ) {
@@ -76,19 +89,27 @@ impl Summing {
             self.tell_all();
         }
         let key = xxh3_64(endpoint.as_bytes());
-        if is_first && !self.state.pending.contains_key(&key) {
-            let mut summary = Summary::default();
-            summary.add(call, objects);
-            return self.push(endpoint, &summary);
-        }
+        let is_alone = is_first && !self.state.pending.contains_key(&key);
         if PENDING_MAX <= self.state.pending.len() && !self.state.pending.contains_key(&key) {
             self.tell_all();
         }
-        let pending = &mut self.state.pending;
-        let (_, summary) = pending
-            .entry(key)
-            .or_insert_with(|| (endpoint.into(), Summary::default()));
-        summary.add(call, objects);
+        let place = self.state.pending.entry(key);
+        let pending = place.or_insert_with(|| Pending {
+            endpoint: endpoint.into(),
+            ..Pending::default()
+        });
+        pending.summary.add(call, objects);
+        let shown = || {
+            let status = view.status.unwrap_or(0);
+            let text = format!("{} {} {status}", view.method, view.path);
+            Sample::new(call.at_ms, call.place, &text, identity)
+        };
+        pending
+            .shown
+            .add(facts(view), call.identity, call.at_ms, shown);
+        if is_alone && let Some(pending) = self.state.pending.remove(&key) {
+            self.push(&pending);
+        }
     }
 
     /// Rows that wait for the log.
@@ -127,26 +148,36 @@ impl Summing {
 
     fn tell_all(&mut self) {
         self.state.told_ms = self.state.clock_ms;
-        for (endpoint, summary) in std::mem::take(&mut self.state.pending).into_values() {
-            self.push(&endpoint, &summary);
+        for pending in std::mem::take(&mut self.state.pending).into_values() {
+            self.push(&pending);
         }
     }
 
-    fn push(&mut self, endpoint: &str, summary: &Summary) {
-        let (in_offset, in_row) = self.at;
-        self.at.1 += 1;
+    fn push(&mut self, pending: &Pending) {
+        let Pending {
+            endpoint,
+            summary,
+            shown,
+        } = pending;
         let host = endpoint.split(' ').nth(1).unwrap_or("-");
         let at = partition_of(xxh3_64(host.as_bytes()), self.targets.len());
         // Postcard has a form for every value of numbers, texts and lists.
-        let encoded = postcard::to_stdvec(summary).unwrap_or_default();
-        self.targets[at].push(&SummaryRow {
-            in_offset,
-            in_row,
-            event_time: self.state.clock_ms,
-            kind: ENDPOINT,
-            endpoint,
-            n_calls: i64::try_from(summary.n_calls).unwrap_or(i64::MAX),
-            summary: &encoded,
-        });
+        let mut rows = vec![(ENDPOINT, postcard::to_stdvec(summary).unwrap_or_default())];
+        if !shown.is_empty() {
+            rows.push((POSTURE, postcard::to_stdvec(shown).unwrap_or_default()));
+        }
+        for (kind, encoded) in rows {
+            let (in_offset, in_row) = self.at;
+            self.at.1 += 1;
+            self.targets[at].push(&SummaryRow {
+                in_offset,
+                in_row,
+                event_time: self.state.clock_ms,
+                kind,
+                endpoint,
+                n_calls: i64::try_from(summary.n_calls).unwrap_or(i64::MAX),
+                summary: &encoded,
+            });
+        }
     }
 }

@@ -83,6 +83,20 @@ pub enum Change {
     Regressed,
 }
 
+impl Change {
+    /// The name in findings and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Change::Opened => "opened",
+            Change::Grew => "grew",
+            Change::StillSeen => "still_seen",
+            Change::Stale => "stale",
+            Change::Resolved => "resolved",
+            Change::Regressed => "regressed",
+        }
+    }
+}
+
 /// One finding's state; 150 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Life {

@@ -10,7 +10,7 @@ use crate::command::plain_table;
 
 /// How a report is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
+pub(in crate::command) enum Style {
     Table,
     Markdown,
     Json,
@@ -239,7 +239,7 @@ pub(super) fn changes(changes: &[Change], style: Style) -> String {
     lines(&["change", "endpoint", "what"], &rows, style)
 }
 
-fn lines(header: &[&str], rows: &[Vec<String>], style: Style) -> String {
+pub(in crate::command) fn lines(header: &[&str], rows: &[Vec<String>], style: Style) -> String {
     if style == Style::Markdown {
         let line = |cells: &mut dyn Iterator<Item = String>| {
             format!("| {} |", cells.collect::<Vec<_>>().join(" | "))
@@ -263,7 +263,7 @@ fn lines(header: &[&str], rows: &[Vec<String>], style: Style) -> String {
 }
 
 /// Text of a caller's choosing, for a terminal.
-pub(super) fn printable(text: &str) -> String {
+pub(in crate::command) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if is_unprintable(c) { '?' } else { c })
         .collect()
@@ -286,7 +286,7 @@ fn share(part: u64, of: u64) -> String {
 }
 
 /// Seconds, UTC.
-fn time(at_ms: i64) -> String {
+pub(in crate::command) fn time(at_ms: i64) -> String {
     timestamp_ms_to_datetime(at_ms).map_or_else(
         || "?".to_owned(),
         |at| at.format("%Y-%m-%d %H:%M:%SZ").to_string(),

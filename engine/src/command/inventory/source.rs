@@ -16,7 +16,7 @@ use serde::Deserialize;
 use crate::command::reading::{ReadingArgs, pipeline, read, source_of};
 use crate::command::run::RunArgs;
 use crate::command::{EngineArgs, Failure, NamingArgs};
-use crate::inventory::Record;
+use crate::inventory::{FINDING, Record};
 use crate::service::cluster;
 
 /// Bytes of a file of entries: a hundred thousand of the usual length.
@@ -62,14 +62,29 @@ impl SourceArgs {
     /// # Errors
     /// The source can't be read, or none is given.
     pub fn entries(&self, documents: &[PathBuf]) -> Result<Vec<Entry>, Failure> {
+        match &self.inventory {
+            Some(path) => file(path),
+            None => parsed(self.newest(documents)?),
+        }
+    }
+
+    /// The last record of each key as it stands in the inventory topic, or would.
+    ///
+    /// # Errors
+    /// The source can't be read, or none is given.
+    pub fn newest(&self, documents: &[PathBuf]) -> Result<BTreeMap<String, String>, Failure> {
         match (&self.inventory, self.from.is_empty()) {
-            (Some(path), _) => file(path),
+            (Some(path), _) => Err(format!(
+                "{} holds endpoints alone: give --from LOGS, or --brokers HOST:PORT of a running service",
+                path.display()
+            )
+            .into()),
             (None, false) => self.of_logs(documents),
             (None, true) => self.of_topic(),
         }
     }
 
-    fn of_logs(&self, documents: &[PathBuf]) -> Result<Vec<Entry>, Failure> {
+    fn of_logs(&self, documents: &[PathBuf]) -> Result<BTreeMap<String, String>, Failure> {
         let engine = EngineArgs {
             naming: NamingArgs {
                 templates: self.templates.clone(),
@@ -100,10 +115,10 @@ impl SourceArgs {
             )?;
         }
         keep(pipeline.close()?.inventory);
-        parsed(newest)
+        Ok(newest)
     }
 
-    fn of_topic(&self) -> Result<Vec<Entry>, Failure> {
+    fn of_topic(&self) -> Result<BTreeMap<String, String>, Failure> {
         let run = RunArgs {
             config: self.config.clone(),
             brokers: self.brokers.clone(),
@@ -127,7 +142,7 @@ impl SourceArgs {
             };
             Ok::<_, Failure>(())
         })?;
-        parsed(newest)
+        Ok(newest)
     }
 }
 
@@ -137,7 +152,8 @@ fn parsed(newest: BTreeMap<String, String>) -> Result<Vec<Entry>, Failure> {
             format!("record {key:?} is none of the inventory: {error}; was the topic written by somebody else?").into()
         })
     };
-    newest.into_iter().map(entry).collect()
+    let is_endpoint = |(key, _): &(String, String)| !key.starts_with(FINDING);
+    newest.into_iter().filter(is_endpoint).map(entry).collect()
 }
 
 /// The entries of a file: one object with a list `inventory`, or a line each.
