@@ -10,7 +10,7 @@ use crate::support::{read_alerts, succeed, tollwatch};
 const HOUR_S: usize = 3600;
 /// Memory of the whole process.
 const BUDGET_BYTES: u64 = 512 << 20;
-/// Of which each of the three lanes may take this for its state.
+/// Of which each of the four lanes may take this for its state.
 const LANE_BYTES: u64 = 120 << 20;
 const N_FRESH: usize = 1_000_000;
 

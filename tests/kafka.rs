@@ -101,7 +101,7 @@ impl Kafka {
             partitions,
             replication: self.n_brokers as i32,
             min_insync_replicas: 1,
-            retention_ms: u64::MAX >> 1,
+            retention_ms: Some(u64::MAX >> 1),
         }));
         made.expect("the topic is made");
         let writer = cluster.writer().expect("a writer");
@@ -327,6 +327,10 @@ fn a_capture_in_four_partitions_with_random_keys_loses_and_doubles_nothing() {
         report["stages"]["alerts"]["expected"].as_u64() > Some(2),
         "{report}"
     );
+    for stage in ["endpoints", "inventory"] {
+        let n = report["stages"][stage]["expected"].as_u64();
+        assert!(n > Some(5), "{stage}: {report}");
+    }
     let n_alerts = service.alerts().len();
 
     // Nothing new: it ends again, and says nothing again.
@@ -695,6 +699,101 @@ fn sigterm_ends_cleanly_and_metrics_tell_what_was_done() {
     service.catch_up();
     let report = service.verify();
     assert_eq!(report["stages"]["decode"]["rewritten"], 0, "{report}");
+}
+
+/// Keys, calls and statuses of the endpoints that were answered.
+fn endpoints(report: &Value) -> Vec<(String, Value, Value)> {
+    let entries = report["inventory"].as_array().expect("a list").iter();
+    let answered = entries.filter(|entry| entry["standing"] == "answered");
+    answered
+        .map(|entry| {
+            let key = entry["key"].as_str().expect("a key").to_owned();
+            (key, entry["calls"].clone(), entry["statuses"].clone())
+        })
+        .collect()
+}
+
+#[test]
+fn an_endpoint_is_in_the_inventory_topic_within_a_minute_and_once_whatever_ends() {
+    let all = lines("vampi.ndjson.xz", 30_000);
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("log");
+    write_lines(&log, &all);
+    let list = ["inventory", "list", "--json"];
+    let of_files = json_of(tollwatch().args(list).arg("--from").arg(&log));
+    let expected = endpoints(&of_files);
+    assert!(5 < expected.len(), "{expected:?}");
+
+    one().produce("governed", 2, &all);
+    let address = free_address();
+    let options = ["--listen", address.as_str(), "--partitions", "2"];
+    let service = Deployment::new(one(), "governed-service", &["governed"], &options);
+    // Killed in the middle of its work, and as soon as it tells of endpoints.
+    drop(service.run_until("events", 10));
+    drop(service.run_until("inventory", 4));
+    let began = Instant::now();
+    let mut run = Running(service.command("run").spawn().expect("starts"));
+    let of_topic = || {
+        let prefix = format!("{}.", service.name);
+        let mut listed = tollwatch();
+        listed.args(list).args(["--brokers", &one().brokers]);
+        json_of(listed.args(["--topic-prefix", &prefix]))
+    };
+    let keys = |all: &[(String, Value, Value)]| -> BTreeSet<String> {
+        all.iter().map(|(key, _, _)| key.clone()).collect()
+    };
+    while keys(&endpoints(&of_topic())) != keys(&expected) {
+        assert!(began.elapsed() < PATIENCE, "endpoints are missing");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    // A new one, at a service that runs.
+    let line = String::from_utf8(all[0].clone()).expect("text");
+    let fresh = line.replace("\"request_uri\":\"/\"", "\"request_uri\":\"/fresh\"");
+    assert_ne!(fresh, line);
+    let began = Instant::now();
+    one().produce("governed", 2, &[fresh.into_bytes()]);
+    while !keys(&endpoints(&of_topic()))
+        .iter()
+        .any(|key| key.ends_with("/fresh"))
+    {
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "not within a minute"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    eprintln!(
+        "listed {} ms after it was produced",
+        began.elapsed().as_millis()
+    );
+    let metrics = get(&address, "/metrics").expect("answers");
+    assert!(
+        metrics.contains("tollwatch_inventory_records_total{kind=\"endpoint\""),
+        "{metrics}"
+    );
+    let terminated = Command::new("kill").arg(run.id().to_string()).status();
+    assert!(terminated.expect("kill is there").success());
+    assert_eq!(wait(&mut run).code(), Some(0));
+
+    service.catch_up();
+    let report = service.verify();
+    for stage in ["endpoints", "inventory"] {
+        let n = report["stages"][stage]["expected"].as_u64();
+        assert!(Some(expected.len() as u64) <= n, "{stage}: {report}");
+    }
+    assert_eq!(report["stages"]["inventory"]["uncovered"], 0, "{report}");
+    // Nothing is counted twice: what is not told yet is what was called in the last minute.
+    let counted = endpoints(&of_topic()).into_iter();
+    for ((key, calls, _), (_, of_files, _)) in counted
+        .filter(|(key, ..)| !key.ends_with("/fresh"))
+        .zip(&expected)
+    {
+        let (calls, of_files) = (calls.as_u64(), of_files.as_u64());
+        assert!(
+            calls <= of_files && Some(1) <= calls,
+            "{key}: {calls:?} of {of_files:?}"
+        );
+    }
 }
 
 #[test]

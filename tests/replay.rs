@@ -46,7 +46,7 @@ fn alerts_in_rounds(all: &[Vec<u8>], rounds: &[usize]) -> Vec<String> {
             break;
         }
     }
-    alerts.extend(pipeline.close().expect("the windows close"));
+    alerts.extend(pipeline.close().expect("the windows close").alerts);
     // Stages of one round speak one after the other, so the order across stages depends on rounds.
     let mut alerts: Vec<String> = alerts.into_iter().map(|alert| alert.json).collect();
     alerts.sort();

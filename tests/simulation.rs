@@ -19,6 +19,7 @@ use arrow::compute::concat_batches;
 use connectors::format::{Format, SourceRecord};
 use engine::alert::Alert;
 use engine::config::ModelConfig;
+use engine::inventory::Record;
 use engine::lane::{Lane, Outbox};
 use engine::log::{Log, LogRecord, RowAt, row_at};
 use engine::rule::{Rule, RuleSet};
@@ -35,7 +36,7 @@ use crate::support::files_below;
 use crate::support::flaky::Flaky;
 
 const PARTITIONS: usize = 2;
-const STAGES: [Log; 3] = [Log::Events, Log::Touches, Log::Judgements];
+const STAGES: [Log; 4] = Log::ALL;
 
 /// Seeds whose run once failed; each found a fault.
 const KEPT: [u64; 0] = [];
@@ -182,6 +183,8 @@ struct Owner {
     chain: Option<Chain>,
     /// Raised, and not yet in a transaction.
     alerts: Vec<Alert>,
+    /// Records of the inventory, as long.
+    inventory: Vec<Record>,
     /// True for one that was replaced and has not noticed.
     is_zombie: bool,
 }
@@ -195,6 +198,8 @@ struct Durable {
     generations: BTreeMap<(&'static str, usize), u64>,
     /// Alerts of committed transactions.
     alerts: Vec<(String, String)>,
+    /// Their records of the inventory.
+    inventory: Vec<(String, String)>,
 }
 
 impl Durable {
@@ -326,6 +331,7 @@ impl Simulation {
             replay_until,
             chain,
             alerts: Vec::new(),
+            inventory: Vec::new(),
             is_zombie: false,
         };
         owner.lane.mute(from < replay_until);
@@ -389,16 +395,20 @@ impl Simulation {
             owner.lane.heartbeat(next, PARTITIONS, &mut out);
         }
         owner.alerts.append(&mut out.alerts);
+        owner.inventory.append(&mut out.inventory);
         let cut = self
             .dice
             .one_in(15)
             .then(|| self.dice.roll(out.records.len() + 1));
         if let Some(n) = cut {
             out.records.truncate(n);
+            let n = self.dice.roll(out.summaries.len() + 1);
+            out.summaries.truncate(n);
         }
         if let Some(next) = log.next() {
             self.durable.append(next, out.records);
         }
+        self.durable.append(Log::Endpoints, out.summaries);
         cut.is_none()
     }
 
@@ -418,6 +428,10 @@ impl Simulation {
             self.durable
                 .alerts
                 .extend(alerts.map(|alert| (alert.key, alert.json)));
+            let records = owner.inventory.drain(..);
+            self.durable
+                .inventory
+                .extend(records.map(|record| (record.key, record.json)));
         }
     }
 
@@ -596,9 +610,9 @@ impl Simulation {
         if seen.len() != n_source {
             return Err(format!("{} of {n_source} records are events", seen.len()));
         }
-        let mut expected_alerts = Vec::new();
+        let (mut expected_alerts, mut expected_inventory) = (Vec::new(), Vec::new());
         for log in STAGES {
-            let mut expected = Vec::new();
+            let (mut expected, mut summaries) = (Vec::new(), Vec::new());
             for partition in 0..PARTITIONS {
                 let mut lane = self.world.fresh(log, partition);
                 let mut out = Outbox::default();
@@ -610,9 +624,17 @@ impl Simulation {
                 }
                 lane.flush(&mut out);
                 expected.extend(out.records);
+                summaries.extend(out.summaries);
+                let records = out.inventory.into_iter();
+                expected_inventory.extend(records.map(|record| (record.key, record.json)));
                 expected_alerts.extend(out.alerts.into_iter().map(|alert| (alert.key, alert.json)));
             }
-            if let Some(next) = log.next() {
+            let mut written: Vec<(Log, Vec<(usize, LogRecord)>)> = Vec::new();
+            written.extend(log.next().map(|next| (next, expected)));
+            if log == Log::Events {
+                written.push((Log::Endpoints, summaries));
+            }
+            for (next, expected) in written {
                 let held = self.durable.logs.iter();
                 let held = held.filter(|((name, _), _)| *name == next.name());
                 let held =
@@ -623,15 +645,21 @@ impl Simulation {
                 }
             }
         }
-        let mut held = self.durable.alerts.clone();
-        held.sort();
-        expected_alerts.sort();
-        if held != expected_alerts {
-            return Err(format!(
-                "{} alerts are visible, {} are right",
-                held.len(),
-                expected_alerts.len()
-            ));
+        for (what, held, mut expected) in [
+            ("alerts", &self.durable.alerts, expected_alerts),
+            (
+                "records of the inventory",
+                &self.durable.inventory,
+                expected_inventory,
+            ),
+        ] {
+            let mut held = held.clone();
+            held.sort();
+            expected.sort();
+            if held != expected {
+                let (n_held, n) = (held.len(), expected.len());
+                return Err(format!("{n_held} {what} are visible, {n} are right"));
+            }
         }
         Ok(())
     }
@@ -735,6 +763,7 @@ fn simulate(seed: u64) -> Result<(BTreeMap<&'static str, usize>, usize), String>
     let (n_read, n_refused) = standby.n_read();
     *n.entry("copy read").or_default() += n_read as usize;
     *n.entry("copy refused").or_default() += n_refused as usize;
+    *n.entry("record of the inventory").or_default() += simulation.durable.inventory.len();
     Ok((n, simulation.durable.alerts.len()))
 }
 
@@ -811,6 +840,7 @@ fn whatever_breaks_nothing_is_lost_doubled_or_different() {
             "write refused",
             "write torn",
             "read refused",
+            "record of the inventory",
         ] {
             assert!(
                 n.get(what).is_some_and(|times| *times > 20),

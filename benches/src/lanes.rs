@@ -17,6 +17,7 @@ use engine::log::{self, Log, LogRecord};
 use engine::rule::RuleSet;
 use engine::stage::Stage;
 use engine::stage::decode::{Decode, DecodeConfig};
+use engine::stage::govern::Govern;
 use engine::stage::judge::Judging;
 use engine::stage::own::Own;
 use engine::stage::profile::Profile;
@@ -159,6 +160,11 @@ fn round(lines: &Lines, models: &ModelConfig, rules: &Arc<RuleSet>) -> Result<Ve
     let touches = feed("profile", Box::new(profile), &events.records)?;
     let judgements = feed("own", Box::new(Own::new(models, 1)), &touches.records)?;
     black_box(feed("judge", Box::new(judge), &judgements.records)?);
+    black_box(feed(
+        "govern",
+        Box::new(Govern::new(models)),
+        &touches.summaries,
+    )?);
     Ok(steps)
 }
 

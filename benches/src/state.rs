@@ -104,7 +104,11 @@ impl Lanes {
         }
         self.decode.flush(&mut out)?;
         let mut records: Vec<(usize, LogRecord)> = out.records;
-        for ((_, lane), offset) in self.lanes.iter_mut().zip(&mut self.offsets) {
+        let mut summaries = Vec::new();
+        for ((log, lane), offset) in self.lanes.iter_mut().zip(&mut self.offsets) {
+            if *log == Log::Endpoints {
+                records = std::mem::take(&mut summaries);
+            }
             let mut out = Outbox::default();
             for (_, record) in &records {
                 lane.feed(*offset, record, &mut out)?;
@@ -112,6 +116,7 @@ impl Lanes {
             }
             lane.flush(&mut out);
             records = out.records;
+            summaries.extend(out.summaries);
         }
         Ok(())
     }

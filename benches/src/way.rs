@@ -262,7 +262,7 @@ fn paced(config: &WayConfig, pace: u64) -> Result<()> {
         partitions: 4,
         replication: 1,
         min_insync_replicas: 1,
-        retention_ms: 3_600_000,
+        retention_ms: Some(3_600_000),
     }))?;
     let service = service(config, 0, Promise::Whole)?;
     let writer = kafka.writer()?;

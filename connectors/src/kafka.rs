@@ -481,9 +481,16 @@ impl Cluster {
         let admin: AdminClient<DefaultClientContext> =
             self.config().create().map_err(Error::client)?;
         let (retention, in_sync) = (
-            topic.retention_ms.to_string(),
+            topic
+                .retention_ms
+                .map_or(-1, |ms| i64::try_from(ms).unwrap_or(i64::MAX))
+                .to_string(),
             topic.min_insync_replicas.to_string(),
         );
+        let cleanup = match topic.retention_ms {
+            Some(_) => "delete",
+            None => "compact",
+        };
         let new = NewTopic::new(
             topic.name,
             topic.partitions,
@@ -491,7 +498,7 @@ impl Cluster {
         )
         .set("retention.ms", &retention)
         .set("min.insync.replicas", &in_sync)
-        .set("cleanup.policy", "delete")
+        .set("cleanup.policy", cleanup)
         .set("max.message.bytes", "8388608")
         .set("compression.type", "producer");
         let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
@@ -528,8 +535,8 @@ pub struct Topic<'a> {
     pub replication: i32,
     /// `min.insync.replicas`.
     pub min_insync_replicas: i32,
-    /// Retention in milliseconds.
-    pub retention_ms: u64,
+    /// Retention in milliseconds; none for a compacted topic, which keeps the last record of every key.
+    pub retention_ms: Option<u64>,
 }
 
 /// What happened to a consumer's assignment, in order.

@@ -18,6 +18,8 @@ pub mod demo;
 pub mod eval;
 pub mod explain;
 pub mod import_sigma;
+pub mod inventory;
+pub mod posture;
 pub mod reading;
 pub mod replay;
 pub mod rules;
@@ -65,6 +67,12 @@ pub enum Command {
     Explain(Box<explain::ExplainArgs>),
     /// Measures detection on a labelled file: recall, exposure, false alerts
     Eval(eval::EvalArgs),
+    /// Lists the endpoints there are, holds them against OpenAPI documents, writes one, compares two inventories
+    #[command(subcommand)]
+    Inventory(inventory::InventoryCommand),
+    /// Lists what is wrong with the APIs, by what their calls show, and what is looked for
+    #[command(subcommand)]
+    Posture(posture::PostureCommand),
     /// Checks configuration, rules, topics and what each source lets rules see; tells every fault at once
     #[command(after_help = check::EXAMPLES)]
     Check(Box<run::RunArgs>),
@@ -109,6 +117,8 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Replay(args) => replay::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Inventory(command) => inventory::run(&command),
+        Command::Posture(command) => posture::run(&command),
         Command::Check(args) => check::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::DeadLetters(command) => dead_letters::run(&command),
@@ -119,7 +129,7 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
 }
 
 /// Options of every command that runs the models.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct EngineArgs {
     /// Folder of rules (.sql); the shipped ones when absent
     #[arg(long, env = "TOLLWATCH_RULES")]
@@ -149,7 +159,7 @@ pub struct NamingArgs {
 }
 
 /// Options of the models.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct ModelArgs {
     /// The one knob: false alerts promised per million events
     #[arg(long, env = "TOLLWATCH_FALSE_ALERTS_PER_MILLION_EVENTS")]
@@ -157,7 +167,7 @@ pub struct ModelArgs {
     /// Event time to learn before touches are judged, in hours
     #[arg(long, env = "TOLLWATCH_WARM_UP_HOURS")]
     pub warm_up_hours: Option<f64>,
-    /// Bytes of state a lane holds; there are three stages of lanes
+    /// Bytes of state a lane holds; there are four stages of lanes
     #[arg(long, env = "TOLLWATCH_STATE_BYTES_MAX")]
     pub state_bytes_max: Option<usize>,
 }

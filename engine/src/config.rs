@@ -36,7 +36,7 @@ pub struct ModelConfig {
     pub pairs_max: usize,
     /// Objects kept, at least 1000; 166 bytes each at most.
     pub objects_max: usize,
-    /// Endpoints kept, at least 100; 4 KB each.
+    /// Endpoints kept, at least 100; 4 KB each in `profile`, 33 KB at most in `govern`.
     pub endpoints_max: usize,
     /// Open cases kept for deduplication, at least 100.
     pub cases_max: usize,
@@ -464,9 +464,14 @@ impl Config {
         })
     }
 
-    /// True when alerts are written in transactions: they go to a topic, and only once.
+    /// True when alerts and the inventory are written in transactions: alerts go to a topic, and only once.
     pub fn is_transactional(&self) -> bool {
         self.alerts_to_topic() && self.delivery == Delivery::ExactlyOnce
+    }
+
+    /// Name of the inventory topic.
+    pub fn inventory_topic(&self) -> String {
+        format!("{}inventory", self.topics.prefix)
     }
 
     /// Name of the dead-letter topic.
@@ -482,7 +487,8 @@ impl Config {
     fn written_topics(&self) -> Vec<String> {
         let logs = crate::log::Log::ALL.map(|log| self.log_topic(log));
         logs.into_iter()
-            .chain([self.dead_letter_topic(), self.topics.alerts.clone()])
+            .chain([self.dead_letter_topic(), self.inventory_topic()])
+            .chain([self.topics.alerts.clone()])
             .collect()
     }
 }

@@ -13,6 +13,7 @@ use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::Alert;
+use crate::inventory::Record;
 use crate::log::{self, Header, Log, LogRecord, RowAt};
 use crate::rule::{Rule, RuleFault, RuleRunner, RuleTexts};
 use crate::schema;
@@ -45,8 +46,12 @@ struct Input {
 pub struct Outbox {
     /// Records for partitions of the next log.
     pub records: Vec<(usize, LogRecord)>,
+    /// Records for partitions of the endpoints log.
+    pub summaries: Vec<(usize, LogRecord)>,
     /// Alerts for the results topic.
     pub alerts: Vec<Alert>,
+    /// Records for the inventory topic.
+    pub inventory: Vec<Record>,
 }
 
 /// Compiles rules for one SQL table.
@@ -130,7 +135,7 @@ impl Lane {
     pub fn mute(&mut self, muted: bool) {
         if self.muted && !muted {
             // What was gathered while muted was written before.
-            drop(self.stage.flush());
+            drop((self.stage.flush(), self.stage.flush_summaries()));
             self.read_at_ms = 0;
         }
         self.muted = muted;
@@ -185,11 +190,16 @@ impl Lane {
             others_ms,
         };
         self.stage.process(&batch, offset, time, &mut alerts)?;
+        let mut inventory = self.stage.take_inventory();
         if !self.muted {
             alerts
                 .iter_mut()
                 .for_each(|alert| alert.read_at_ms = header.read_at_ms);
             out.alerts.append(&mut alerts);
+            inventory
+                .iter_mut()
+                .for_each(|record| record.read_at_ms = header.read_at_ms);
+            out.inventory.append(&mut inventory);
         }
         if self.stage.n_pending() >= ROWS_PER_RECORD {
             self.flush(out);
@@ -203,14 +213,16 @@ impl Lane {
             return;
         }
         let header = self.header();
-        let batches = self.stage.flush();
+        let (batches, summaries) = (self.stage.flush(), self.stage.flush_summaries());
         if !self.muted {
             let record = |batch| LogRecord {
                 header: header.clone(),
                 batch,
             };
-            out.records
-                .extend(batches.into_iter().map(|(at, batch)| (at, record(batch))));
+            for (records, batches) in [(&mut out.records, batches), (&mut out.summaries, summaries)]
+            {
+                records.extend(batches.into_iter().map(|(at, batch)| (at, record(batch))));
+            }
         }
         self.read_at_ms = 0;
     }
@@ -227,7 +239,8 @@ impl Lane {
         }
     }
 
-    /// Tells every one of `partitions` of the next log how far event time is here, when that is news.
+    /// Tells every one of `partitions` of the next log, and of the endpoints log if it writes one, how far event time is here,
+    /// when that is news.
     ///
     /// Until a lane has told so, nobody downstream waits for it; so it tells even before its first row.
     pub fn heartbeat(&mut self, log: Log, partitions: usize, out: &mut Outbox) {
@@ -239,12 +252,17 @@ impl Lane {
             return;
         }
         self.flush(out);
-        let record = LogRecord {
-            header: header.clone(),
-            batch: RecordBatch::new_empty(schema::of_log(log)),
-        };
-        out.records
-            .extend((0..partitions).map(|at| (at, record.clone())));
+        let summaries = self.stage.summary_partitions();
+        for (records, log, partitions) in [
+            (&mut out.records, log, partitions),
+            (&mut out.summaries, Log::Endpoints, summaries),
+        ] {
+            let record = LogRecord {
+                header: header.clone(),
+                batch: RecordBatch::new_empty(schema::of_log(log)),
+            };
+            records.extend((0..partitions).map(|at| (at, record.clone())));
+        }
         self.told = Some(header);
     }
 
@@ -298,7 +316,13 @@ impl Lane {
     /// Ends a bounded input: every window closes.
     pub fn close(&mut self, out: &mut Outbox) {
         self.stage.close(&mut out.alerts);
+        out.inventory.append(&mut self.stage.take_inventory());
         self.flush(out);
+    }
+
+    /// Gives up what it would still tell: the lane it was copied from tells it.
+    pub fn forget_news(&mut self) {
+        self.stage.forget_news();
     }
 
     /// Shows `watcher` the rows the stage's rules see, from now on; none ends it.

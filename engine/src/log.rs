@@ -33,18 +33,21 @@ pub enum Log {
     Touches,
     /// Touches with their owners and visits, keyed by identity.
     Judgements,
+    /// What the calls of an endpoint come to, keyed by host.
+    Endpoints,
 }
 
 impl Log {
     /// The logs in the order of the data.
-    pub const ALL: [Log; 3] = [Log::Events, Log::Touches, Log::Judgements];
+    pub const ALL: [Log; 4] = [Log::Events, Log::Touches, Log::Judgements, Log::Endpoints];
 
-    /// The log that the stage which reads this one writes; none when it writes alerts alone.
+    /// The log that the stage which reads this one writes; none when it writes results alone. What reads the events writes
+    /// [`Log::Endpoints`] beside it.
     pub fn next(self) -> Option<Log> {
         match self {
             Log::Events => Some(Log::Touches),
             Log::Touches => Some(Log::Judgements),
-            Log::Judgements => None,
+            Log::Judgements | Log::Endpoints => None,
         }
     }
 
@@ -54,6 +57,7 @@ impl Log {
             Log::Events => "events",
             Log::Touches => "touches",
             Log::Judgements => "judgements",
+            Log::Endpoints => "endpoints",
         }
     }
 
@@ -61,7 +65,7 @@ impl Log {
     pub fn position_columns(self) -> (&'static str, &'static str) {
         match self {
             Log::Events => ("source_offset", "source_row"),
-            Log::Touches | Log::Judgements => ("in_offset", "in_row"),
+            Log::Touches | Log::Judgements | Log::Endpoints => ("in_offset", "in_row"),
         }
     }
 }

@@ -12,6 +12,7 @@ use connectors::reject::Reject;
 
 use crate::alert::Alert;
 use crate::config::ModelConfig;
+use crate::inventory::Record;
 use crate::lane::{Lane, Outbox};
 use crate::log::{Log, LogRecord};
 use crate::rule::{RuleFault, RuleSet};
@@ -27,6 +28,8 @@ pub struct Round {
     pub rejects: Vec<Reject>,
     /// Alerts, in the order of lanes and rows.
     pub alerts: Vec<Alert>,
+    /// Records of the inventory, in the order of lanes and rows.
+    pub inventory: Vec<Record>,
 }
 
 /// The stages over in-memory logs.
@@ -36,6 +39,7 @@ pub struct Pipeline {
     profile: Lanes,
     own: Lanes,
     judge: Lanes,
+    govern: Lanes,
 }
 
 impl Pipeline {
@@ -60,6 +64,7 @@ impl Pipeline {
             profile: Lanes::new(Log::Events, n, models, rules)?,
             own: Lanes::new(Log::Touches, n, models, rules)?,
             judge: Lanes::new(Log::Judgements, n, models, rules)?,
+            govern: Lanes::new(Log::Endpoints, n, models, rules)?,
         })
     }
 
@@ -68,15 +73,15 @@ impl Pipeline {
     ///
     /// # Errors
     /// As [`Pipeline::round`].
-    pub fn open(&mut self, source: Arc<str>) -> Result<Vec<Alert>, StageError> {
-        let (mut ended, mut alerts) = (Outbox::default(), Vec::new());
+    pub fn open(&mut self, source: Arc<str>) -> Result<Round, StageError> {
+        let (mut ended, mut round) = (Outbox::default(), Round::default());
         if let Some(decoder) = self.decoders.first_mut() {
             decoder.heartbeat(true, &mut ended)?;
         }
-        self.pass_on(ended.records, &mut alerts)?;
+        self.pass_on(ended.records, &mut round)?;
         let decode = |_| Decode::new(source.clone(), 0, self.config.clone());
         self.decoders = (0..self.config.partitions).map(decode).collect();
-        Ok(alerts)
+        Ok(round)
     }
 
     /// The format found in the open source, when it is detected.
@@ -90,7 +95,7 @@ impl Pipeline {
     /// A stage met rows that are not its input's, which would be a fault of this program.
     pub fn round(&mut self, records: &[SourceRecord<'_>]) -> Result<Round, StageError> {
         let (mut round, events) = self.decode(records)?;
-        self.pass_on(events, &mut round.alerts)?;
+        self.pass_on(events, &mut round)?;
         Ok(round)
     }
 
@@ -98,11 +103,12 @@ impl Pipeline {
     fn pass_on(
         &mut self,
         events: Vec<(usize, LogRecord)>,
-        alerts: &mut Vec<Alert>,
+        round: &mut Round,
     ) -> Result<(), StageError> {
-        let touches = self.profile.feed(events, alerts)?;
-        let judgements = self.own.feed(touches, alerts)?;
-        self.judge.feed(judgements, alerts)?;
+        let profiled = self.profile.feed(events, round)?;
+        let owned = self.own.feed(profiled.next, round)?;
+        self.judge.feed(owned.next, round)?;
+        self.govern.feed(profiled.summaries, round)?;
         Ok(())
     }
 
@@ -110,14 +116,16 @@ impl Pipeline {
     ///
     /// # Errors
     /// As [`Pipeline::round`].
-    pub fn close(&mut self) -> Result<Vec<Alert>, StageError> {
-        let mut alerts = Vec::new();
-        let touches = self.profile.close(&mut alerts);
-        let mut judgements = self.own.feed(touches, &mut alerts)?;
-        judgements.extend(self.own.close(&mut alerts));
-        self.judge.feed(judgements, &mut alerts)?;
-        self.judge.close(&mut alerts);
-        Ok(alerts)
+    pub fn close(&mut self) -> Result<Round, StageError> {
+        let mut round = Round::default();
+        let profiled = self.profile.close(&mut round);
+        let mut judgements = self.own.feed(profiled.next, &mut round)?.next;
+        judgements.extend(self.own.close(&mut round).next);
+        self.judge.feed(judgements, &mut round)?;
+        self.judge.close(&mut round);
+        self.govern.feed(profiled.summaries, &mut round)?;
+        self.govern.close(&mut round);
+        Ok(round)
     }
 
     /// Shows `watcher` the rows the rules see, from now on; none ends it.
@@ -132,16 +140,22 @@ impl Pipeline {
     }
 
     fn lanes_mut(&mut self) -> impl Iterator<Item = &mut Lane> {
-        let stages = [&mut self.profile, &mut self.own, &mut self.judge];
+        let stages = [
+            &mut self.profile,
+            &mut self.own,
+            &mut self.judge,
+            &mut self.govern,
+        ];
         stages.into_iter().flat_map(|stage| &mut stage.lanes)
     }
 
     /// The lanes of each stage, in the order of the data.
-    pub fn stages(&self) -> [(&'static str, &[Lane]); 3] {
+    pub fn stages(&self) -> [(&'static str, &[Lane]); 4] {
         [
             ("profile", &self.profile.lanes),
             ("own", &self.own.lanes),
             ("judge", &self.judge.lanes),
+            ("govern", &self.govern.lanes),
         ]
     }
 
@@ -166,6 +180,25 @@ impl Pipeline {
             events.extend(out.records);
         }
         Ok((round, events))
+    }
+}
+
+/// What the lanes of a stage wrote, by partition.
+#[derive(Default)]
+struct Written {
+    /// To the next log.
+    next: Vec<(usize, LogRecord)>,
+    /// To the endpoints log.
+    summaries: Vec<(usize, LogRecord)>,
+}
+
+impl Written {
+    /// Takes what a lane wrote; its results go to the round.
+    fn take(&mut self, out: Outbox, round: &mut Round) {
+        self.next.extend(out.records);
+        self.summaries.extend(out.summaries);
+        round.alerts.extend(out.alerts);
+        round.inventory.extend(out.inventory);
     }
 }
 
@@ -201,8 +234,8 @@ impl Lanes {
     fn feed(
         &mut self,
         records: Vec<(usize, LogRecord)>,
-        alerts: &mut Vec<Alert>,
-    ) -> Result<Vec<(usize, LogRecord)>, StageError> {
+        round: &mut Round,
+    ) -> Result<Written, StageError> {
         let mut by_lane: Vec<Vec<LogRecord>> = self.lanes.iter().map(|_| Vec::new()).collect();
         records
             .into_iter()
@@ -221,20 +254,18 @@ impl Lanes {
             }
             Ok::<_, StageError>(out)
         });
-        let mut next = Vec::new();
+        let mut written = Written::default();
         for out in outs {
-            let out = out?;
-            next.extend(out.records);
-            alerts.extend(out.alerts);
+            written.take(out?, round);
         }
-        Ok(next)
+        Ok(written)
     }
 
-    fn close(&mut self, alerts: &mut Vec<Alert>) -> Vec<(usize, LogRecord)> {
-        let mut out = Outbox::default();
+    fn close(&mut self, round: &mut Round) -> Written {
+        let (mut out, mut written) = (Outbox::default(), Written::default());
         self.lanes.iter_mut().for_each(|lane| lane.close(&mut out));
-        alerts.append(&mut out.alerts);
-        out.records
+        written.take(out, round);
+        written
     }
 }
 

@@ -367,6 +367,26 @@ table! {
     }
 }
 
+table! {
+    /// What some calls of an endpoint come to, in the endpoints log, keyed by host.
+    "summaries": SummaryRow, SummaryRowsBuilder, SummaryView {
+        /// Offset of the events record that made it due.
+        in_offset: Count,
+        /// Index among the summaries made from that record.
+        in_row: Ordinal,
+        /// The lane's event time when it was made: that of its latest call.
+        event_time: Time,
+        /// `endpoint`; what else is summed up has a kind of its own.
+        kind: Name,
+        /// `METHOD host /template`.
+        endpoint: Name,
+        /// Calls summed up.
+        n_calls: Count,
+        /// [`models::inventory::Summary`] in postcard.
+        summary: Encoded,
+    }
+}
+
 fn schema_of(parts: [Vec<Field>; 2]) -> SchemaRef {
     Arc::new(Schema::new(parts.concat()))
 }
@@ -391,6 +411,11 @@ pub fn judgements() -> SchemaRef {
     schema_of([TouchRowsBuilder::fields(), JudgementRowsBuilder::fields()])
 }
 
+/// Schema of the endpoints log.
+pub fn summaries() -> SchemaRef {
+    schema_of([SummaryRowsBuilder::fields(), vec![]])
+}
+
 /// Schema of the SQL table `touches`.
 pub fn touches_table() -> SchemaRef {
     schema_of([TouchRowsBuilder::fields(), TouchModelBuilder::fields()])
@@ -402,6 +427,7 @@ pub fn of_log(log: crate::log::Log) -> SchemaRef {
         crate::log::Log::Events => events(),
         crate::log::Log::Touches => touches(),
         crate::log::Log::Judgements => judgements(),
+        crate::log::Log::Endpoints => summaries(),
     }
 }
 

@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use connectors::kafka::{self, Assignments, Cluster, Membership, StartAt, Topic, Writer};
+use connectors::kafka::{self, Assignments, Cluster, Membership, Outgoing, StartAt, Topic, Writer};
 
 use crate::alert::Alert;
 use crate::config::{Config, GroupProtocol, TopicConfig};
+use crate::inventory::Record;
 use crate::log::Log;
 use crate::rule::RuleSet;
 use crate::schema;
@@ -56,7 +57,7 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
 
 /// Names of the stages, in the order of the data.
-pub const STAGES: [&str; 4] = ["decode", "profile", "own", "judge"];
+pub const STAGES: [&str; 5] = ["decode", "profile", "own", "judge", "govern"];
 
 /// Why the service stopped.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +113,13 @@ pub enum ServiceError {
     /// A thread panicked: a fault of this program.
     #[error("a thread of stage {0} panicked; nothing it had not finished was committed")]
     Panicked(&'static str),
+}
+
+/// What a lane tells the world: written once, with the offsets it comes from.
+#[derive(Clone, Debug)]
+enum LaneResult {
+    Alert(Alert),
+    Inventory(Record),
 }
 
 /// Told of every alert, on the thread that wrote it.
@@ -192,9 +200,13 @@ impl Shared {
         }
     }
 
+    fn n_partitions(&self, log: Log) -> usize {
+        self.partitions.get(log.name()).copied().unwrap_or(1)
+    }
+
     /// How often a stage that writes `log` tells it how far event time is.
     fn beat_every(&self, log: Log) -> Duration {
-        let n = self.partitions.get(log.name()).copied().unwrap_or(1);
+        let n = self.n_partitions(log);
         BEAT_EVERY * n.div_ceil(BEAT_LANES).max(1) as u32
     }
 
@@ -215,10 +227,32 @@ impl Shared {
             .unwrap_or(0)
     }
 
-    fn alert(&self, writer: &Writer, alert: &Alert) -> Result<(), ServiceError> {
-        self.sink.write(writer, &self.config.topics.alerts, alert)?;
-        self.note_alert(alert);
+    /// Writes a result outside of a transaction.
+    fn write(&self, writer: &Writer, result: &LaneResult) -> Result<(), ServiceError> {
+        match result {
+            LaneResult::Alert(alert) => {
+                self.sink.write(writer, &self.config.topics.alerts, alert)?
+            }
+            LaneResult::Inventory(record) => writer.send(
+                Outgoing {
+                    topic: &self.config.inventory_topic(),
+                    partition: None,
+                    key: Some(record.key.as_bytes()),
+                    value: record.json.as_bytes(),
+                },
+                std::iter::empty(),
+            )?,
+        }
+        self.note(result);
         Ok(())
+    }
+
+    /// Counts a result that was written.
+    fn note(&self, result: &LaneResult) {
+        match result {
+            LaneResult::Alert(alert) => self.note_alert(alert),
+            LaneResult::Inventory(record) => self.metrics.inventory_record(record, now_ms()),
+        }
     }
 
     /// Counts an alert that was written.
@@ -287,6 +321,12 @@ pub async fn ensure_topics(
     }
     let dead_letters = config.dead_letter_topic();
     cluster.ensure(&topic(topics, &dead_letters, 1)).await?;
+    let inventory = config.inventory_topic();
+    let compacted = Topic {
+        retention_ms: None,
+        ..topic(topics, &inventory, topics.partitions)
+    };
+    cluster.ensure(&compacted).await?;
     if config.alerts_to_topic() {
         cluster
             .ensure(&topic(topics, &topics.alerts, topics.partitions))
@@ -302,7 +342,7 @@ fn topic<'a>(config: &TopicConfig, name: &'a str, partitions: i32) -> Topic<'a> 
         partitions,
         replication: config.replication,
         min_insync_replicas: config.min_insync_replicas,
-        retention_ms: config.retention_hours * 3_600_000,
+        retention_ms: Some(config.retention_hours * 3_600_000),
     }
 }
 

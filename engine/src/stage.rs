@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 
 use crate::alert::Alert;
 use crate::config::ModelConfig;
+use crate::inventory::Record;
 use crate::lane::{Compile, EventTime};
 use crate::log::Log;
 use crate::rule::{Catalog, Rule, RuleCounters, RuleFault, RuleRunner, RuleSet};
@@ -13,9 +14,11 @@ use crate::schema;
 use crate::state::{Loader, Saver};
 
 pub mod decode;
+pub mod govern;
 pub mod judge;
 pub mod own;
 pub mod profile;
+pub mod summing;
 
 /// Why a stage can't take a record. The log is damaged or from elsewhere: an operator must look.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +30,14 @@ pub enum StageError {
     /// A batch could not be built.
     #[error("cannot build a batch")]
     Arrow(#[from] arrow::error::ArrowError),
+    /// What a model kept together can't be read.
+    #[error("a summary of endpoint {endpoint} cannot be read")]
+    Summary {
+        /// The endpoint.
+        endpoint: String,
+        /// What is wrong.
+        source: postcard::Error,
+    },
 }
 
 /// Is shown the name of an SQL table and a batch of it, model columns included. Lanes call it side by side; the rows of one
@@ -56,6 +67,24 @@ pub trait Stage: Send {
 
     /// The rows gathered, by partition of the next log.
     fn flush(&mut self) -> Vec<(usize, RecordBatch)>;
+
+    /// The rows gathered for the endpoints log, by partition; they count as pending too.
+    fn flush_summaries(&mut self) -> Vec<(usize, RecordBatch)> {
+        Vec::new()
+    }
+
+    /// Partitions of the endpoints log; 0 when it writes none.
+    fn summary_partitions(&self) -> usize {
+        0
+    }
+
+    /// The records of the inventory that are news since the last call.
+    fn take_inventory(&mut self) -> Vec<Record> {
+        Vec::new()
+    }
+
+    /// Gives up what it would still tell: the lane it was copied from tells it.
+    fn forget_news(&mut self) {}
 
     /// Ends a bounded input.
     fn close(&mut self, alerts: &mut Vec<Alert>);
@@ -91,7 +120,26 @@ pub trait Stage: Send {
     }
 }
 
-/// The stage that reads `input`, for one lane that writes to `partitions` partitions of the next log.
+/// Partitions of the logs a stage writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Partitions {
+    /// Of the next log.
+    pub next: usize,
+    /// Of the endpoints log.
+    pub endpoints: usize,
+}
+
+impl From<usize> for Partitions {
+    /// As many of each.
+    fn from(n: usize) -> Self {
+        Self {
+            next: n,
+            endpoints: n,
+        }
+    }
+}
+
+/// The stage that reads `input`, for one lane that writes to so many partitions.
 ///
 /// # Errors
 /// Every fault of the rules it runs.
@@ -99,12 +147,14 @@ pub fn of(
     input: Log,
     models: &ModelConfig,
     rules: &Arc<RuleSet>,
-    partitions: usize,
+    partitions: impl Into<Partitions>,
 ) -> Result<Box<dyn Stage>, Vec<RuleFault>> {
+    let partitions = partitions.into();
     Ok(match input {
         Log::Events => Box::new(profile::Profile::new(models, rules, partitions)?),
-        Log::Touches => Box::new(own::Own::new(models, partitions)),
+        Log::Touches => Box::new(own::Own::new(models, partitions.next)),
         Log::Judgements => Box::new(judge::Judging::new(models, rules)?),
+        Log::Endpoints => Box::new(govern::Govern::new(models)),
     })
 }
 

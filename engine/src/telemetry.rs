@@ -20,6 +20,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
 
+use crate::inventory::Record;
+
 /// Sets up logs on standard error.
 pub fn log(filter: &str, json: bool) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
@@ -39,7 +41,7 @@ pub fn log(filter: &str, json: bool) {
 /// A stage's name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StageLabel {
-    /// `decode`, `profile`, `own` or `judge`.
+    /// `decode`, `profile`, `own`, `judge` or `govern`.
     pub stage: &'static str,
 }
 
@@ -64,6 +66,24 @@ pub struct AlertLabel {
 pub struct OutcomeLabel {
     /// `taken` or `refused`.
     pub outcome: &'static str,
+}
+
+/// What a record of the inventory is about, and what was told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct InventoryLabel {
+    /// `endpoint` or `unknown_paths`.
+    pub kind: &'static str,
+    /// `create` or `update`.
+    pub activity: &'static str,
+}
+
+/// A quantile of the time to discovery.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DiscoveryLabel {
+    /// `wall`: from reading the first call to its record being visible; `stream`: in event time.
+    pub clock: &'static str,
+    /// `0.5` or `0.95`.
+    pub quantile: &'static str,
 }
 
 /// What became of a stage's snapshots.
@@ -93,6 +113,11 @@ pub struct PartitionLabel {
     pub topic: String,
     /// The partition.
     pub partition: i32,
+}
+
+/// Milliseconds up to a day.
+fn latencies() -> Latencies<u64> {
+    Latencies::new_with_bounds(1, 86_400_000, 3).expect("bounds are valid")
 }
 
 /// The metrics of one process.
@@ -155,7 +180,15 @@ pub struct Metrics {
     pub standby_lanes_behind: Gauge,
     /// Commits of input offsets.
     pub commits: Family<StageLabel, Counter>,
+    /// Records of the inventory written.
+    pub inventory_records: Family<InventoryLabel, Counter>,
+    /// Time from the first call of an endpoint being read to its record being visible, in seconds.
+    pub first_call_to_inventory_seconds: Histogram,
+    /// Quantiles of the time to discovery, in milliseconds.
+    pub discovery_ms: Family<DiscoveryLabel, Gauge>,
     latencies_ms: Mutex<Latencies<u64>>,
+    /// Time to discovery by the wall clock, and by the stream's.
+    discoveries_ms: Mutex<[Latencies<u64>; 2]>,
     ready: AtomicBool,
 }
 
@@ -300,10 +333,24 @@ impl Metrics {
                 Gauge::default()
             ),
             commits: register!("commits", "Commits of input offsets", Family::default()),
-            registry,
-            latencies_ms: Mutex::new(
-                Latencies::new_with_bounds(1, 86_400_000, 3).expect("bounds are valid"),
+            inventory_records: register!(
+                "inventory_records",
+                "Records of the inventory written",
+                Family::default()
             ),
+            first_call_to_inventory_seconds: register!(
+                "first_call_to_inventory_seconds",
+                "Time from reading an endpoint's first call to its record being visible",
+                seconds()
+            ),
+            discovery_ms: register!(
+                "discovery_ms",
+                "Quantiles of the time from an endpoint's first call to its record",
+                Family::default()
+            ),
+            registry,
+            latencies_ms: Mutex::new(latencies()),
+            discoveries_ms: Mutex::new([latencies(), latencies()]),
             ready: AtomicBool::new(false),
         }
     }
@@ -316,6 +363,44 @@ impl Metrics {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .saturating_record(ms);
+    }
+
+    /// Counts a record of the inventory that became visible at `now_ms`, and how long its endpoint took to be discovered.
+    pub fn inventory_record(&self, record: &Record, now_ms: i64) {
+        let label = InventoryLabel {
+            kind: match record.is_endpoint {
+                true => "endpoint",
+                false => "unknown_paths",
+            },
+            activity: if record.is_new { "create" } else { "update" },
+        };
+        self.inventory_records.get_or_create(&label).inc();
+        if !(record.is_new && record.is_endpoint) {
+            return;
+        }
+        let noted = |ms: i64| u64::try_from(ms).unwrap_or(0).max(1);
+        let discoveries = self.discoveries_ms.lock();
+        let [wall, stream] = &mut *discoveries.unwrap_or_else(PoisonError::into_inner);
+        stream.saturating_record(noted(record.discovery_ms));
+        if record.read_at_ms > 0 {
+            let ms = noted(now_ms - record.read_at_ms);
+            self.first_call_to_inventory_seconds
+                .observe(ms as f64 / 1000.0);
+            wall.saturating_record(ms);
+        }
+        for (clock, times) in [("wall", wall), ("stream", stream)] {
+            for (quantile, share) in [("0.5", 0.5), ("0.95", 0.95)] {
+                let label = DiscoveryLabel { clock, quantile };
+                let ms = times.value_at_quantile(share);
+                self.discovery_ms.get_or_create(&label).set(ms as i64);
+            }
+        }
+    }
+
+    /// Quantile of the time from reading an endpoint's first call to its record being visible, in milliseconds.
+    pub fn discovery_ms(&self, quantile: f64) -> u64 {
+        let discoveries = self.discoveries_ms.lock();
+        discoveries.unwrap_or_else(PoisonError::into_inner)[0].value_at_quantile(quantile)
     }
 
     /// Alerts whose latency was noted.

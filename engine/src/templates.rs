@@ -8,6 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use models::inventory::Documents;
 use models::template::set::{ANY_HOST, TEMPLATES_MAX};
 use models::template::{TemplateSet, openapi, set};
 use serde_json::Value;
@@ -56,15 +57,7 @@ pub fn load(
         Some(path) => parse(path, &text)?,
         None => Vec::new(),
     };
-    let mut files = Vec::new();
-    for path in documents {
-        let n_before = files.len();
-        list(path, &mut files)?;
-        if files.len() == n_before {
-            let reason = "holds no .json, .yaml or .yml file: name an OpenAPI document";
-            return Err(TemplatesError::new(path, reason));
-        }
-    }
+    let files = files_of(documents)?;
     let mut specified = Vec::new();
     for path in &files {
         for (host, template) in routes(path)? {
@@ -83,6 +76,34 @@ pub fn load(
         .iter()
         .map(|(host, template)| (host.as_str(), template.as_str()));
     Ok(Arc::new(TemplateSet::new(learnt, specified)))
+}
+
+/// The operations of these documents, or of folders of such.
+///
+/// # Errors
+/// A file can't be read, or is no document.
+pub fn documents(paths: &[PathBuf]) -> Result<Documents, TemplatesError> {
+    let mut documents = Documents::default();
+    for path in files_of(paths)? {
+        let name = path.display().to_string();
+        let added = documents.add(&name, &document(&path)?);
+        added.map_err(|error| TemplatesError::new(&path, error.to_string()))?;
+    }
+    Ok(documents)
+}
+
+/// The files of these documents, or of folders of such.
+fn files_of(documents: &[PathBuf]) -> Result<Vec<PathBuf>, TemplatesError> {
+    let mut files = Vec::new();
+    for path in documents {
+        let n_before = files.len();
+        list(path, &mut files)?;
+        if files.len() == n_before {
+            let reason = "holds no .json, .yaml or .yml file: name an OpenAPI document";
+            return Err(TemplatesError::new(path, reason));
+        }
+    }
+    Ok(files)
 }
 
 /// The hosts and templates of a file's text.
@@ -139,15 +160,17 @@ fn list(path: &Path, into: &mut Vec<PathBuf>) -> Result<(), TemplatesError> {
 }
 
 fn routes(path: &Path) -> Result<Vec<(String, String)>, TemplatesError> {
+    openapi::routes(&document(path)?).map_err(|error| TemplatesError::new(path, error.to_string()))
+}
+
+fn document(path: &Path) -> Result<Value, TemplatesError> {
     let text = read(path)?;
     let is_json = path.extension().is_some_and(|end| end == "json");
     let document = match is_json {
         true => serde_json::from_str(&text).map_err(|error| format!("not JSON: {error}")),
         false => yaml(&text),
     };
-    document
-        .and_then(|document| openapi::routes(&document).map_err(|error| error.to_string()))
-        .map_err(|reason| TemplatesError::new(path, reason))
+    document.map_err(|reason| TemplatesError::new(path, reason))
 }
 
 fn yaml(text: &str) -> Result<Value, String> {

@@ -13,7 +13,7 @@ pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
 /// Longest claim that is kept, in bytes; a longer one is no name.
 const CLAIM_BYTES_MAX: usize = 512;
 
-const URL_SAFE: GeneralPurpose = GeneralPurpose::new(
+pub(crate) const URL_SAFE: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::URL_SAFE,
     GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)

@@ -12,7 +12,7 @@ use engine::config::Config;
 use engine::lane::Outbox;
 use engine::log::{self, Item, Log, LogRecord};
 use engine::rule::{Rule, RuleSet};
-use engine::schema::{JudgementRowsBuilder, TouchRowsBuilder};
+use engine::schema::{JudgementRowsBuilder, SummaryRow, SummaryRowsBuilder, TouchRowsBuilder};
 use engine::stage::decode::{Decode, DecodeConfig};
 use models::identity::{Resolver, is_unprintable};
 use models::secret::HashKey;
@@ -201,9 +201,19 @@ fn values() -> Vec<Vec<u8>> {
         judgements.push(&Default::default());
     }
     let (touch, judgement) = (touches.finish(), judgements.finish());
+    let mut summaries = SummaryRowsBuilder::default();
+    for n in 0..3 {
+        let summary = vec![n as u8; n];
+        summaries.push(&SummaryRow {
+            endpoint: "GET h /a",
+            summary: &summary,
+            ..Default::default()
+        });
+    }
     for (log, columns) in [
         (Log::Touches, touch.clone()),
         (Log::Judgements, [touch, judgement].concat()),
+        (Log::Endpoints, summaries.finish()),
     ] {
         let batch = RecordBatch::try_new(engine::schema::of_log(log), columns);
         values.push(encode(&batch.expect("the table's columns")));

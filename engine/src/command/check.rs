@@ -84,7 +84,8 @@ fn topics(config: &Config) -> Vec<String> {
     let logs = Log::ALL.map(|log| config.log_topic(log));
     for topic in logs
         .iter()
-        .chain([&config.dead_letter_topic(), &config.topics.alerts])
+        .chain([&config.dead_letter_topic(), &config.inventory_topic()])
+        .chain([&config.topics.alerts])
     {
         if *topic == config.topics.alerts && !config.alerts_to_topic() {
             continue;

@@ -158,6 +158,7 @@ fn show(
         broker.create_topic(&config.log_topic(log), 1, 1)?;
     }
     broker.create_topic(&config.dead_letter_topic(), 1, 1)?;
+    broker.create_topic(&config.inventory_topic(), 1, 1)?;
     broker.create_topic(&config.topics.alerts, 1, 1)?;
 
     let bar = progress(capture.n_lines, args.json);

@@ -99,10 +99,7 @@ pub fn read(
     until: i64,
     mut each: impl FnMut(Round, i64) -> Result<ControlFlow<()>, Failure>,
 ) -> Result<ControlFlow<()>, Failure> {
-    let ended = Round {
-        alerts: pipeline.open(Arc::from(source))?,
-        ..Round::default()
-    };
+    let ended = pipeline.open(Arc::from(source))?;
     match each(ended, 0)? {
         ControlFlow::Continue(()) => rounds(path, until, |records, last| {
             each(pipeline.round(records)?, last)

@@ -135,7 +135,7 @@ pub fn replay(
         let format = pipeline.detected().unwrap_or(args.reading.format);
         replayed.formats.push((path.clone(), format.to_string()));
     }
-    let last = pipeline.close()?;
+    let last = pipeline.close()?.alerts;
     each(
         args.files.last().map_or(Path::new(""), PathBuf::as_path),
         &[],

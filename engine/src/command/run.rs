@@ -10,7 +10,7 @@ use crate::service::{Service, Watcher};
 use crate::telemetry;
 
 /// Options of `run` and `check`: laid over the configuration file.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(after_help = "Examples:
   tollwatch run --brokers broker:9092 --source-topic gateway-logs
   tollwatch run -c tollwatch.toml --state /var/lib/tollwatch

@@ -256,6 +256,7 @@ impl Resharder {
         let place = Place::new(group, topic, from as i32);
         let fresh = || {
             let models = &self.config.models;
+            // All logs have as many partitions when this is done.
             let stage = stage::of(log, models, &self.rules, self.partitions);
             let stage = stage.map_err(RuleFaults)?;
             let lane = Lane::new(stage, topic.into(), to as i32);
@@ -289,6 +290,7 @@ impl Resharder {
             Ok::<_, Failure>(())
         })?;
         lane.mute(false);
+        lane.forget_news();
         let made = Place::new(group, topic, to as i32);
         let claim = self.store.claim(&made, &self.fingerprint, now_ms())?;
         let chain = Chain::new(made, &self.fingerprint, &claim, Vec::new()).from_lane(&place);

@@ -4,7 +4,8 @@
 //! Sources: every call of every record, decoded afresh with the same key of the keyed hashes, must be one row of
 //! the events log with the same values, or a dead letter with the same reason, once.
 //! Stages: a fresh lane over each partition of a log must write the rows the next log holds from
-//! it, and the alerts the results topic holds. Rows written again after a crash are counted and, as
+//! it, and the alerts the results topic holds; of each key of the inventory topic the last record must be its last, since
+//! compaction may have taken those before. Rows written again after a crash are counted and, as
 //! any reader does, dropped.
 
 use std::collections::btree_map::Entry;
@@ -28,8 +29,8 @@ use crate::log::{Item, Log, LogRecord, RowAt, row_at};
 use crate::rule::{RuleSet, RuleTexts};
 use crate::schema;
 use crate::service::cluster;
-use crate::stage;
 use crate::stage::decode::{Decode, DecodeConfig};
+use crate::stage::{self, Partitions};
 use crate::state::Place;
 
 /// Options of `verify`.
@@ -148,6 +149,15 @@ type Rows = BTreeMap<(i32, String, i32), RecordBatch>;
 /// Rules that a log tells, by partition, each with its offset.
 type Switches = BTreeMap<i32, VecDeque<(i64, RuleTexts)>>;
 
+/// What fresh lanes tell the world.
+#[derive(Default)]
+struct LaneResults {
+    /// Keys and lines.
+    alerts: BTreeSet<(String, String)>,
+    /// Lines of each key, in order.
+    inventory: BTreeMap<String, Vec<String>>,
+}
+
 /// Reasons of rejected rows, by topic, partition and position of the source.
 type Letters = BTreeMap<(String, i32, RowAt), String>;
 
@@ -178,11 +188,12 @@ impl Verifier {
             logs.insert(log.name(), records);
         }
         results.push(("decode", self.sources(&logs[Log::Events.name()])?));
-        let mut alerts = BTreeSet::new();
+        let mut results_of_lanes = LaneResults::default();
         for (stage, input, output) in [
             ("profile", Log::Events, Some(Log::Touches)),
             ("own", Log::Touches, Some(Log::Judgements)),
             ("judge", Log::Judgements, None),
+            ("govern", Log::Endpoints, None),
         ] {
             if cut.contains(input.name()) {
                 let why = format!("retention took the beginning of log {}", input.name());
@@ -194,19 +205,30 @@ impl Verifier {
                 continue;
             }
             let told = switches.remove(input.name()).unwrap_or_default();
-            let expected = self.derive(input, output, &logs[input.name()], told, &mut alerts)?;
+            let records = &logs[input.name()];
+            let (expected, summaries) =
+                self.derive(input, output, records, told, &mut results_of_lanes)?;
+            let compared = |log: Log, expected: &Rows| {
+                compare(log, expected, &logs[log.name()], false, |_, _, _| true)
+            };
             if let Some(output) = output {
-                let compared =
-                    compare(output, &expected, &logs[output.name()], false, |_, _, _| {
-                        true
-                    })?;
-                results.push((stage, compared));
+                results.push((stage, compared(output, &expected)?));
+            }
+            if input == Log::Events {
+                results.push(("endpoints", compared(Log::Endpoints, &summaries)?));
             }
         }
+        if not_compared.contains_key("govern") {
+            not_compared.insert("inventory", "`govern` was not derived".to_owned());
+        } else {
+            let compared = self.inventory(&results_of_lanes.inventory)?;
+            results.push(("inventory", compared));
+        }
+        let is_derived = |stage| !not_compared.contains_key(stage);
         if !self.config.alerts_to_topic() {
             not_compared.insert("alerts", "they don't go to a topic".to_owned());
-        } else if not_compared.is_empty() {
-            results.push(("alerts", self.alerts(&alerts)?));
+        } else if ["profile", "own", "judge"].into_iter().all(is_derived) {
+            results.push(("alerts", self.alerts(&results_of_lanes.alerts)?));
         } else {
             not_compared.insert("alerts", "not every stage was derived".to_owned());
         }
@@ -327,25 +349,26 @@ impl Verifier {
         Ok(compared)
     }
 
-    /// What fresh lanes write from a log.
+    /// What fresh lanes write from a log: to the next log, and to the endpoints log.
     fn derive(
         &self,
         input: Log,
         output: Option<Log>,
         records: &[(i32, i64, LogRecord)],
         mut switches: Switches,
-        alerts: &mut BTreeSet<(String, String)>,
-    ) -> Result<Rows, Failure> {
+        results: &mut LaneResults,
+    ) -> Result<(Rows, Rows), Failure> {
         let topic: Arc<str> = self.config.log_topic(input).into();
-        let partitions = match output {
-            Some(output) => self
-                .cluster
-                .partitions(&self.config.log_topic(output))?
-                .unwrap_or(1),
-            None => 1,
+        let n_partitions = |log| -> Result<usize, Failure> {
+            let n = self.cluster.partitions(&self.config.log_topic(log))?;
+            Ok(n.unwrap_or(1))
+        };
+        let partitions = Partitions {
+            next: output.map_or(Ok(1), n_partitions)?,
+            endpoints: n_partitions(Log::Endpoints)?,
         };
         let mut lanes = BTreeMap::<i32, Lane>::new();
-        let mut written = Vec::new();
+        let (mut written, mut summaries) = (Vec::new(), Vec::new());
         for (partition, offset, record) in records {
             let told = switches.entry(*partition).or_default();
             let lane = match lanes.entry(*partition) {
@@ -368,14 +391,58 @@ impl Verifier {
             let mut out = Outbox::default();
             lane.feed(*offset, record, &mut out)?;
             lane.flush(&mut out);
-            alerts.extend(out.alerts.into_iter().map(|alert| (alert.key, alert.json)));
-            let records = out.records.into_iter();
-            written.extend(records.map(|(at, record)| (at as i32, 0, record)));
+            let alerts = out.alerts.into_iter();
+            results
+                .alerts
+                .extend(alerts.map(|alert| (alert.key, alert.json)));
+            for record in out.inventory {
+                let told = results.inventory.entry(record.key).or_default();
+                told.push(record.json);
+            }
+            let place = |(at, record): (usize, LogRecord)| (at as i32, 0, record);
+            written.extend(out.records.into_iter().map(place));
+            summaries.extend(out.summaries.into_iter().map(place));
         }
-        match output {
-            Some(output) => rows(output, &written, &mut 0),
-            None => Ok(Rows::new()),
+        let written = match output {
+            Some(output) => rows(output, &written, &mut 0)?,
+            None => Rows::new(),
+        };
+        Ok((written, rows(Log::Endpoints, &summaries, &mut 0)?))
+    }
+
+    /// The inventory topic against the records of each key in order.
+    fn inventory(&self, expected: &BTreeMap<String, Vec<String>>) -> Result<Compared, Failure> {
+        let mut held = BTreeMap::<String, Vec<String>>::new();
+        for message in self.read(&self.config.inventory_topic())? {
+            let text = |bytes: Option<&[u8]>| {
+                String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
+            };
+            let records = held.entry(text(message.key())).or_default();
+            records.push(text(message.payload()));
         }
+        let mut compared = Compared::default();
+        for (key, expected) in expected {
+            compared.n_expected += expected.len();
+            let Some(held) = held.remove(key) else {
+                compared.n_missing += 1;
+                continue;
+            };
+            compared.n_missing += usize::from(held.last() != expected.last());
+            compared.n_uncovered += expected.iter().filter(|one| !held.contains(one)).count();
+            let mut once = BTreeSet::new();
+            for record in &held {
+                if !expected.contains(record) {
+                    compared.n_different += 1;
+                } else if !once.insert(record) {
+                    match self.config.is_transactional() {
+                        true => compared.n_doubled += 1,
+                        false => compared.n_rewritten += 1,
+                    }
+                }
+            }
+        }
+        compared.n_different += held.values().map(Vec::len).sum::<usize>();
+        Ok(compared)
     }
 
     fn alerts(&self, expected: &BTreeSet<(String, String)>) -> Result<Compared, Failure> {

@@ -79,7 +79,7 @@ impl<'a, N: Iterator<Item = &'a FieldNode>, B: Iterator<Item = &'a Buffer>> Colu
                 self.offsets()?;
                 self.column(item)?;
             }
-            DataType::Utf8 => {
+            DataType::Utf8 | DataType::Binary => {
                 self.offsets()?;
                 self.buffer()?;
             }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, BooleanBuilder, Float64Array, Float64Builder, Int32Array,
-    Int32Builder, Int64Array, Int64Builder, StringArray, StringBuilder, TimestampMillisecondArray,
-    TimestampMillisecondBuilder, UInt64Array, UInt64Builder,
+    Array, ArrayRef, BinaryArray, BinaryBuilder, BooleanArray, BooleanBuilder, Float64Array,
+    Float64Builder, Int32Array, Int32Builder, Int64Array, Int64Builder, StringArray, StringBuilder,
+    TimestampMillisecondArray, TimestampMillisecondBuilder, UInt64Array, UInt64Builder,
 };
 use arrow::datatypes::{DataType, TimeUnit};
 
@@ -151,6 +151,31 @@ impl Kind for Text {
         column.is_valid(row).then(|| column.value(row))
     }
     fn finish(builder: &mut StringBuilder) -> ArrayRef {
+        Arc::new(builder.finish())
+    }
+}
+
+/// Bytes that are always there: what a model keeps together, encoded. Who writes them bounds them.
+#[derive(Debug)]
+pub struct Encoded;
+
+impl Kind for Encoded {
+    type Value<'a> = &'a [u8];
+    type Builder = BinaryBuilder;
+    type Column = BinaryArray;
+    const NULLABLE: bool = false;
+    fn data_type() -> DataType {
+        DataType::Binary
+    }
+    #[inline(always)]
+    fn append(builder: &mut BinaryBuilder, value: &[u8]) {
+        builder.append_value(value);
+    }
+    #[inline(always)]
+    fn value(column: &BinaryArray, row: usize) -> &[u8] {
+        column.value(row)
+    }
+    fn finish(builder: &mut BinaryBuilder) -> ArrayRef {
         Arc::new(builder.finish())
     }
 }

@@ -18,7 +18,7 @@ use super::{
     ServiceError, Shared, now_ms,
 };
 use crate::lane::Outbox;
-use crate::log::{self, Log};
+use crate::log::{self, Log, LogRecord};
 use crate::stage::StageError;
 use crate::stage::decode::{Decode, DecodeConfig};
 use crate::telemetry::{PartitionLabel, ReasonLabel, StageLabel};
@@ -524,19 +524,19 @@ pub(super) fn commit(
 
 /// Writes the records of an outbox to a log's topic.
 fn write(shared: &Shared, writer: &Writer, topic: &str, out: &Outbox) -> Result<(), ServiceError> {
-    write_log(shared, writer, topic, Log::Events, STAGE, out)
+    write_log(shared, writer, topic, Log::Events, STAGE, &out.records)
 }
 
-/// Writes the records of an outbox to the topic of `log`.
+/// Writes records to the topic of `log`.
 pub(super) fn write_log(
     shared: &Shared,
     writer: &Writer,
     topic: &str,
     log: Log,
     stage: &'static str,
-    out: &Outbox,
+    records: &[(usize, LogRecord)],
 ) -> Result<(), ServiceError> {
-    for (partition, record) in &out.records {
+    for (partition, record) in records {
         let partition = *partition as i32;
         let n_rows = record.batch.num_rows() as u64;
         let failed = |source| ServiceError::Log {
@@ -561,11 +561,11 @@ pub(super) fn write_log(
                     .map(|(name, value)| (*name, value.as_bytes())),
             )?;
         }
-        let written = shared
-            .metrics
-            .rows_written
-            .get_or_create(&StageLabel { stage });
-        written.inc_by(n_rows);
+        // Rows of the endpoints log are written beside the next log's, which are what a reader is behind of.
+        if log != Log::Endpoints {
+            let written = &shared.metrics.rows_written;
+            written.get_or_create(&StageLabel { stage }).inc_by(n_rows);
+        }
     }
     Ok(())
 }

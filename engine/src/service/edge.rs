@@ -1,7 +1,7 @@
-//! Alerts and consumed offsets, exactly once: batches for a transaction, committed in a thread of its own.
+//! Results and consumed offsets, exactly once: batches for a transaction, committed in a thread of its own.
 //!
-//! A batch is cut when there are alerts: everything read so far is processed, what it gave is acknowledged, and
-//! the alerts go out with the offsets they come from. The stage reads on meanwhile; while one batch is
+//! A batch is cut when there are alerts or records of the inventory: everything read so far is processed, what it gave is
+//! acknowledged, and the results go out with the offsets they come from. The stage reads on meanwhile; while one batch is
 //! under way the next one gathers.
 
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use connectors::kafka::{Error, Gate};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::ConsumerGroupMetadata;
 
-use crate::alert::Alert;
+use super::LaneResult;
 
-/// Alerts that wait for their transaction; beyond it the stage waits too.
+/// Results that wait for their transaction; beyond it the stage waits too.
 const PENDING_MAX: usize = 10_000;
-/// A transaction that takes longer keeps alerts back: the service is not ready.
+/// A transaction that takes longer keeps results back: the service is not ready.
 const STUCK: Duration = Duration::from_secs(20);
 
-/// An alert, and the lane that raised it: its partition, and which owning of it this is.
-pub(super) type Raised = (i32, u64, Alert);
+/// A result, and the lane it is of: its partition, and which owning of it this is.
+pub(super) type Raised = (i32, u64, LaneResult);
 
-/// Alerts with the offsets that are consumed when they are visible.
+/// Results with the offsets that are consumed when they are visible.
 pub(super) struct Batch {
-    pub(super) alerts: Vec<Raised>,
+    pub(super) results: Vec<Raised>,
     /// Partition and next offset.
     pub(super) offsets: Vec<(i32, i64)>,
 }
@@ -99,12 +99,12 @@ impl Edge {
         })
     }
 
-    /// Takes an alert to write with the next batch.
+    /// Takes a result to write with the next batch.
     pub(super) fn raise(&mut self, raised: Raised) {
         self.pending.push(raised);
     }
 
-    /// True when alerts wait and a batch may be cut.
+    /// True when results wait and a batch may be cut.
     pub(super) fn is_due(&self) -> bool {
         !self.is_busy && !self.pending.is_empty()
     }
@@ -114,7 +114,7 @@ impl Edge {
         self.is_busy
     }
 
-    /// True when what is under way takes so long that alerts don't get out.
+    /// True when what is under way takes so long that results don't get out.
     pub(super) fn is_stuck(&self) -> bool {
         self.is_busy && STUCK < self.submitted.elapsed()
     }
@@ -124,12 +124,12 @@ impl Edge {
         PENDING_MAX <= self.pending.len()
     }
 
-    /// Forgets alerts of a lane that is given up: whoever owns it next raises them again.
+    /// Forgets results of a lane that is given up: whoever owns it next raises them again.
     pub(super) fn forget(&mut self, partition: i32) {
         self.pending.retain(|(of, _, _)| *of != partition);
     }
 
-    /// The alerts that wait.
+    /// The results that wait.
     pub(super) fn take(&mut self) -> Vec<Raised> {
         std::mem::take(&mut self.pending)
     }
@@ -153,7 +153,7 @@ impl Edge {
 
     /// Says what became of what is under way, after at most `wait`.
     ///
-    /// * `is_owned`: whether a lane is still the one that raised an alert; only its alerts are tried again when the
+    /// * `is_owned`: whether a lane is still the one that raised a result; only its results are tried again when the
     ///   group refused them.
     ///
     /// # Errors
@@ -188,7 +188,7 @@ impl Edge {
                     reason,
                     "the group changed under a transaction, which is taken back"
                 );
-                let again = batch.alerts.into_iter();
+                let again = batch.results.into_iter();
                 let again = again.filter(|(partition, owning, _)| is_owned(*partition, *owning));
                 let newer = std::mem::take(&mut self.pending);
                 self.pending = again.chain(newer).collect();

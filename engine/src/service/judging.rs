@@ -1,4 +1,4 @@
-//! One thread of a stage of lanes: a log's partitions in, the next log and alerts out.
+//! One thread of a stage of lanes: a log's partitions in, the next logs and results out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use super::edge::{Batch, Edge, Settled};
 use super::restoring::{Kind, Ready, Restoring, Wanted};
 use super::ruling;
 use super::{
-    COMMIT_EVERY, Complaint, Every, LINGER, MEASURE_EVERY, MESSAGES_MAX, STAGES, ServiceError,
-    Shared, now_ms,
+    COMMIT_EVERY, Complaint, Every, LINGER, LaneResult, MEASURE_EVERY, MESSAGES_MAX, STAGES,
+    ServiceError, Shared, now_ms,
 };
 use crate::lane::{Lane, Outbox};
-use crate::log::{self, Item, Log, LogError};
+use crate::log::{self, Item, Log, LogError, LogRecord};
 use crate::rule::{RuleFault, RuleRunner, RuleTexts};
-use crate::stage::StateSize;
+use crate::stage::{Partitions, StateSize};
 use crate::state::StateError;
 use crate::state::keeper::{Chain, Save, Saved};
 use crate::telemetry::{LimitLabel, SnapshotLabel, StageLabel};
@@ -36,7 +36,7 @@ const SNAPSHOT_LOOK: Duration = Duration::from_millis(200);
 const RULES_AGAIN: Duration = Duration::from_secs(600);
 /// Longest time a stage that ends waits for its last transaction and its last snapshots.
 const END_WAIT: Duration = Duration::from_secs(60);
-/// How long a stage that has more alerts than may wait looks at its transaction before it looks elsewhere.
+/// How long a stage that has more results than may wait looks at its transaction before it looks elsewhere.
 const EDGE_WAIT: Duration = Duration::from_millis(100);
 
 struct Owned {
@@ -71,20 +71,19 @@ pub(super) fn run(shared: &Arc<Shared>, stage: usize, n: usize) -> Result<(), Se
     let consumer = shared.consumer(&group, StartAt::Told, n)?;
     let topic = shared.config.log_topic(input);
     let writer = shared.cluster.writer()?;
-    let output = Log::ALL
-        .get(stage)
-        .map(|log| (*log, shared.config.log_topic(*log)));
-    let partitions = output
-        .as_ref()
-        .and_then(|(log, _)| shared.partitions.get(log.name()));
+    let output = input.next().map(|log| (log, shared.config.log_topic(log)));
+    let partitions = Partitions {
+        next: input.next().map_or(1, |log| shared.n_partitions(log)),
+        endpoints: shared.n_partitions(Log::Endpoints),
+    };
     let restoring = Restoring::new(Kind {
         shared: shared.clone(),
         input,
         topic: topic.clone(),
         group: group.clone(),
-        partitions: partitions.copied().unwrap_or(1),
+        partitions,
     });
-    // `own` raises no alert.
+    // `own` has no results.
     let edge = match shared.config.is_transactional() && input != Log::Touches {
         true => {
             let id = format!("{group}.{}.{n}", shared.member());
@@ -96,6 +95,7 @@ pub(super) fn run(shared: &Arc<Shared>, stage: usize, n: usize) -> Result<(), Se
     };
     consumer.subscribe(&[&topic]).map_err(Error::Consume)?;
     let mut thread = Thread {
+        summaries: shared.config.log_topic(Log::Endpoints),
         shared,
         name,
         n,
@@ -154,7 +154,9 @@ struct Thread<'a> {
     group: String,
     writer: Writer,
     output: Option<(Log, String)>,
-    /// Where alerts go in transactions.
+    /// Topic of the endpoints log.
+    summaries: String,
+    /// Where results go in transactions.
     edge: Option<Edge>,
     restoring: Restoring,
     lanes: BTreeMap<i32, Owned>,
@@ -234,7 +236,7 @@ impl Thread<'_> {
         Ok(())
     }
 
-    /// Ready: its lanes are put back and have caught up with what was committed, and alerts find their way out.
+    /// Ready: its lanes are put back and have caught up with what was committed, and results find their way out.
     fn note_ready(&self) {
         let caught_up = |owned: &Owned| owned.replay_until <= owned.next;
         let is_ready = self.is_member
@@ -375,24 +377,29 @@ impl Thread<'_> {
         self.send(out, (partition, owning))
     }
 
-    /// Writes an outbox; its alerts are of the lane `raised_by`: its partition, and which owning it is.
+    /// Writes an outbox; its results are of the lane `raised_by`: its partition, and which owning it is.
     fn send(&mut self, out: Outbox, raised_by: (i32, u64)) -> Result<(), ServiceError> {
         self.write(&out)?;
-        for alert in out.alerts {
+        let alerts = out.alerts.into_iter().map(LaneResult::Alert);
+        let records = out.inventory.into_iter().map(LaneResult::Inventory);
+        for result in alerts.chain(records) {
             match &mut self.edge {
-                Some(edge) => edge.raise((raised_by.0, raised_by.1, alert)),
-                None => self.shared.alert(&self.writer, &alert)?,
+                Some(edge) => edge.raise((raised_by.0, raised_by.1, result)),
+                None => self.shared.write(&self.writer, &result)?,
             }
         }
         Ok(())
     }
 
-    /// Writes the records of an outbox to the next log.
+    /// Writes the records of an outbox to their logs.
     fn write(&self, out: &Outbox) -> Result<(), ServiceError> {
-        match &self.output {
-            Some((log, topic)) => write_log(self.shared, &self.writer, topic, *log, self.name, out),
-            None => Ok(()),
+        let write = |log, topic: &str, records: &[(usize, LogRecord)]| {
+            write_log(self.shared, &self.writer, topic, log, self.name, records)
+        };
+        if let Some((log, topic)) = &self.output {
+            write(*log, topic, &out.records)?;
         }
+        write(Log::Endpoints, &self.summaries, &out.summaries)
     }
 
     /// Writes the wanted rules into the log of each lane that has caught up and was told others.
@@ -458,7 +465,7 @@ impl Thread<'_> {
         let Some((log, _)) = self.output else {
             return Ok(());
         };
-        let partitions = self.shared.partitions.get(log.name()).copied().unwrap_or(1);
+        let partitions = self.shared.n_partitions(log);
         let mut out = Outbox::default();
         self.lanes
             .values_mut()
@@ -466,7 +473,7 @@ impl Thread<'_> {
         self.write(&out)
     }
 
-    /// Commits what is processed: offsets alone, or with the alerts that came of it.
+    /// Commits what is processed: offsets alone, or with the results that came of it.
     fn commit(&mut self, consumer: &BaseConsumer<Assignments>) -> Result<(), ServiceError> {
         self.flush(true)?;
         self.writer.flush()?;
@@ -486,15 +493,29 @@ impl Thread<'_> {
             let Some(member) = consumer.group_metadata() else {
                 return Ok(());
             };
-            let alerts = edge.take();
-            let entry = |alert: &crate::alert::Alert| Entry {
-                topic: self.shared.config.topics.alerts.clone(),
-                key: alert.key.clone().into_bytes(),
-                value: alert.json.clone().into_bytes(),
+            let results = edge.take();
+            let entry = |result: &LaneResult| {
+                let (topic, key, value) = match result {
+                    LaneResult::Alert(alert) => (
+                        self.shared.config.topics.alerts.clone(),
+                        &alert.key,
+                        &alert.json,
+                    ),
+                    LaneResult::Inventory(record) => (
+                        self.shared.config.inventory_topic(),
+                        &record.key,
+                        &record.json,
+                    ),
+                };
+                Entry {
+                    topic,
+                    key: key.clone().into_bytes(),
+                    value: value.clone().into_bytes(),
+                }
             };
-            let entries = alerts.iter().map(|(_, _, alert)| entry(alert)).collect();
+            let entries = results.iter().map(|(_, _, result)| entry(result)).collect();
             let batch = Batch {
-                alerts,
+                results,
                 offsets: next,
             };
             edge.submit(batch, entries, offsets, member);
@@ -531,8 +552,8 @@ impl Thread<'_> {
                 let metrics = &self.shared.metrics;
                 metrics.transactions.get_or_create(&stage).inc();
                 metrics.commits.get_or_create(&stage).inc();
-                let alerts = batch.alerts.iter();
-                alerts.for_each(|(_, _, alert)| self.shared.note_alert(alert));
+                let results = batch.results.iter();
+                results.for_each(|(_, _, result)| self.shared.note(result));
                 self.committed(&batch.offsets);
                 Ok(true)
             }

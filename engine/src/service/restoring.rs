@@ -11,7 +11,7 @@ use super::{ServiceError, Shared, now_ms};
 use crate::command::RuleFaults;
 use crate::lane::Lane;
 use crate::log::Log;
-use crate::stage;
+use crate::stage::{self, Partitions};
 use crate::state::Place;
 use crate::state::keeper::{Chain, restore};
 
@@ -42,8 +42,8 @@ pub(super) struct Kind {
     pub(super) input: Log,
     pub(super) topic: String,
     pub(super) group: String,
-    /// Partitions of the next log.
-    pub(super) partitions: usize,
+    /// Partitions of the logs it writes.
+    pub(super) partitions: Partitions,
 }
 
 /// Lanes that wait to be put back.

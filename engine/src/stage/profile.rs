@@ -1,7 +1,7 @@
 //! `profile`: per identity, what is new to it; the SQL rules over `events`.
 //!
 //! Comes in: events. Goes out: first touches of objects, keyed by object, and sightings of callers on their devices,
-//! keyed by device. Model columns for rules:
+//! keyed by device; beside them what the calls of each endpoint come to, keyed by host. Model columns for rules:
 //! whether the object is new, how many the caller has seen, what the endpoint usually answers, and
 //! the evidence of probing. Posture rules run here, per lane, over what this lane's identities do.
 
@@ -13,7 +13,9 @@ use arrow::datatypes::SchemaRef;
 use models::generations::Generations;
 use models::idea::Idea;
 use models::identity::{IdentityKind, Quality};
+use models::inventory::{Call as Summed, CallObject, fact};
 use models::judge::{PAN_READER_OBJECTS, SITTING_GAP_MS};
+use models::posture::CallView;
 use models::probe::ProbeClass;
 use models::probing::{Call, ProbeDetector, class_names};
 use models::seen::{Outcome, SeenFilter, Sighting};
@@ -23,7 +25,8 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::judge::{SUSPECTS_MAX, SUSPICION, Samples};
-use super::{Stage, StageError, StateSize, Watcher, compile};
+use super::summing::Summing;
+use super::{Partitions, Stage, StageError, StateSize, Watcher, compile};
 use crate::alert::{Alert, Alerter};
 use crate::config::ModelConfig;
 use crate::lane::EventTime;
@@ -105,19 +108,21 @@ pub struct Profile {
     table: SchemaRef,
     watcher: Option<Watcher>,
     learns_only: bool,
+    summing: Summing,
     targets: Vec<TouchRowsBuilder>,
 }
 
 impl Profile {
-    /// A lane that writes to `partitions` partitions of the touches log.
+    /// A lane that writes to `partitions` partitions of the touches log and of the endpoints log.
     ///
     /// # Errors
     /// Every fault of the rules over `events`.
     pub fn new(
         config: &ModelConfig,
         rules: &Arc<RuleSet>,
-        partitions: usize,
+        partitions: impl Into<Partitions>,
     ) -> Result<Self, Vec<RuleFault>> {
+        let partitions = partitions.into();
         let endpoints_max = config.entries(8, ENDPOINT_BYTES, config.endpoints_max);
         Ok(Self {
             seen: SeenFilter::new(config.entries(32, SeenFilter::PAIR_BYTES, config.pairs_max)),
@@ -138,7 +143,8 @@ impl Profile {
             table: schema::events_table(),
             watcher: None,
             learns_only: false,
-            targets: (0..partitions.max(1))
+            summing: Summing::new(partitions.endpoints),
+            targets: (0..partitions.next.max(1))
                 .map(|_| TouchRowsBuilder::default())
                 .collect(),
         })
@@ -152,6 +158,7 @@ impl Profile {
         self.probes.walk(walk);
         walk.table("profile.samples", &mut self.samples);
         walk.value("profile.started_ms", &mut self.started_ms);
+        self.summing.walk(walk);
         self.alerter.walk(walk);
         self.rules.walk(walk);
     }
@@ -258,7 +265,7 @@ impl Profile {
         sample: impl FnOnce() -> Evidence,
         rows: &mut EventModelBuilder,
         alarms: &mut HashMap<usize, Vec<Evidence>>,
-    ) {
+    ) -> bool {
         let started_ms = *self.started_ms.get_or_insert(event.event_time);
         let endpoint = xxh3_64(event.endpoint.as_bytes());
         let tool = event.tool.map_or(0, |tool| xxh3_64(tool.as_bytes()));
@@ -294,6 +301,7 @@ impl Profile {
             .and_then(|bytes| self.sizes.record(endpoint, u64::try_from(bytes).ok()?));
         let usual = self.endpoints.entry(endpoint);
         usual.n += 1;
+        let is_first = usual.n == 1;
         if matches!(event.status, Some(200..=399)) {
             usual.n_success += 1;
             usual.n_authenticated += u64::from(event.authenticated);
@@ -316,6 +324,92 @@ impl Profile {
                 first_ms => first_ms,
             },
         });
+        is_first
+    }
+}
+
+/// What a call shows, as bits of [`fact`].
+fn facts(event: &EventRow<'_>) -> u64 {
+    let shows = |shows: bool, fact: u64| if shows { fact } else { 0 };
+    shows(event.probe_class.is_some(), fact::PROBE)
+        | shows(event.url_secret.is_some(), fact::URL_SECRET)
+        | shows(event.method_override.is_some(), fact::METHOD_OVERRIDE)
+}
+
+/// A call as the inventory wants to know it.
+fn summed<'a>(event: &EventRow<'a>, identity: u64) -> Summed<'a> {
+    let size = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok());
+    Summed {
+        at_ms: event.event_time,
+        identity,
+        is_authenticated: event.authenticated,
+        auth_scheme: event.auth_scheme,
+        is_secure: match (event.scheme, event.tls_version) {
+            (Some("https"), _) | (None, Some(_)) => Some(true),
+            (Some("http"), _) => Some(false),
+            _ => None,
+        },
+        status: status(event),
+        request_bytes: size(event.request_bytes),
+        response_bytes: size(event.response_bytes),
+        latency_us: size(event.latency_us),
+        template: event.endpoint.rsplit(' ').next().unwrap_or("/"),
+        path: event.path,
+        query: event.query,
+        request_type: event.request_content_type,
+        response_type: event.response_content_type,
+        service: event.service,
+        route: event.route,
+        facts: facts(event),
+        place: (
+            event.source_topic,
+            event.source_partition,
+            event.source_offset,
+            event.source_row,
+        ),
+    }
+}
+
+/// A call as the checks of posture see it; what no column has they are blind to.
+fn viewed<'a>(event: &EventRow<'a>) -> CallView<'a> {
+    CallView {
+        method: event.method,
+        path: event.path,
+        scheme: event.scheme,
+        host: event.host,
+        query: event.query,
+        status: status(event),
+        response_bytes: event.response_bytes,
+        client_ip: event.client_ip,
+        peer_ip: event.peer_ip,
+        auth_scheme: event.auth_scheme,
+        authenticated: event.authenticated,
+        identity_kind: Some(event.identity_kind),
+        object_number: event.object_number,
+        n_objects: event.n_objects,
+        probe_class: event.probe_class,
+        url_secret: event.url_secret,
+        referer: event.referer,
+        origin: event.origin,
+        allow_origin: event.allow_origin,
+        allow_credentials: event.allow_credentials,
+        server: event.server,
+        powered_by: event.powered_by,
+        method_override: event.method_override,
+        tls_version: event.tls_version,
+        request_content_type: event.request_content_type,
+        response_content_type: event.response_content_type,
+        rpc_method: event.rpc_method,
+        tool: event.tool,
+        ..CallView::default()
+    }
+}
+
+fn call_object(object: ObjectRow<'_>) -> CallObject<'_> {
+    CallObject {
+        collection: object.collection,
+        hash: object.object,
+        number: object.number,
     }
 }
 
@@ -350,6 +444,7 @@ impl Stage for Profile {
     ) -> Result<(), StageError> {
         let (events, objects) = (EventView::new(batch)?, Objects::new(batch)?);
         let mut at = Position { offset, row: 0 };
+        self.summing.begin(offset);
         let mut model = EventModelBuilder::default();
         let mut alarms = HashMap::new();
         for row in 0..batch.num_rows() {
@@ -357,7 +452,12 @@ impl Stage for Profile {
             let identity = identity_hash(event.identity);
             let first = self.touch(&event, identity, &mut at, objects.row(row));
             let sample = || evidence_at(batch, row);
-            self.model(&event, identity, first, sample, &mut model, &mut alarms);
+            let is_first = self.model(&event, identity, first, sample, &mut model, &mut alarms);
+            let objects = objects.row(row).map(call_object);
+            let call = summed(&event, identity);
+            let view = (&viewed(&event), event.identity);
+            self.summing
+                .add(event.endpoint, &call, view, objects, is_first);
         }
         let mut columns = batch.columns()[..batch.num_columns() - 1].to_vec();
         columns.extend(model.finish());
@@ -380,7 +480,8 @@ impl Stage for Profile {
     }
 
     fn n_pending(&self) -> usize {
-        self.targets.iter().map(TouchRowsBuilder::len).sum()
+        let n_touches: usize = self.targets.iter().map(TouchRowsBuilder::len).sum();
+        n_touches + self.summing.n_pending()
     }
 
     fn flush(&mut self) -> Vec<(usize, RecordBatch)> {
@@ -389,7 +490,20 @@ impl Stage for Profile {
         })
     }
 
+    fn flush_summaries(&mut self) -> Vec<(usize, RecordBatch)> {
+        self.summing.flush()
+    }
+
+    fn summary_partitions(&self) -> usize {
+        self.summing.partitions()
+    }
+
+    fn forget_news(&mut self) {
+        self.summing.forget();
+    }
+
     fn close(&mut self, alerts: &mut Vec<Alert>) {
+        self.summing.close();
         let mut findings = Vec::new();
         self.rules.close(&mut findings);
         self.alerter.raise(

@@ -45,6 +45,15 @@ type Server = (String, String);
 
 /// The routes of a document: hosts and templates, a path's once for each of its servers.
 pub fn routes(document: &Value) -> Result<Vec<(String, String)>, OpenApiError> {
+    let paths = paths(document)?.into_iter();
+    Ok(paths.map(|(host, template, _)| (host, template)).collect())
+}
+
+/// A path of a document for one of its servers: host, template and path item.
+pub(crate) type PathOf<'a> = (String, String, &'a Map<String, Value>);
+
+/// The paths of a document, each once for each of its servers.
+pub(crate) fn paths(document: &Value) -> Result<Vec<PathOf<'_>>, OpenApiError> {
     let document = document
         .as_object()
         .ok_or_else(|| wrong("", "is no object"))?;
@@ -69,10 +78,10 @@ pub fn routes(document: &Value) -> Result<Vec<(String, String)>, OpenApiError> {
     let mut routes = Vec::new();
     for (path, item) in paths.iter().filter(|(path, _)| !path.starts_with("x-")) {
         let pointer = format!("/paths/{}", path.replace('~', "~0").replace('/', "~1"));
-        let own = match item.as_object() {
-            Some(item) => self::servers(item, &pointer)?,
-            None => return Err(wrong(pointer, "is no object")),
+        let Some(item) = item.as_object() else {
+            return Err(wrong(pointer, "is no object"));
         };
+        let own = self::servers(item, &pointer)?;
         let servers = if own.is_empty() { &servers } else { &own };
         for (host, base) in servers {
             if routes.len() == TEMPLATES_MAX {
@@ -82,7 +91,7 @@ pub fn routes(document: &Value) -> Result<Vec<(String, String)>, OpenApiError> {
                 ));
             }
             let template = template(base, path).map_err(|reason| wrong(&pointer, reason))?;
-            routes.push((host.clone(), template));
+            routes.push((host.clone(), template, item));
         }
     }
     Ok(routes)

@@ -221,7 +221,7 @@ fn derive(
         }
     }
     if flow.is_continue() {
-        compare(&pipeline.close()?, &by_uid, given);
+        compare(&pipeline.close()?.alerts, &by_uid, given);
     }
     pipeline.watch(None);
     let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);

@@ -141,7 +141,7 @@ pub fn run(
             Ok(ControlFlow::Continue(()))
         })?;
     }
-    pipeline.close()?.iter().try_for_each(&mut each)?;
+    pipeline.close()?.alerts.iter().try_for_each(&mut each)?;
     trial.seconds = started.elapsed().as_secs_f64();
     trial.rules = counts(&pipeline);
     Ok(trial)

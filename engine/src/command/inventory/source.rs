@@ -1,0 +1,196 @@
+//! Where an inventory comes from.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use connectors::format::Format;
+use models::idea::Ideas;
+use models::inventory::Entry;
+use rdkafka::message::Message;
+use serde::Deserialize;
+
+use crate::command::reading::{ReadingArgs, pipeline, read, source_of};
+use crate::command::run::RunArgs;
+use crate::command::{EngineArgs, Failure, NamingArgs};
+use crate::inventory::{FINDING, Record};
+use crate::service::cluster;
+
+/// Bytes of a file of entries: a hundred thousand of the usual length.
+const FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// Options that say where the inventory comes from: logs, a file, or the inventory topic.
+#[derive(Clone, Debug, Args)]
+pub struct SourceArgs {
+    /// Logs to read, in order: plain, .gz, .xz or .zst
+    #[arg(long, value_name = "LOGS", num_args = 1.., conflicts_with_all = ["inventory", "brokers", "config"])]
+    pub from: Vec<PathBuf>,
+    /// File that `inventory list --json` or `export` wrote
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["brokers", "config"])]
+    pub inventory: Option<PathBuf>,
+    /// Bootstrap brokers of the inventory topic, host:port, comma-separated
+    #[arg(long)]
+    pub brokers: Option<String>,
+    /// Configuration file of the service, for its brokers, their properties and the topic's prefix
+    #[arg(short, long)]
+    pub config: Option<PathBuf>,
+    /// Prefix of the inventory topic's name
+    #[arg(long)]
+    pub topic_prefix: Option<String>,
+    /// Format of the logs: auto, kong, envoy (istio), nginx, combined (apache)
+    #[arg(long, default_value = "auto")]
+    pub format: Format,
+    /// File of templates that `templates learn` wrote: which words in the logs' paths are names
+    #[arg(long, value_name = "FILE", env = "TOLLWATCH_TEMPLATES")]
+    pub templates: Option<PathBuf>,
+    /// Lanes of each stage that reads logs; all cores when absent
+    #[arg(long)]
+    pub lanes: Option<usize>,
+    /// Folder with the key of the keyed hashes, as `run` keeps it; a published key when absent
+    #[arg(long)]
+    pub state: Option<PathBuf>,
+}
+
+impl SourceArgs {
+    /// The entries, by key; the last of each.
+    ///
+    /// * `documents`: OpenAPI documents that name the endpoints of logs.
+    ///
+    /// # Errors
+    /// The source can't be read, or none is given.
+    pub fn entries(&self, documents: &[PathBuf]) -> Result<Vec<Entry>, Failure> {
+        match &self.inventory {
+            Some(path) => file(path),
+            None => parsed(self.newest(documents)?),
+        }
+    }
+
+    /// The last record of each key as it stands in the inventory topic, or would.
+    ///
+    /// # Errors
+    /// The source can't be read, or none is given.
+    pub fn newest(&self, documents: &[PathBuf]) -> Result<BTreeMap<String, String>, Failure> {
+        match (&self.inventory, self.from.is_empty()) {
+            (Some(path), _) => Err(format!(
+                "{} holds endpoints alone: give --from LOGS, or --brokers HOST:PORT of a running service",
+                path.display()
+            )
+            .into()),
+            (None, false) => self.of_logs(documents),
+            (None, true) => self.of_topic(),
+        }
+    }
+
+    fn of_logs(&self, documents: &[PathBuf]) -> Result<BTreeMap<String, String>, Failure> {
+        let engine = EngineArgs {
+            naming: NamingArgs {
+                templates: self.templates.clone(),
+                openapi: documents.to_vec(),
+            },
+            ..EngineArgs::default()
+        };
+        let reading = ReadingArgs {
+            format: self.format,
+            lanes: self.lanes,
+            state: self.state.clone(),
+        };
+        let mut pipeline = pipeline(&engine, &reading, Ideas::default())?;
+        let mut newest = BTreeMap::new();
+        let mut keep = |records: Vec<Record>| {
+            newest.extend(records.into_iter().map(|record| (record.key, record.json)));
+        };
+        for path in &self.from {
+            let _ = read(
+                &mut pipeline,
+                path,
+                &source_of(path),
+                i64::MAX,
+                |round, _| {
+                    keep(round.inventory);
+                    Ok(ControlFlow::Continue(()))
+                },
+            )?;
+        }
+        keep(pipeline.close()?.inventory);
+        Ok(newest)
+    }
+
+    fn of_topic(&self) -> Result<BTreeMap<String, String>, Failure> {
+        let run = RunArgs {
+            config: self.config.clone(),
+            brokers: self.brokers.clone(),
+            topic_prefix: self.topic_prefix.clone(),
+            ..RunArgs::default()
+        };
+        let config = run.config()?;
+        if config.brokers.is_empty() {
+            return Err("nothing to read: give --from LOGS, --inventory FILE, or --brokers HOST:PORT of a running service".into());
+        }
+        let mut newest = BTreeMap::new();
+        cluster(&config).read_to_end(&config.inventory_topic(), |message| {
+            let text = |bytes: Option<&[u8]>| {
+                bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+            };
+            let key = text(message.key()).unwrap_or_default();
+            match text(message.payload()) {
+                Some(json) => newest.insert(key, json),
+                // Somebody has taken it out.
+                None => newest.remove(&key),
+            };
+            Ok::<_, Failure>(())
+        })?;
+        Ok(newest)
+    }
+}
+
+fn parsed(newest: BTreeMap<String, String>) -> Result<Vec<Entry>, Failure> {
+    let entry = |(key, json): (String, String)| {
+        serde_json::from_str(&json).map_err(|error| {
+            format!("record {key:?} is none of the inventory: {error}; was the topic written by somebody else?").into()
+        })
+    };
+    let is_endpoint = |(key, _): &(String, String)| !key.starts_with(FINDING);
+    newest.into_iter().filter(is_endpoint).map(entry).collect()
+}
+
+/// The entries of a file: one object with a list `inventory`, or a line each.
+///
+/// # Errors
+/// The file can't be read, or holds something else.
+pub(super) fn file(path: &Path) -> Result<Vec<Entry>, Failure> {
+    #[derive(Deserialize)]
+    struct Listed {
+        inventory: Vec<Entry>,
+    }
+    let failed = |error: String| format!("{}: {error}", path.display());
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| failed(format!("cannot be read: {error}")))?;
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| failed(format!("cannot be read: {error}")))?;
+    if FILE_BYTES_MAX < text.len() as u64 {
+        return Err(failed(format!("is longer than {FILE_BYTES_MAX} bytes")).into());
+    }
+    if let Ok(listed) = serde_json::from_str::<Listed>(&text) {
+        return Ok(listed.inventory);
+    }
+    let mut entries = Vec::new();
+    for (n, line) in (1..)
+        .zip(text.lines())
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
+        let entry: Entry = serde_json::from_str(line)
+            .map_err(|error| failed(format!("line {n} is no record of an inventory: {error}")))?;
+        if entry.key.is_empty() {
+            return Err(failed(format!(
+                "line {n} is no record of an inventory: it has no key"
+            ))
+            .into());
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}

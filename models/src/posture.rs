@@ -1,0 +1,46 @@
+//! Misconfiguration, seen in the calls themselves (OWASP API8 and its neighbours).
+//!
+//! The way of the data: a call is a [`CallView`]; [`facts`] says for each check whether the call could have shown the fault
+//! and whether it did; [`Counts`] of facts add up over calls, lanes and time, in any order; [`Life::observe`] takes the
+//! counts of an endpoint, host, identity or source at an event time and says what changed; a [`Finding`] keeps the
+//! life with samples, owner and a name that survives other templates; a [`Book`] holds those of one subject.
+//!
+//! * `view.rs` the call · `call.rs` its facts, with `path.rs`, `text.rs`, `token.rs` · `fact.rs` facts and counts
+//! * `check.rs` what a check is · `list/` all of them, each declared once: documents, coverage and the map to standards come from there
+//! * `evaluate.rs` when counts are a finding · `life.rs` what becomes of it · `finding.rs` its name, samples, owner · `book.rs` all of one subject
+//! * `shown.rs` what calls of an endpoint come to · `register.rs` all endpoints and hosts of a lane
+//! * `page.rs` the list as Markdown
+//!
+//! **Invariant**: nobody is accused by what a log can't tell. A field that the source does not log makes a check blind, never
+//! content; a finding is closed by calls that could have shown it and did not, never by silence. 80 to 170 ns a call on a busy core, nothing allocated.
+
+mod book;
+mod call;
+pub mod check;
+mod evaluate;
+mod fact;
+mod finding;
+mod life;
+mod list;
+mod page;
+pub mod path;
+mod register;
+mod shown;
+mod text;
+mod token;
+mod view;
+
+pub use book::Book;
+pub use call::facts;
+pub use check::{CHECKS_MAX, Check, Decided, NOT_LOGGED, Scope, Severity, Tier};
+pub use evaluate::{Standing, wilson};
+pub use fact::{Context, Counts, FACTS, Facts, ORIGIN_BUCKETS, Tally};
+pub use finding::{Finding, SAMPLES_MAX, Sample, Samples, covers, fingerprint};
+pub use life::{Change, Life, Phase, STALE_MS};
+pub use list::{CHECKS, check, find};
+pub use page::checks_page;
+pub(crate) use page::columns;
+pub use register::{Register, Told};
+pub use shown::Shown;
+pub use token::Token;
+pub use view::{CallView, McpHeaders, ResponseHeaders};

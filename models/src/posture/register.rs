@@ -1,0 +1,273 @@
+//! The findings of the endpoints and hosts of one lane, looked at once a minute of event time.
+//!
+//! Comes in: what calls of an endpoint come to, in any parts. Goes out: findings that changed, at the end of the minute. The
+//! looks are at fixed event times, so how calls were summed up and cut makes no difference to any life.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::book::Book;
+use super::check::Scope;
+use super::evaluate::Standing;
+use super::finding::Finding;
+use super::life::Change;
+use super::list::CHECKS;
+use super::shown::Shown;
+use crate::generations::Generations;
+use crate::walk::Walk;
+
+/// Event time between two looks at what has changed, ms.
+const LOOK_EVERY_MS: i64 = 60_000;
+/// Hosts kept.
+const HOSTS_MAX: usize = 1000;
+
+/// A finding that changed, as it is now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// The finding.
+    pub finding: Finding,
+    /// What changed.
+    pub change: Change,
+    /// Event time of the look, ms.
+    pub at_ms: i64,
+}
+
+/// An endpoint or a host.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Subject {
+    name: Box<str>,
+    shown: Shown,
+    book: Book,
+}
+
+/// The findings of one lane.
+#[derive(Debug)]
+pub struct Register {
+    endpoints: Generations<u64, Subject>,
+    hosts: Generations<u64, Subject>,
+    /// Those that had calls since the last look: an endpoint with its host, or a host alone.
+    changed: BTreeSet<(u64, Option<u64>)>,
+    changed_max: usize,
+    clock_ms: i64,
+}
+
+impl Register {
+    /// Bytes an endpoint takes, about: few have a fault at all.
+    pub const ENDPOINT_BYTES: usize = Generations::<u64, Subject>::ENTRY_BYTES + 2048;
+
+    /// Knows at most `endpoints_max` endpoints; those without a finding are forgotten first.
+    pub fn new(endpoints_max: usize) -> Register {
+        let has_findings =
+            |subject: &Subject| f64::from(u8::from(subject.book.iter().next().is_some()));
+        Register {
+            endpoints: Generations::new(endpoints_max).keeping(has_findings),
+            hosts: Generations::new(HOSTS_MAX).keeping(has_findings),
+            changed: BTreeSet::new(),
+            changed_max: 2 * endpoints_max + HOSTS_MAX,
+            clock_ms: i64::MIN,
+        }
+    }
+
+    /// Takes what calls of an endpoint come to; findings that changed in minutes that are over are appended.
+    ///
+    /// * `endpoint`: `METHOD host /template`.
+    /// * `at_ms`: the stream's clock.
+    pub fn absorb(&mut self, endpoint: &str, delta: &Shown, at_ms: i64, told: &mut Vec<Told>) {
+        self.reach(at_ms, told);
+        if delta.is_empty() {
+            return;
+        }
+        let host = endpoint.split(' ').nth(1).unwrap_or("-");
+        let host_key = xxh3_64(host.as_bytes());
+        let key = xxh3_64(endpoint.as_bytes());
+        for (table, key, name) in [
+            (&mut self.endpoints, key, endpoint),
+            (&mut self.hosts, host_key, host),
+        ] {
+            let subject = table.entry(key);
+            if subject.name.is_empty() {
+                subject.name = name.into();
+            }
+            subject.shown.merge(delta);
+        }
+        self.changed.insert((host_key, None));
+        self.changed.insert((host_key, Some(key)));
+        if self.changed_max < self.changed.len() {
+            self.look(told);
+        }
+    }
+
+    /// Looks at what has changed, when event time has come to the end of a minute.
+    pub fn reach(&mut self, at_ms: i64, told: &mut Vec<Told>) {
+        let minute = |ms: i64| ms.div_euclid(LOOK_EVERY_MS);
+        if minute(self.clock_ms) < minute(at_ms) {
+            self.look(told);
+        }
+        self.clock_ms = at_ms.max(self.clock_ms);
+    }
+
+    /// Looks at what has changed: nothing more comes.
+    pub fn close(&mut self, told: &mut Vec<Told>) {
+        self.look(told);
+    }
+
+    /// Endpoints and hosts known.
+    pub fn n_entries(&self) -> usize {
+        self.endpoints.len() + self.hosts.len()
+    }
+
+    /// Bytes, about.
+    pub fn state_bytes(&self) -> usize {
+        self.endpoints.table_bytes() + self.hosts.table_bytes() + 512 * self.n_entries()
+    }
+
+    /// Endpoints and hosts forgotten at a bound, with their findings.
+    pub fn n_evicted(&self) -> u64 {
+        self.endpoints.n_evicted() + self.hosts.n_evicted()
+    }
+
+    /// Goes over the state.
+    pub fn walk(&mut self, walk: &mut impl Walk) {
+        walk.table("posture.endpoints", &mut self.endpoints);
+        walk.table("posture.hosts", &mut self.hosts);
+        walk.value("posture.changed", &mut self.changed);
+        walk.value("posture.clock_ms", &mut self.clock_ms);
+    }
+
+    fn look(&mut self, told: &mut Vec<Told>) {
+        for (host_key, endpoint) in std::mem::take(&mut self.changed) {
+            let host = self
+                .hosts
+                .get(&host_key)
+                .map(|host| host.shown.counts.clone());
+            let (table, key, scope) = match endpoint {
+                Some(key) => (&mut self.endpoints, key, Scope::Endpoint),
+                None => (&mut self.hosts, host_key, Scope::Host),
+            };
+            // Forgotten since.
+            if table.get(&key).is_none() {
+                continue;
+            }
+            let Subject { name, shown, book } = table.entry(key);
+            let standing = Standing {
+                counts: &shown.counts,
+                host: host.as_ref(),
+                n_identities: shown.callers.estimate(),
+                at_ms: self.clock_ms,
+            };
+            let samples = &shown.samples;
+            book.observe(CHECKS, (scope, name), &standing, |finding, change| {
+                let those = samples.iter().find(|(number, _)| *number == finding.check);
+                if let Some((_, samples)) = those {
+                    finding.samples.merge(samples);
+                }
+                told.push(Told {
+                    finding: finding.clone(),
+                    change,
+                    at_ms: standing.at_ms,
+                });
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::posture::{CallView, Phase, Sample, facts};
+
+    const ENDPOINT: &str = "GET shop.example /orders/{id}";
+
+    /// A call with a session over plaintext HTTP from outside, or over TLS.
+    fn call(n: u64, at_ms: i64, is_plain: bool) -> Shown {
+        let view = CallView {
+            method: "GET",
+            path: "/orders/17",
+            scheme: Some(if is_plain { "http" } else { "https" }),
+            host: Some("shop.example"),
+            status: Some(200),
+            client_ip: Some("203.0.113.7"),
+            auth_scheme: Some("bearer"),
+            authenticated: true,
+            ..CallView::default()
+        };
+        let mut shown = Shown::default();
+        let sample = || Sample::new(at_ms, ("t", 0, n as i64, 0), "GET /orders/17 200", "alice");
+        shown.add(facts(&view), n % 5, at_ms, sample);
+        shown
+    }
+
+    fn phases(told: &[Told]) -> Vec<(&str, Change)> {
+        let of = |told: &Told| (CHECKS[usize::from(told.finding.check) - 1].id, told.change);
+        told.iter().map(of).collect()
+    }
+
+    #[test]
+    fn a_fault_opens_at_the_end_of_its_minute_and_is_resolved_by_contrary_calls_alone() {
+        let (mut register, mut told) = (Register::new(100), Vec::new());
+        for n in 0..50 {
+            register.absorb(ENDPOINT, &call(n, 1000, true), 1000, &mut told);
+        }
+        register.reach(59_999, &mut told);
+        assert!(told.is_empty());
+        register.reach(60_000, &mut told);
+        let opened = phases(&told);
+        assert!(!opened.is_empty() && opened.iter().all(|(_, change)| *change == Change::Opened));
+        let uids: Vec<String> = told.iter().map(|told| told.finding.uid.clone()).collect();
+        assert!(
+            told.iter()
+                .all(|told| told.finding.samples.iter().count() == 3)
+        );
+        told.clear();
+        // Days without a call resolve nothing.
+        register.reach(3 * 86_400_000, &mut told);
+        assert!(
+            told.iter()
+                .all(|told| told.finding.life.phase != Phase::Resolved)
+        );
+        told.clear();
+        for n in 0..5000 {
+            let at_ms = 4 * 86_400_000 + n as i64;
+            register.absorb(ENDPOINT, &call(n, at_ms, false), at_ms, &mut told);
+        }
+        register.close(&mut told);
+        let resolved = told.iter().filter(|told| told.change == Change::Resolved);
+        let resolved: Vec<String> = resolved.map(|told| told.finding.uid.clone()).collect();
+        assert_eq!(resolved, uids, "under the names they were opened by");
+    }
+
+    proptest! {
+        #[test]
+        fn how_calls_were_summed_up_makes_no_difference(cuts in prop::collection::vec(1_usize..20, 1..40), clean in 1_u64..9) {
+            let calls: Vec<(i64, Shown)> = (0..400_u64).map(|n| {
+                let at_ms = n as i64 * 700;
+                (at_ms, call(n, at_ms, n % clean == 0 && n < 200))
+            }).collect();
+            let told_of = |cuts: &[usize]| {
+                let (mut register, mut told) = (Register::new(100), Vec::new());
+                let (mut at, mut cut) = (0, 0);
+                while at < calls.len() {
+                    // Parts of one minute, as summaries are: told no later than its end.
+                    let minute = calls[at].0 / LOOK_EVERY_MS;
+                    let n = cuts[cut % cuts.len()];
+                    let part: Vec<_> = calls[at..].iter().take(n).take_while(|(ms, _)| ms / LOOK_EVERY_MS == minute).collect();
+                    let mut sum = Shown::default();
+                    part.iter().for_each(|(_, shown)| sum.merge(shown));
+                    register.absorb(ENDPOINT, &sum, calls[at].0, &mut told);
+                    at += part.len();
+                    cut += 1;
+                }
+                register.close(&mut told);
+                let of = |told: Told| (told.finding.uid, told.change, told.finding.life.window(), told.finding.samples);
+                told.into_iter().map(of).collect::<Vec<_>>()
+            };
+            let one_by_one = told_of(&[1]);
+            prop_assert!(!one_by_one.is_empty());
+            prop_assert_eq!(one_by_one, told_of(&cuts));
+        }
+    }
+}
