@@ -15,6 +15,7 @@ use connectors::kafka::{self, Assignments, Cluster, Membership, StartAt, Topic, 
 
 use crate::alert::Alert;
 use crate::config::{Config, GroupProtocol, TopicConfig};
+use crate::lake;
 use crate::log::Log;
 use crate::rule::RuleSet;
 use crate::schema;
@@ -98,6 +99,9 @@ pub enum ServiceError {
     /// A lane's state cannot be put back.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The lake cannot be used, or a lane of it be claimed.
+    #[error(transparent)]
+    Lake(#[from] crate::lake::LakeError),
     /// The rules have faults.
     #[error(transparent)]
     Rules(#[from] crate::command::RuleFaults),
@@ -123,6 +127,7 @@ pub struct Shared {
     process: u64,
     sink: Sink,
     keeper: Keeper,
+    lake: Option<lake::Writer>,
     _following: Following,
     /// What state depends on beside the logs.
     fingerprint: String,
@@ -359,6 +364,17 @@ impl Service {
         let groups = groups.map(|stage| format!("{}.{stage}", config.group));
         let following = following::start(store.clone(), groups.collect(), metrics.clone())?;
         let keeper = Keeper::start(store, config.snapshots.keep)?;
+        let n_lanes = partitions.get(Log::Events.name()).copied().unwrap_or(1);
+        let lake = match config.open_lake()? {
+            None => None,
+            Some(lake) => Some(lake::Writer::start(
+                lake,
+                config.lake.bytes_max,
+                n_lanes,
+                lake::writer::Patience::Forever,
+                metrics.lake.clone(),
+            )?),
+        };
         let fingerprint = fingerprint(&config, &rules);
         let shared = Arc::new(Shared {
             cluster,
@@ -368,6 +384,7 @@ impl Service {
             process: process(),
             sink,
             keeper,
+            lake,
             _following: following,
             fingerprint,
             watcher,

@@ -20,7 +20,7 @@ use crate::alert::Alert;
 /// Alerts that wait for their transaction; beyond it the stage waits too.
 const PENDING_MAX: usize = 10_000;
 /// A transaction that takes longer keeps alerts back: the service is not ready.
-const STUCK: Duration = Duration::from_secs(20);
+pub(super) const STUCK: Duration = Duration::from_secs(20);
 
 /// An alert, and the lane that raised it: its partition, and which owning of it this is.
 pub(super) type Raised = (i32, u64, Alert);

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::judge::{SUSPECTS_MAX, SUSPICION, Samples};
-use super::{Stage, StageError, StateSize, Watcher, compile};
+use super::{Recorder, Stage, StageError, StateSize, Watcher, compile};
 use crate::alert::{Alert, Alerter};
 use crate::config::ModelConfig;
 use crate::lane::EventTime;
@@ -101,6 +101,7 @@ pub struct Profile {
     alerter: Alerter,
     table: SchemaRef,
     watcher: Option<Watcher>,
+    recorder: Option<Recorder>,
     learns_only: bool,
     targets: Vec<TouchRowsBuilder>,
 }
@@ -134,6 +135,7 @@ impl Profile {
             alerter: Alerter::new(config),
             table: schema::events_table(),
             watcher: None,
+            recorder: None,
             learns_only: false,
             targets: (0..partitions.max(1))
                 .map(|_| TouchRowsBuilder::default())
@@ -362,6 +364,9 @@ impl Stage for Profile {
         if let Some(watcher) = &self.watcher {
             watcher("events", &table);
         }
+        if let Some(recorder) = &self.recorder {
+            recorder(offset, time, &table)?;
+        }
         if self.learns_only {
             return Ok(());
         }
@@ -423,6 +428,10 @@ impl Stage for Profile {
 
     fn watch(&mut self, watcher: Option<Watcher>) {
         self.watcher = watcher;
+    }
+
+    fn record(&mut self, recorder: Recorder) {
+        self.recorder = Some(recorder);
     }
 
     fn learn_only(&mut self, only: bool) {
