@@ -15,7 +15,7 @@ fn workbench(arguments: &[&str]) -> Command {
 }
 
 /// `object_flood` with other texts, in a folder of its own.
-fn flood(folder: &Path, changes: &[(&str, &str)]) -> PathBuf {
+pub(crate) fn flood(folder: &Path, changes: &[(&str, &str)]) -> PathBuf {
     let shipped = root().join("rules/object_flood.sql");
     let mut text = std::fs::read_to_string(shipped).expect("the shipped rule");
     for (from, to) in changes {
@@ -44,7 +44,7 @@ fn number(value: &Value) -> u64 {
     value.as_u64().expect("a number")
 }
 
-const LOW: (&str, &str) = ("default: 500", "default: 30");
+pub(crate) const LOW: (&str, &str) = ("default: 500", "default: 30");
 
 #[test]
 fn a_back_test_tells_what_a_replay_would() {

@@ -20,7 +20,9 @@ pub mod explain;
 pub mod import_sigma;
 pub mod inventory;
 pub mod posture;
+pub mod query;
 pub mod reading;
+pub mod recording;
 pub mod replay;
 pub mod rules;
 pub mod run;
@@ -63,6 +65,8 @@ pub enum Command {
     Run(Box<run::RunArgs>),
     /// Runs the same engine over files, without Kafka
     Replay(replay::ReplayArgs),
+    /// Asks the event lake, or the calls of files, in SQL
+    Query(query::QueryArgs),
     /// Shows why an alert was raised, how far a caller is from each rule, or what one line says
     Explain(Box<explain::ExplainArgs>),
     /// Measures detection on a labelled file: recall, exposure, false alerts
@@ -115,6 +119,7 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Query(args) => query::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Inventory(command) => inventory::run(&command),

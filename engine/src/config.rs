@@ -14,6 +14,7 @@ use models::idea::Ideas;
 use models::template::TemplateSet;
 use serde::Deserialize;
 
+use crate::lake::{Lake, LakeError};
 use crate::state::{Standby, StateError, Store};
 use crate::templates::{self, TemplatesError};
 
@@ -215,6 +216,28 @@ impl Default for SnapshotConfig {
     }
 }
 
+/// The event lake.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LakeConfig {
+    /// Where: `file:///folder`, `s3://bucket/prefix`, `gs://…`, `az://…`; no lake when empty.
+    pub url: String,
+    /// Time after which a lane's rows are a file, however few, in seconds, at least 1; no more often than snapshots are taken.
+    pub every_seconds: u64,
+    /// Bytes of rows gathered and waiting, over all lanes, at least 16 MiB; beyond it lanes wait.
+    pub bytes_max: usize,
+}
+
+impl Default for LakeConfig {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            every_seconds: 300,
+            bytes_max: 256 << 20,
+        }
+    }
+}
+
 /// What is done with names.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -257,6 +280,8 @@ pub struct Config {
     pub idle_ms: u64,
     /// Snapshots of the lanes.
     pub snapshots: SnapshotConfig,
+    /// The event lake.
+    pub lake: LakeConfig,
     /// The topics written.
     pub topics: TopicConfig,
     /// The models.
@@ -287,6 +312,7 @@ impl Default for Config {
             threads: 1,
             idle_ms: 2000,
             snapshots: SnapshotConfig::default(),
+            lake: LakeConfig::default(),
             topics: TopicConfig::default(),
             models: ModelConfig::default(),
             privacy: PrivacyConfig::default(),
@@ -410,6 +436,15 @@ impl Config {
                 self.snapshots.standby_bytes_max
             ));
         }
+        if self.lake.every_seconds < 1 {
+            faults.push("lake.every_seconds is 0; it must be at least 1".to_owned());
+        }
+        if self.lake.bytes_max < 16 << 20 {
+            faults.push(format!(
+                "lake.bytes_max is {}; it must be at least 16777216",
+                self.lake.bytes_max
+            ));
+        }
         if topics.replication < 1 || topics.min_insync_replicas > topics.replication {
             faults.push(format!(
                 "topics.replication is {} and topics.min_insync_replicas {}; replication must be at least 1 and not below min_insync_replicas",
@@ -446,6 +481,17 @@ impl Config {
         match self.snapshots.url.as_str() {
             "" => Store::folder(&self.state.join("snapshots")),
             url => Store::open(url),
+        }
+    }
+
+    /// The event lake, when there is to be one.
+    ///
+    /// # Errors
+    /// The address can't be used.
+    pub fn open_lake(&self) -> Result<Option<Lake>, LakeError> {
+        match self.lake.url.as_str() {
+            "" => Ok(None),
+            url => Lake::open(url).map(Some),
         }
     }
 
@@ -555,9 +601,9 @@ mod tests {
 
     #[test]
     fn every_fault_is_told_at_once() {
-        let text = "threads = 0\nidle_ms = 1\n[snapshots]\nevery_seconds = 0\nkeep = 1\nstandby_bytes_max = 1\n[topics]\nretention_hours = 0\nmin_insync_replicas = 0\n[models]\nstate_bytes_max = 1\nfalse_alerts_per_million_events = 0.0\npairs_max = 1\n";
+        let text = "threads = 0\nidle_ms = 1\n[snapshots]\nevery_seconds = 0\nkeep = 1\nstandby_bytes_max = 1\n[lake]\nevery_seconds = 0\nbytes_max = 1\n[topics]\nretention_hours = 0\nmin_insync_replicas = 0\n[models]\nstate_bytes_max = 1\nfalse_alerts_per_million_events = 0.0\npairs_max = 1\n";
         let faults = Config::parse(text).expect("parses").faults();
-        assert_eq!(faults.len(), 12, "{faults:#?}");
+        assert_eq!(faults.len(), 14, "{faults:#?}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::inventory::Record;
 use crate::log::{self, Header, Log, LogRecord, RowAt};
 use crate::rule::{Rule, RuleFault, RuleRunner, RuleTexts};
 use crate::schema;
-use crate::stage::{Stage, StageError, Watcher};
+use crate::stage::{Recorder, Stage, StageError, Watcher};
 use crate::state::image::Image;
 use crate::state::{LaneWalk, Loader, Saver};
 
@@ -328,6 +328,11 @@ impl Lane {
     /// Shows `watcher` the rows the stage's rules see, from now on; none ends it.
     pub fn watch(&mut self, watcher: Option<Watcher>) {
         self.stage.watch(watcher);
+    }
+
+    /// Hands `recorder` each record's rows of the table `events`, from now on.
+    pub fn record(&mut self, recorder: Recorder) {
+        self.stage.record(recorder);
     }
 
     /// While learning only, the stage's rules do not run.

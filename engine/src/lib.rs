@@ -2,7 +2,7 @@
 //!
 //! The way of the data is the order of the modules: [`pipeline`] says it on one screen, [`lane`] runs
 //! one partition of it, [`log`] is what lies between two stages, [`stage`] holds the stages,
-//! [`rule`] the SQL, [`alert`] and [`inventory`] what comes out, [`state`] what a lane leaves to the next one. [`service`] runs it over Kafka, [`command`] is one file
+//! [`rule`] the SQL, [`alert`] and [`inventory`] what comes out, [`state`] what a lane leaves to the next one, [`lake`] what all leave to whoever asks later. [`service`] runs it over Kafka, [`command`] is one file
 //! a subcommand, [`templates`] reads what names endpoints.
 //!
 //! **Invariant**: only this crate knows DataFusion, and only here do connectors and models meet.
@@ -12,6 +12,7 @@ pub mod command;
 pub mod config;
 pub mod evaluation;
 pub mod inventory;
+pub mod lake;
 pub mod lane;
 pub mod log;
 pub mod pipeline;

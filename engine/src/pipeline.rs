@@ -17,7 +17,7 @@ use crate::lane::{Lane, Outbox};
 use crate::log::{Log, LogRecord};
 use crate::rule::{RuleFault, RuleSet};
 use crate::stage::decode::{Decode, DecodeConfig};
-use crate::stage::{self, StageError, Watcher};
+use crate::stage::{self, Recorder, StageError, Watcher};
 
 /// What one round gave.
 #[derive(Debug, Default)]
@@ -132,6 +132,27 @@ impl Pipeline {
     pub fn watch(&mut self, watcher: Option<Watcher>) {
         self.lanes_mut()
             .for_each(|lane| lane.watch(watcher.clone()));
+    }
+
+    /// Hands each lane's recorder its rows of the table `events`, from now on; `of` makes the recorder of a lane whose next
+    /// record is at an offset.
+    ///
+    /// # Errors
+    /// Those of `of`.
+    pub fn record<E>(
+        &mut self,
+        mut of: impl FnMut(usize, i64) -> Result<Recorder, E>,
+    ) -> Result<(), E> {
+        let lanes = self.profile.lanes.iter_mut().zip(&self.profile.next);
+        for (at, (lane, next)) in lanes.enumerate() {
+            lane.record(of(at, *next)?);
+        }
+        Ok(())
+    }
+
+    /// Lanes of each stage.
+    pub fn n_lanes(&self) -> usize {
+        self.profile.lanes.len()
     }
 
     /// While learning only, the models learn and no rule runs: nothing is found and no case opens.

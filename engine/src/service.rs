@@ -16,6 +16,7 @@ use connectors::kafka::{self, Assignments, Cluster, Membership, Outgoing, StartA
 use crate::alert::Alert;
 use crate::config::{Config, GroupProtocol, TopicConfig};
 use crate::inventory::Record;
+use crate::lake;
 use crate::log::Log;
 use crate::rule::RuleSet;
 use crate::schema;
@@ -101,6 +102,9 @@ pub enum ServiceError {
     /// A lane's state cannot be put back.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The lake cannot be used, or a lane of it be claimed.
+    #[error(transparent)]
+    Lake(#[from] crate::lake::LakeError),
     /// The rules have faults.
     #[error(transparent)]
     Rules(#[from] crate::command::RuleFaults),
@@ -136,6 +140,7 @@ pub struct Shared {
     process: u64,
     sink: Sink,
     keeper: Keeper,
+    lake: Option<lake::Writer>,
     _following: Following,
     /// What state depends on beside the logs.
     fingerprint: String,
@@ -396,6 +401,17 @@ impl Service {
         let keeper = Keeper::start(store, config.snapshots.keep)?;
         let fingerprint = fingerprint(&config);
         let ruling = Ruling::new(Wanted::new(rules)?);
+        let n_lanes = partitions.get(Log::Events.name()).copied().unwrap_or(1);
+        let lake = match config.open_lake()? {
+            None => None,
+            Some(lake) => Some(lake::Writer::start(
+                lake,
+                config.lake.bytes_max,
+                n_lanes,
+                lake::writer::Patience::Forever,
+                metrics.lake.clone(),
+            )?),
+        };
         let shared = Arc::new(Shared {
             cluster,
             ruling,
@@ -404,6 +420,7 @@ impl Service {
             process: process(),
             sink,
             keeper,
+            lake,
             _following: following,
             fingerprint,
             watcher,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
 
 use crate::alert::Alert;
 use crate::config::ModelConfig;
@@ -43,6 +44,11 @@ pub enum StageError {
 /// Is shown the name of an SQL table and a batch of it, model columns included. Lanes call it side by side; the rows of one
 /// identity come in order.
 pub type Watcher = Arc<dyn Fn(&'static str, &RecordBatch) + Send + Sync>;
+
+/// Is handed each record's offset, how far event time is there, and its rows as the rules over `events` see them, in the order
+/// of the lane; those of a lane that is muted too.
+pub type Recorder =
+    Arc<dyn Fn(i64, EventTime, &RecordBatch) -> Result<(), ArrowError> + Send + Sync>;
 
 /// What a stage does with the batches of one lane.
 pub trait Stage: Send {
@@ -100,6 +106,9 @@ pub trait Stage: Send {
 
     /// Shows `watcher` the rows its rules see, from now on; none ends it.
     fn watch(&mut self, _watcher: Option<Watcher>) {}
+
+    /// Hands `recorder` the rows of the table `events`, from now on.
+    fn record(&mut self, _recorder: Recorder) {}
 
     /// While learning only, no rule runs: nothing is found and no case opens.
     fn learn_only(&mut self, _only: bool) {}

@@ -8,6 +8,7 @@
 //! **Invariant**: a lane put back at an offset is, to every later record, the lane that had read its
 //! log from the beginning up to there.
 
+pub(crate) mod address;
 pub mod image;
 pub mod keeper;
 pub mod part;

@@ -95,6 +95,39 @@ pub struct SnapshotLabel {
     pub outcome: &'static str,
 }
 
+/// What became of a chunk of the lake.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ChunkLabel {
+    /// `written`, `failed` or `fenced`.
+    pub outcome: &'static str,
+}
+
+/// The metrics of the lake.
+#[derive(Clone, Debug, Default)]
+pub struct LakeMetrics {
+    /// Chunks, by what became of them.
+    pub chunks: Family<ChunkLabel, Counter>,
+    /// Files written.
+    pub files: Counter,
+    /// Rows of them.
+    pub rows: Counter,
+    /// Bytes of them.
+    pub bytes: Counter,
+    /// Bytes of rows gathered and waiting.
+    pub buffered: Gauge,
+    /// How often lanes were held because as much waited as may.
+    pub held: Counter,
+    /// Records of the lanes' logs that the lake will never have.
+    pub missed: Counter,
+}
+
+impl LakeMetrics {
+    /// Counts a chunk.
+    pub fn wrote(&self, outcome: &'static str) {
+        self.chunks.get_or_create(&ChunkLabel { outcome }).inc();
+    }
+}
+
 /// A limit that a rule met.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LimitLabel {
@@ -186,6 +219,8 @@ pub struct Metrics {
     pub first_call_to_inventory_seconds: Histogram,
     /// Quantiles of the time to discovery, in milliseconds.
     pub discovery_ms: Family<DiscoveryLabel, Gauge>,
+    /// The lake.
+    pub lake: Arc<LakeMetrics>,
     latencies_ms: Mutex<Latencies<u64>>,
     /// Time to discovery by the wall clock, and by the stream's.
     discoveries_ms: Mutex<[Latencies<u64>; 2]>,
@@ -333,6 +368,39 @@ impl Metrics {
                 Gauge::default()
             ),
             commits: register!("commits", "Commits of input offsets", Family::default()),
+            lake: Arc::new(LakeMetrics {
+                chunks: register!(
+                    "lake_chunks",
+                    "Chunks of the lake by what became of them: written, failed, fenced",
+                    Family::default()
+                ),
+                files: register!(
+                    "lake_files",
+                    "Files of the lake written",
+                    Counter::default()
+                ),
+                rows: register!("lake_rows", "Rows of files of the lake", Counter::default()),
+                bytes: register!(
+                    "lake_bytes",
+                    "Bytes of files of the lake",
+                    Counter::default()
+                ),
+                buffered: register!(
+                    "lake_buffered_bytes",
+                    "Bytes of rows that are not in the lake yet",
+                    Gauge::default()
+                ),
+                held: register!(
+                    "lake_held",
+                    "How often lanes waited for the lake",
+                    Counter::default()
+                ),
+                missed: register!(
+                    "lake_records_missed",
+                    "Records whose rows the lake will never have",
+                    Counter::default()
+                ),
+            }),
             inventory_records: register!(
                 "inventory_records",
                 "Records of the inventory written",

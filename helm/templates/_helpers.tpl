@@ -49,6 +49,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ if regexMatch "^(s3|gs|az)://" (dig "snapshots" "url" "" .Values.config) }}yes{{ end }}
 {{- end }}
 
+{{/* "yes" when the event lake is in an object store. */}}
+{{- define "tollwatch.remoteLake" -}}
+{{ if regexMatch "^(s3|gs|az)://" (dig "lake" "url" "" .Values.config) }}yes{{ end }}
+{{- end }}
+
 {{/* "yes" when the state folder outlives its pod. */}}
 {{- define "tollwatch.claim" -}}
 {{- if eq .Values.state.volume "auto" -}}

@@ -260,11 +260,12 @@ def check_rendered(name, values, documents):
     remote = re.match("(s3|gs|az)://", parsed.get("snapshots", {}).get("url", ""))
     check(bool(remote) != ("volumeClaimTemplates" in stateful["spec"]), f"{name}: the state volume is of the wrong kind")
 
+    remote_lake = re.match("(s3|gs|az)://", parsed.get("lake", {}).get("url", ""))
     if "NetworkPolicy" in kinds:
         policy = one(documents, "NetworkPolicy")["spec"]
         ports = {p["port"] for rule in policy["egress"] for p in rule["ports"]} - {53}
         wanted = {int(broker.rsplit(":", 1)[1]) for broker in parsed["brokers"].split(",")} | set(values["networkPolicy"]["extraKafkaPorts"])
-        wanted |= {p["port"] for rule in values["networkPolicy"]["extraEgress"] for p in rule["ports"]} | ({443} if remote else set())
+        wanted |= {p["port"] for rule in values["networkPolicy"]["extraEgress"] for p in rule["ports"]} | ({443} if remote or remote_lake else set())
         check(ports == wanted, f"{name}: egress to {ports} instead of {wanted}")
         check(set(policy["policyTypes"]) == {"Ingress", "Egress"}, f"{name}: the policy leaves one way open")
         readers = [at(peer, "namespaceSelector.matchLabels") for rule in policy["ingress"] for peer in rule["from"]]

@@ -41,6 +41,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     }
     faults.extend(store(&config));
     faults.extend(standby(&config));
+    faults.extend(lake(&config));
     if config.listens_beyond_loopback() {
         eprintln!(
             "warning: listen is {}, beyond loopback: whoever reaches it reads the metrics without a login",
@@ -71,6 +72,13 @@ fn standby(config: &Config) -> Option<String> {
         );
     }
     Some(with_causes(&opened.err()?))
+}
+
+/// The lake is there, takes a file, and takes no second one of its name.
+fn lake(config: &Config) -> Option<String> {
+    let opened = config.open_lake();
+    let probed = opened.and_then(|lake| lake.map_or(Ok(()), |lake| lake.probe()));
+    Some(with_causes(&probed.err()?))
 }
 
 fn topics(config: &Config) -> Vec<String> {

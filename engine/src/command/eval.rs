@@ -114,6 +114,7 @@ fn evaluate(args: &EvalArgs, labels: &[Labels], ideas: Ideas) -> Result<Evaluati
             files: vec![file.clone()],
             alerts: None,
             rejects: None,
+            lake: None,
             json: args.json,
             reading: ReadingArgs {
                 format: args.format,

@@ -120,7 +120,8 @@ pub fn rounds(
 ) -> Result<ControlFlow<()>, Failure> {
     let failed = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
     let input = open(path).map_err(failed)?;
-    let bar = progress(path, input.file_bytes);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let bar = progress(&name, input.file_bytes);
     let n_read = input.read_bytes.clone();
     let mut flow = ControlFlow::Continue(());
     let (mut lines, mut last) = (Lines::new(input.reader), 0);
@@ -185,7 +186,8 @@ pub fn read_chunk<R: std::io::BufRead>(
     Ok(chunk)
 }
 
-fn progress(path: &Path, total_bytes: u64) -> ProgressBar {
+/// A bar over so many bytes, when somebody looks.
+pub fn progress(what: &str, total_bytes: u64) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
@@ -193,10 +195,7 @@ fn progress(path: &Path, total_bytes: u64) -> ProgressBar {
     let style =
         ProgressStyle::with_template("{msg} [{bar:30}] {percent} % {binary_bytes_per_sec} {eta}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_message(
-        path.file_name()
-            .map_or_else(String::new, |name| name.to_string_lossy().into()),
-    );
+    bar.set_message(what.to_owned());
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }

@@ -13,6 +13,7 @@ use models::idea::Ideas;
 use serde_json::json;
 
 use super::reading::{ReadingArgs, pipeline, read, source_of};
+use super::recording::{Recorded, Recording};
 use super::warm::{History, WarmArgs};
 use super::{EngineArgs, Failure, plain_table};
 use crate::alert::Alert;
@@ -22,7 +23,8 @@ use crate::alert::Alert;
 #[command(after_help = "Examples:
   tollwatch replay access.log.xz
   tollwatch replay day1.ndjson.gz day2.ndjson.gz --format kong --alerts alerts.ndjson --json
-  tollwatch replay today.log --warm-from monday.log.gz tuesday.log.gz")]
+  tollwatch replay today.log --warm-from monday.log.gz tuesday.log.gz
+  tollwatch replay 2026-*.log.gz --lake history")]
 pub struct ReplayArgs {
     /// Files to read, in order: plain, .gz, .xz or .zst
     #[arg(required = true)]
@@ -33,6 +35,9 @@ pub struct ReplayArgs {
     /// Writes rejected lines' positions and reasons to this file
     #[arg(long)]
     pub rejects: Option<PathBuf>,
+    /// Writes the scored events to an event lake: an empty folder, or file:///…, s3://…, gs://…, az://…
+    #[arg(long, value_name = "DIR|URL")]
+    pub lake: Option<String>,
     /// Prints one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
@@ -65,6 +70,8 @@ pub struct Replayed {
     pub formats: Vec<(PathBuf, String)>,
     /// What was learned before; none without history.
     pub history: Option<History>,
+    /// What was written to the lake; none without one.
+    pub lake: Option<Recorded>,
 }
 
 /// Runs the command.
@@ -116,6 +123,10 @@ pub fn replay(
     let mut replayed = Replayed::default();
     let started = Instant::now();
     replayed.history = args.warm.learn(&mut pipeline)?;
+    let lake = args.lake.as_deref();
+    let mut lake = lake
+        .map(|place| Recording::start(place, &mut pipeline))
+        .transpose()?;
     for path in &args.files {
         let _ = read(
             &mut pipeline,
@@ -123,6 +134,9 @@ pub fn replay(
             &source_of(path),
             i64::MAX,
             |round, _| {
+                if let Some(lake) = &mut lake {
+                    lake.after()?;
+                }
                 replayed.n_events += round.n_events;
                 for reject in &round.rejects {
                     *replayed.rejected.entry(reject.reason.as_str()).or_default() += 1;
@@ -142,6 +156,7 @@ pub fn replay(
         &last,
     )?;
     replayed.alerts.extend(last);
+    replayed.lake = lake.map(Recording::finish).transpose()?;
     replayed.seconds = started.elapsed().as_secs_f64();
     Ok(replayed)
 }
@@ -180,6 +195,7 @@ fn report(
             "formats": formats,
             "seconds": seconds,
             "history": replayed.history.as_ref().map(History::as_json),
+            "lake": replayed.lake.map(Recorded::as_json),
         });
         let mut out: Box<dyn Write> = match args.alerts.as_deref() {
             // Standard output carries the alerts then.
@@ -200,6 +216,9 @@ fn report(
     eprintln!("{table}");
     if let Some(history) = &replayed.history {
         eprintln!("{history}");
+    }
+    if let Some(lake) = &replayed.lake {
+        eprintln!("{lake}");
     }
     for (reason, n) in &replayed.rejected {
         eprintln!("rejected: {n} {reason}");

@@ -10,6 +10,7 @@ pub mod backtest;
 pub mod diff;
 pub mod docs;
 pub mod explain;
+pub mod scored;
 pub mod trial;
 
 use super::import_sigma::{self, ImportArgs};

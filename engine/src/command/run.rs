@@ -51,6 +51,9 @@ pub struct RunArgs {
     /// Folder of copies of all lanes' newest snapshots, so that a lane that comes here is put back from this disk
     #[arg(long, env = "TOLLWATCH_SNAPSHOTS_STANDBY")]
     pub snapshots_standby: Option<PathBuf>,
+    /// Where the event lake lies: file:///folder, s3://bucket/prefix, gs://…, az://…; no lake without it
+    #[arg(long, env = "TOLLWATCH_LAKE_URL")]
+    pub lake_url: Option<String>,
     /// Folder of the key of the keyed hashes, and of snapshots
     #[arg(long, env = "TOLLWATCH_STATE")]
     pub state: Option<PathBuf>,
@@ -112,6 +115,7 @@ impl RunArgs {
             &self.snapshots_every_seconds,
             &mut config.snapshots.every_seconds,
         );
+        lay(&self.lake_url, &mut config.lake.url);
         lay(&self.state, &mut config.state);
         lay(&self.alerts_topic, &mut config.topics.alerts);
         lay(&self.topic_prefix, &mut config.topics.prefix);

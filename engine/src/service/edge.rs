@@ -20,7 +20,7 @@ use super::LaneResult;
 /// Results that wait for their transaction; beyond it the stage waits too.
 const PENDING_MAX: usize = 10_000;
 /// A transaction that takes longer keeps results back: the service is not ready.
-const STUCK: Duration = Duration::from_secs(20);
+pub(super) const STUCK: Duration = Duration::from_secs(20);
 
 /// A result, and the lane it is of: its partition, and which owning of it this is.
 pub(super) type Raised = (i32, u64, LaneResult);

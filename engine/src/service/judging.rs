@@ -15,19 +15,20 @@ use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::decoding::{commit, lag, standing, write_log};
-use super::edge::{Batch, Edge, Settled};
-use super::restoring::{Kind, Ready, Restoring, Wanted};
+use super::edge::{Batch, Edge, STUCK, Settled};
+use super::restoring::{Kind, Ready, Restoring, Wanted, next_of};
 use super::ruling;
 use super::{
     COMMIT_EVERY, Complaint, Every, LINGER, LaneResult, MEASURE_EVERY, MESSAGES_MAX, STAGES,
     ServiceError, Shared, now_ms,
 };
+use crate::lake::{self, LaneWriter};
 use crate::lane::{Lane, Outbox};
 use crate::log::{self, Item, Log, LogError, LogRecord};
 use crate::rule::{RuleFault, RuleRunner, RuleTexts};
 use crate::stage::{Partitions, StateSize};
-use crate::state::StateError;
 use crate::state::keeper::{Chain, Save, Saved};
+use crate::state::{Keeper, StateError};
 use crate::telemetry::{LimitLabel, SnapshotLabel, StageLabel};
 
 /// How often lanes are asked whether a snapshot is due.
@@ -36,6 +37,8 @@ const SNAPSHOT_LOOK: Duration = Duration::from_millis(200);
 const RULES_AGAIN: Duration = Duration::from_secs(600);
 /// Longest time a stage that ends waits for its last transaction and its last snapshots.
 const END_WAIT: Duration = Duration::from_secs(60);
+/// How often a stage that ends looks whether its rows are in the lake.
+const LAKE_LOOK: Duration = Duration::from_millis(10);
 /// How long a stage that has more results than may wait looks at its transaction before it looks elsewhere.
 const EDGE_WAIT: Duration = Duration::from_millis(100);
 
@@ -54,6 +57,10 @@ struct Owned {
     saved_at: Instant,
     /// The rules written into its log, until they are read there.
     told: Option<Told>,
+    /// Where its rows go; none without a lake.
+    lake: Option<LaneWriter>,
+    /// A snapshot that waits until what lies before it is in the lake.
+    held: Option<Box<Save>>,
 }
 
 /// Rules on their way through a lane's log.
@@ -111,6 +118,7 @@ pub(super) fn run(shared: &Arc<Shared>, stage: usize, n: usize) -> Result<(), Se
         n_ownings: 0,
         gathered_since: None,
         is_member: false,
+        held_since: None,
         complaint: Complaint::default(),
     };
     let mut commit = Every::new(COMMIT_EVERY);
@@ -119,6 +127,7 @@ pub(super) fn run(shared: &Arc<Shared>, stage: usize, n: usize) -> Result<(), Se
     let mut snapshot = Every::new(SNAPSHOT_LOOK);
     while !shared.stopped(stage) {
         let more = thread.take(&consumer)?;
+        thread.hold(&consumer)?;
         thread.restored(&consumer)?;
         thread.flush(!more)?;
         thread.note_ready();
@@ -145,6 +154,26 @@ pub(super) fn run(shared: &Arc<Shared>, stage: usize, n: usize) -> Result<(), Se
     Ok(())
 }
 
+impl Owned {
+    /// Has the snapshot written that was taken, once what lies before it is in the lake: a lane that is put back from it
+    /// reads nothing before it again.
+    fn release(&mut self, keeper: &Keeper) {
+        let Some(save) = self.held.take() else {
+            return;
+        };
+        match &self.lake {
+            // Whoever writes the lane's rows now has its snapshots too.
+            Some(lake) if lake.is_fenced() => (),
+            Some(lake) if lake.position() < save.offset => self.held = Some(save),
+            _ => match keeper.save(*save) {
+                Ok(saving) => self.saving = Some(saving),
+                // What changed is saved with the next one.
+                Err(save) => self.chain = Some(save.chain),
+            },
+        }
+    }
+}
+
 struct Thread<'a> {
     shared: &'a Shared,
     name: &'static str,
@@ -166,6 +195,8 @@ struct Thread<'a> {
     gathered_since: Option<Instant>,
     /// True once the group has answered, be it that there is no partition for this thread.
     is_member: bool,
+    /// Since when its lanes wait for the lake; none when they don't.
+    held_since: Option<Instant>,
     complaint: Complaint,
 }
 
@@ -190,11 +221,47 @@ impl Thread<'_> {
                     return Err(Error::reading(&self.topic, &self.group, error).into());
                 }
             }
-            if is_full(self) {
+            if is_full(self) || (self.held_since.is_none() && self.lake_is_full()) {
                 return Ok(true);
             }
         }
         Ok(true)
+    }
+
+    /// True when the lake takes no more for now.
+    fn lake_is_full(&self) -> bool {
+        let lake = self.shared.lake.as_ref();
+        self.input == Log::Events && lake.is_some_and(lake::Writer::is_full)
+    }
+
+    /// Stops reading while the lake takes no more, and reads on when it does. The group hears of this member meanwhile.
+    fn hold(&mut self, consumer: &BaseConsumer<Assignments>) -> Result<(), ServiceError> {
+        let failed = |thread: &Self, error| Error::reading(&thread.topic, &thread.group, error);
+        let mut those = TopicPartitionList::new();
+        for partition in self.lanes.keys() {
+            those.add_partition(&self.topic, *partition);
+        }
+        match self.held_since {
+            None if self.lake_is_full() => {
+                tracing::warn!(
+                    stage = self.name,
+                    "the lake is slow or away: reading waits for it"
+                );
+                self.shared.metrics.lake.held.inc();
+                self.held_since = Some(Instant::now());
+                consumer
+                    .pause(&those)
+                    .map_err(|error| failed(self, error))?;
+            }
+            Some(_) if self.shared.lake.as_ref().is_none_or(lake::Writer::has_room) => {
+                self.held_since = None;
+                consumer
+                    .resume(&those)
+                    .map_err(|error| failed(self, error))?;
+            }
+            _ => (),
+        }
+        Ok(())
     }
 
     /// Follows changes of assignment.
@@ -242,7 +309,8 @@ impl Thread<'_> {
         let is_ready = self.is_member
             && self.restoring.is_empty()
             && self.lanes.values().all(caught_up)
-            && self.edge.as_ref().is_none_or(|edge| !edge.is_stuck());
+            && self.edge.as_ref().is_none_or(|edge| !edge.is_stuck())
+            && self.held_since.is_none_or(|since| since.elapsed() < STUCK);
         self.shared.note_ready(self.name, self.n, is_ready);
     }
 
@@ -253,6 +321,7 @@ impl Thread<'_> {
                 wanted,
                 mut lane,
                 chain,
+                lake,
                 committed,
                 took,
             } = ready;
@@ -263,7 +332,7 @@ impl Thread<'_> {
             let first = wanted.standing.first;
             let snapshot = chain.as_ref().and_then(Chain::offset);
             let replay_until = committed;
-            let next = snapshot.unwrap_or(0).max(first);
+            let next = next_of(chain.as_ref(), &wanted.standing);
             if 0 < first && snapshot.unwrap_or(0) < first {
                 tracing::warn!(
                     stage = self.name,
@@ -300,6 +369,8 @@ impl Thread<'_> {
                 saving: None,
                 saved_at: Instant::now(),
                 told: None,
+                lake,
+                held: None,
             };
             self.lanes.insert(partition, owned);
             self.shared
@@ -309,7 +380,7 @@ impl Thread<'_> {
         Ok(())
     }
 
-    /// Reads a paused partition from `next` on.
+    /// Reads a paused partition from `next` on, at once or when the lake has room.
     fn resume(
         &self,
         consumer: &BaseConsumer<Assignments>,
@@ -320,7 +391,10 @@ impl Thread<'_> {
         those.add_partition(&self.topic, partition);
         // The partition may not be at work yet, and then can't be sought in.
         ask(|| consumer.seek(&self.topic, partition, Offset::Offset(next), TIMEOUT))
-            .and_then(|()| consumer.resume(&those))
+            .and_then(|()| match self.held_since {
+                None => consumer.resume(&those),
+                Some(_) => Ok(()),
+            })
             .map_err(|error| Error::reading(&self.topic, &self.group, error).into())
     }
 
@@ -347,6 +421,9 @@ impl Thread<'_> {
             Item::Record(record) => record,
             Item::Rules(texts) => {
                 owned.next = offset + 1;
+                if let Some(lake) = &mut owned.lake {
+                    lake.after(owned.next);
+                }
                 self.gathered_since.get_or_insert(started);
                 switch(self.name, partition, offset, owned, texts);
                 return Ok(());
@@ -361,6 +438,9 @@ impl Thread<'_> {
                 source,
             })?;
         owned.next = offset + 1;
+        if let Some(lake) = &mut owned.lake {
+            lake.after(owned.next);
+        }
         let owning = owned.owning;
         self.gathered_since.get_or_insert(started);
         let stage = StageLabel { stage: self.name };
@@ -573,6 +653,15 @@ impl Thread<'_> {
             // Without its group the thread can commit nothing.
             consumer.poll(Duration::from_millis(10));
         }
+        for owned in self.lanes.values_mut() {
+            if let Some(lake) = &mut owned.lake {
+                lake.close(owned.next);
+            }
+        }
+        let in_lake = |owned: &Owned| owned.lake.as_ref().is_none_or(LaneWriter::is_idle);
+        while !self.lanes.values().all(in_lake) && began.elapsed() < END_WAIT {
+            std::thread::sleep(LAKE_LOOK);
+        }
         self.snapshot(true)?;
         for owned in self.lanes.values_mut() {
             let left = END_WAIT.saturating_sub(began.elapsed());
@@ -588,6 +677,15 @@ impl Thread<'_> {
     /// * `last`: those of all lanes that have changed, for whoever comes next.
     fn snapshot(&mut self, last: bool) -> Result<(), ServiceError> {
         let every = Duration::from_secs(self.shared.config.snapshots.every_seconds);
+        let every_file = Duration::from_secs(self.shared.config.lake.every_seconds);
+        let keeper = &self.shared.keeper;
+        for owned in self.lanes.values_mut() {
+            // Whether or not the snapshots' store takes any.
+            if let Some(lake) = &mut owned.lake {
+                lake.cut_if_old(owned.next, every_file);
+            }
+            owned.release(keeper);
+        }
         for owned in self.lanes.values_mut() {
             match owned.saving.take() {
                 None => (),
@@ -602,12 +700,18 @@ impl Thread<'_> {
                 },
             }
         }
+        // Each leaves a file in the lake, and small files cost their readers.
+        let is_worth = |owned: &Owned| {
+            let lake = owned.lake.as_ref();
+            every_file <= owned.saved_at.elapsed() || lake.is_none_or(LaneWriter::is_worth)
+        };
         let due = |owned: &Owned| {
             let since = owned.chain.as_ref().map(|chain| chain.offset());
             let changed = since.is_some_and(|offset| offset.unwrap_or(0) < owned.next);
             changed
                 && owned.replay_until <= owned.next
                 && (last || every <= owned.saved_at.elapsed())
+                && (last || is_worth(owned))
         };
         if !self.lanes.values().any(due) {
             return Ok(());
@@ -637,11 +741,11 @@ impl Thread<'_> {
                 committed: owned.committed,
                 now_ms: now_ms(),
             };
-            match self.shared.keeper.save(save) {
-                Ok(saving) => owned.saving = Some(saving),
-                // What changed is saved with the next one.
-                Err(save) => owned.chain = Some(save.chain),
+            if let Some(lake) = &mut owned.lake {
+                lake.cut(owned.next);
             }
+            owned.held = Some(Box::new(save));
+            owned.release(keeper);
         }
         Ok(())
     }

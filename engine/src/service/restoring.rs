@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::decoding::Standing;
 use super::{ServiceError, Shared, now_ms};
 use crate::command::RuleFaults;
+use crate::lake::LaneWriter;
 use crate::lane::Lane;
 use crate::log::Log;
 use crate::stage::{self, Partitions};
@@ -30,6 +31,8 @@ pub(super) struct Ready {
     pub(super) lane: Lane,
     /// What is published of it; none when the store fails.
     pub(super) chain: Option<Chain>,
+    /// Where its rows go; none without a lake.
+    pub(super) lake: Option<LaneWriter>,
     /// Next offset whose output is not written yet.
     pub(super) committed: i64,
     pub(super) took: Duration,
@@ -105,6 +108,25 @@ impl Restoring {
     }
 }
 
+/// Next offset that a lane reads, put back as it was.
+pub(super) fn next_of(chain: Option<&Chain>, standing: &Standing) -> i64 {
+    let snapshot = chain.and_then(Chain::offset);
+    snapshot.unwrap_or(0).max(standing.first)
+}
+
+/// Claims a lane of the events in the lake, when there is one.
+///
+/// After its snapshot was found: what lies before a snapshot was in the lake when that was published.
+fn lake_of(kind: &Kind, partition: i32, next: i64) -> Result<Option<LaneWriter>, ServiceError> {
+    let lake = kind
+        .shared
+        .lake
+        .as_ref()
+        .filter(|_| kind.input == Log::Events);
+    let name = format!("{}-{partition}", kind.topic);
+    Ok(lake.map(|lake| lake.lane(&name, next)).transpose()?)
+}
+
 fn put_back(kind: &Kind, wanted: Wanted) -> Result<Ready, ServiceError> {
     let began = Instant::now();
     let shared = &kind.shared;
@@ -124,7 +146,7 @@ fn put_back(kind: &Kind, wanted: Wanted) -> Result<Ready, ServiceError> {
         fresh,
         Lane::load,
     );
-    let (lane, chain, committed) = match restored {
+    let (mut lane, chain, committed) = match restored {
         Ok(restored) => (restored.lane, Some(restored.chain), restored.committed),
         // The log holds everything from its beginning, so the lane can do without; it leaves no snapshots then.
         Err(ServiceError::State(error)) if wanted.standing.first == 0 => {
@@ -137,10 +159,16 @@ fn put_back(kind: &Kind, wanted: Wanted) -> Result<Ready, ServiceError> {
         }
         Err(error) => return Err(error),
     };
+    let next = next_of(chain.as_ref(), &wanted.standing);
+    let lake = lake_of(kind, wanted.partition, next)?;
+    if let Some(lake) = &lake {
+        lane.record(lake.recorder());
+    }
     Ok(Ready {
         wanted,
         lane,
         chain,
+        lake,
         committed,
         took: began.elapsed(),
     })

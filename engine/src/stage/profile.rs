@@ -26,7 +26,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::judge::{SUSPECTS_MAX, SUSPICION, Samples};
 use super::summing::Summing;
-use super::{Partitions, Stage, StageError, StateSize, Watcher, compile};
+use super::{Partitions, Recorder, Stage, StageError, StateSize, Watcher, compile};
 use crate::alert::{Alert, Alerter};
 use crate::config::ModelConfig;
 use crate::lane::EventTime;
@@ -107,6 +107,7 @@ pub struct Profile {
     alerter: Alerter,
     table: SchemaRef,
     watcher: Option<Watcher>,
+    recorder: Option<Recorder>,
     learns_only: bool,
     summing: Summing,
     targets: Vec<TouchRowsBuilder>,
@@ -142,6 +143,7 @@ impl Profile {
             alerter: Alerter::new(config),
             table: schema::events_table(),
             watcher: None,
+            recorder: None,
             learns_only: false,
             summing: Summing::new(partitions.endpoints),
             targets: (0..partitions.next.max(1))
@@ -465,6 +467,9 @@ impl Stage for Profile {
         if let Some(watcher) = &self.watcher {
             watcher(TABLE, &table);
         }
+        if let Some(recorder) = &self.recorder {
+            recorder(offset, time, &table)?;
+        }
         if self.learns_only {
             return Ok(());
         }
@@ -540,6 +545,10 @@ impl Stage for Profile {
 
     fn watch(&mut self, watcher: Option<Watcher>) {
         self.watcher = watcher;
+    }
+
+    fn record(&mut self, recorder: Recorder) {
+        self.recorder = Some(recorder);
     }
 
     fn learn_only(&mut self, only: bool) {

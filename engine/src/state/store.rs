@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::address::{address, objects_in};
 use super::image::Loader;
 use super::part::{self, Block, Damage};
 use super::standby::Standby;
@@ -202,30 +203,9 @@ impl Store {
     /// # Errors
     /// The address is wrong, or the folder cannot be made.
     pub fn open(url: &str) -> Result<Store, StateError> {
-        let wrong = |source| StateError::Url {
-            url: url.to_owned(),
-            source,
-        };
-        let parsed = url::Url::parse(url).map_err(|error| wrong(error.into()))?;
-        if !parsed.username().is_empty() || parsed.password().is_some() {
-            // Not told: it would be in every log.
-            return Err(StateError::Url {
-                url: format!("{}://…", parsed.scheme()),
-                source: "it holds credentials; give them by the environment".into(),
-            });
-        }
-        if parsed.scheme() == "file" {
-            let folder = parsed.to_file_path();
-            let folder = folder.map_err(|()| wrong("it names no folder of this machine".into()))?;
-            return Self::folder(&folder);
-        }
-        let cloud = ["aws_", "google_", "azure_"];
-        let options = std::env::vars()
-            .map(|(name, value)| (name.to_ascii_lowercase(), value))
-            .filter(|(name, _)| cloud.iter().any(|prefix| name.starts_with(prefix)));
-        let (objects, root) =
-            object_store::parse_url_opts(&parsed, options).map_err(|error| wrong(error.into()))?;
-        Self::over(Arc::from(objects), root).map_err(|error| wrong(error.into()))
+        let wrong = |(url, source)| StateError::Url { url, source };
+        let (objects, root) = address(url).map_err(wrong)?;
+        Self::over(objects, root).map_err(|error| wrong((url.to_owned(), error.into())))
     }
 
     /// The store in a folder, which is made.
@@ -237,10 +217,8 @@ impl Store {
             url: folder.display().to_string(),
             source,
         };
-        std::fs::create_dir_all(folder).map_err(|error| wrong(error.into()))?;
-        let objects = object_store::local::LocalFileSystem::new_with_prefix(folder)
-            .map_err(|error| wrong(error.into()))?;
-        Self::over(Arc::new(objects), Key::default()).map_err(|error| wrong(error.into()))
+        let objects = objects_in(folder).map_err(wrong)?;
+        Self::over(objects, Key::default()).map_err(|error| wrong(error.into()))
     }
 
     /// A store below `root` of an object store.

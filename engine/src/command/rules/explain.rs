@@ -1,5 +1,6 @@
 //! `rules explain`: how a rule is run, on what it is blind, and what it costs on given files.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -11,11 +12,13 @@ use clap::Args;
 use connectors::format::{Format, formats};
 use serde_json::{Map, Value, json};
 
+use super::scored::{self, lake_at};
 use super::trial::rules_at;
 use crate::command::check::missing;
 use crate::command::reading::{ReadingArgs, pipeline_of, read, source_of};
 use crate::command::{Failure, ModelArgs, NamingArgs, RuleFaults};
 use crate::config::ModelConfig;
+use crate::lake::{EVENTS, Lake};
 use crate::rule::{Finding, Rule, RuleRunner, RuleSet, Shape, Span, WindowShape, shape};
 use crate::stage::{Watcher, catalog, compile};
 
@@ -29,8 +32,8 @@ Exit codes: 0 done, 1 the rule is wrong or a file can't be read, 2 wrong usage."
 pub struct RuleArgs {
     /// The rule: a file (.sql), or the name of a shipped one
     pub rule: PathBuf,
-    /// Files to measure it on, in order: plain, .gz, .xz or .zst
-    #[arg(long, num_args = 1.., value_name = "FILE")]
+    /// Files to measure it on, in order: plain, .gz, .xz or .zst; or an event lake: its folder, file:///…, s3://…, gs://…, az://…
+    #[arg(long, num_args = 1.., value_name = "FILE|LAKE")]
     pub from: Vec<PathBuf>,
     /// Format of the lines: auto, kong, envoy (istio), nginx, combined (apache)
     #[arg(long, default_value = "auto")]
@@ -91,6 +94,9 @@ pub fn run(args: &RuleArgs) -> Result<u8, Failure> {
 /// Runs the models alone over the files, and the rule beside them: one lane, so that its time is of one thread.
 fn measure(args: &RuleArgs, rules: &RuleSet, table: &str) -> Result<Measured, Failure> {
     let models = args.models.over(&ModelConfig::default());
+    if let Some(lake) = lake_at(&args.from)? {
+        return measure_lake(&lake, &models, rules);
+    }
     let reading = ReadingArgs {
         format: args.format,
         lanes: Some(1),
@@ -102,12 +108,7 @@ fn measure(args: &RuleArgs, rules: &RuleSet, table: &str) -> Result<Measured, Fa
         &reading,
         &args.naming,
     )?;
-    let bench = Arc::new(Mutex::new(Bench {
-        table: table.to_owned(),
-        runner: compile(&models, &Arc::new(rules.clone()), table).map_err(RuleFaults)?,
-        findings: Vec::new(),
-        measured: Measured::default(),
-    }));
+    let bench = Arc::new(Mutex::new(Bench::new(&models, rules, table)?));
     let watching = bench.clone();
     let watcher: Watcher = Arc::new(move |table, batch| {
         let mut bench = watching.lock().unwrap_or_else(PoisonError::into_inner);
@@ -131,7 +132,45 @@ fn measure(args: &RuleArgs, rules: &RuleSet, table: &str) -> Result<Measured, Fa
     })
 }
 
+/// Runs the rule over a lake, in each of its lanes; groups and bytes are those of all together.
+fn measure_lake(lake: &Lake, models: &ModelConfig, rules: &RuleSet) -> Result<Measured, Failure> {
+    let columns = scored::columns(rules)?;
+    let mut benches = BTreeMap::<String, Bench>::new();
+    let n_events = scored::read(lake, &columns, |lane, _, rows| {
+        if !benches.contains_key(lane) {
+            benches.insert(lane.to_owned(), Bench::new(models, rules, EVENTS)?);
+        }
+        if let Some(bench) = benches.get_mut(lane) {
+            bench.push(EVENTS, rows);
+        }
+        Ok(())
+    })?;
+    let mut all = Measured {
+        n_events,
+        ..Measured::default()
+    };
+    for bench in benches.values_mut() {
+        bench.close();
+        let of = bench.measured;
+        all.n_rows += of.n_rows;
+        all.n_findings += of.n_findings;
+        all.took += of.took;
+        all.groups_max += of.groups_max;
+        all.state_bytes_max += of.state_bytes_max;
+    }
+    Ok(all)
+}
+
 impl Bench {
+    fn new(models: &ModelConfig, rules: &RuleSet, table: &str) -> Result<Bench, Failure> {
+        Ok(Bench {
+            table: table.to_owned(),
+            runner: compile(models, &Arc::new(rules.clone()), table).map_err(RuleFaults)?,
+            findings: Vec::new(),
+            measured: Measured::default(),
+        })
+    }
+
     fn push(&mut self, table: &str, batch: &RecordBatch) {
         if table != self.table {
             return;

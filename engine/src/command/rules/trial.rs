@@ -10,19 +10,20 @@ use arrow::temporal_conversions::timestamp_ms_to_datetime;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::scored::{self, lake_at};
 use crate::alert::{Alert, FILE_PREFIX, clean};
 use crate::command::reading::{ReadingArgs, pipeline_of, read, source_of};
 use crate::command::warm::{History, WarmArgs};
 use crate::command::{Failure, ModelArgs, NamingArgs, RuleFaults};
 use crate::config::ModelConfig;
-use crate::pipeline::{Pipeline, Round};
-use crate::rule::{Rule, RuleFault, RuleSet, Status};
+use crate::pipeline::Round;
+use crate::rule::{Rule, RuleCounters, RuleFault, RuleSet, Status};
 
 /// Options of every trial.
 #[derive(Clone, Debug, Args)]
 pub struct TrialArgs {
-    /// Files to read, in order: plain, .gz, .xz or .zst
-    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    /// Files to read, in order: plain, .gz, .xz or .zst; or an event lake: its folder, file:///…, s3://…, gs://…, az://…
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE|LAKE")]
     pub from: Vec<PathBuf>,
     /// How the files are read.
     #[command(flatten)]
@@ -127,6 +128,10 @@ pub fn run(
         Arc::make_mut(rule).header.status = Status::Stable;
     }
     let models = args.models.over(&ModelConfig::default());
+    if let Some(lake) = lake_at(&args.from)? {
+        args.only_of_files()?;
+        return scored::run(&lake, &models, &Arc::new(rules), each);
+    }
     let mut pipeline = pipeline_of(&Arc::new(rules), &models, &args.reading, &args.naming)?;
     let mut trial = Trial {
         history: args.warm.learn(&mut pipeline)?,
@@ -143,14 +148,33 @@ pub fn run(
     }
     pipeline.close()?.alerts.iter().try_for_each(&mut each)?;
     trial.seconds = started.elapsed().as_secs_f64();
-    trial.rules = counts(&pipeline);
+    let lanes = pipeline.stages().into_iter().flat_map(|(_, lanes)| lanes);
+    trial.rules = counts(lanes.flat_map(|lane| lane.stage().rules()));
     Ok(trial)
 }
 
-fn counts(pipeline: &Pipeline) -> BTreeMap<String, Counts> {
+impl TrialArgs {
+    /// Refuses what makes no difference to rows that are decoded and scored already.
+    fn only_of_files(&self) -> Result<(), Failure> {
+        let given = [
+            ("--warm-from", !self.warm.warm_from.is_empty()),
+            ("--lanes", self.reading.lanes.is_some()),
+            ("--state", self.reading.state.is_some()),
+        ];
+        match given.iter().find(|(_, is_given)| *is_given) {
+            None => Ok(()),
+            Some((option, _)) => Err(format!(
+                "{option} is for logs: the rows of a lake are decoded and scored already"
+            )
+            .into()),
+        }
+    }
+}
+
+/// The counts of all lanes, by rule.
+pub(super) fn counts(of: impl Iterator<Item = RuleCounters>) -> BTreeMap<String, Counts> {
     let mut counts = BTreeMap::<String, Counts>::new();
-    let lanes = pipeline.stages().into_iter().flat_map(|(_, lanes)| lanes);
-    for of in lanes.flat_map(|lane| lane.stage().rules()) {
+    for of in of {
         let sum = counts.entry(of.rule.header.name.clone()).or_default();
         sum.n_findings += of.findings;
         sum.n_uncased += of.uncased;
