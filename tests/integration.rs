@@ -2,7 +2,8 @@
 //!
 //! In the order of the data: `formats`, `poison` and `fuzz` (what comes in), `replay` (laws of the way over files),
 //! `simulation` (the lanes under every fault), `snapshots` (what is saved of them), `standby` (copies of that), `bounds` (what an
-//! attacker may choose), `templates` (what names endpoints), `sigma` (rules of others), `workbench` (rules tried over
+//! attacker may choose), `templates` (what names endpoints), `sigma` (rules of others), `hostile_rules` (rules of
+//! somebody who means harm), `lookups` (tables beside the logs), `workbench` (rules tried over
 //! files), `detection`, `alerts` and `explain` (what comes out), `kafka` (the same over a real Apache Kafka), `secure` (over
 //! one that asks for a login), `topology` (what changes on it under a running service), `losses` (what is gone, full or wrong
 //! when a service comes to it), `faults` (processes and brokers that end), `tidy` (what holds of the project itself). Tests that
@@ -16,7 +17,9 @@ mod explain;
 mod faults;
 mod formats;
 mod fuzz;
+mod hostile_rules;
 mod kafka;
+mod lookups;
 mod losses;
 mod poison;
 mod replay;

@@ -243,6 +243,8 @@ pub struct Config {
     pub state: PathBuf,
     /// Folder of rules; the shipped ones when absent.
     pub rules: Option<PathBuf>,
+    /// Folder of lookup tables that rules join with; none when absent.
+    pub lookups: Option<PathBuf>,
     /// File of templates that `templates learn` wrote; none when absent.
     pub templates: Option<PathBuf>,
     /// OpenAPI documents, or folders of such; their routes win over learnt templates.
@@ -278,6 +280,7 @@ impl Default for Config {
             delivery: Delivery::default(),
             state: PathBuf::from("tollwatch-state"),
             rules: None,
+            lookups: None,
             templates: None,
             openapi: Vec::new(),
             listen: "127.0.0.1:9477".to_owned(),

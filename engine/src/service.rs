@@ -310,12 +310,18 @@ pub fn cluster(config: &Config) -> Cluster {
 }
 
 /// What a lane's state depends on beside its log, in few characters: the layout of what is saved, the columns of the logs,
-/// the options of the models, and the text of the rules.
+/// the options of the models, and the text of the rules and of the tables they look into.
 pub fn fingerprint(config: &Config, rules: &RuleSet) -> String {
     let rules: Vec<(&str, u64)> = rules
         .rules
         .iter()
         .map(|rule| (rule.header.name.as_str(), rule.hash))
+        .chain(
+            rules
+                .lookups
+                .tables()
+                .map(|table| (table.name.as_str(), table.hash)),
+        )
         .collect();
     let text = format!(
         "{} {} {:?} {rules:?}",

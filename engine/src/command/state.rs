@@ -157,7 +157,7 @@ fn reshard(args: &ReshardArgs) -> Result<u8, Failure> {
     if !faults.is_empty() {
         return Err(ConfigFaults(faults).into());
     }
-    let rules = load_rules(config.rules.as_deref())?;
+    let rules = load_rules(config.rules.as_deref(), config.lookups.as_deref())?;
     let resharder = Resharder {
         cluster: cluster(&config),
         store: config.open_store()?,

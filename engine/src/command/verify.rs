@@ -81,7 +81,7 @@ pub fn run(args: &VerifyArgs) -> Result<u8, Failure> {
     if !faults.is_empty() {
         return Err(ConfigFaults(faults).into());
     }
-    let rules = load_rules(config.rules.as_deref())?;
+    let rules = load_rules(config.rules.as_deref(), config.lookups.as_deref())?;
     let verifier = Verifier {
         cluster: cluster(&config),
         config,

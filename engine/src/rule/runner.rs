@@ -126,6 +126,10 @@ impl RuleRunner {
         catalog: &Catalog,
         table: &str,
     ) -> Result<RuleRunner, Vec<RuleFault>> {
+        let catalog = &match rules.lookups.tables().next() {
+            Some(_) => catalog.clone().with_lookups(&rules.lookups),
+            None => catalog.clone(),
+        };
         let Some(stream) = catalog.get(table) else {
             return Err(vec![RuleFault {
                 file: table.into(),
@@ -192,6 +196,7 @@ impl RuleRunner {
         let table = reads(rule, catalog).map_err(|fault| vec![fault])?.table;
         let set = RuleSet {
             rules: vec![Arc::new(rule.clone())],
+            lookups: catalog.lookups().clone(),
         };
         RuleRunner::compile(&set, catalog, &table).map(|runner| (table, runner))
     }
