@@ -24,8 +24,8 @@ struct Case {
 }
 
 fn cases(text: &str) -> Vec<Case> {
-    let paragraphs = text.split("\n\n").filter(|part| part.contains("case "));
-    paragraphs.map(case).collect()
+    let is_case = |part: &&str| part.lines().any(|line| line.starts_with("case "));
+    text.split("\n\n").filter(is_case).map(case).collect()
 }
 
 fn case(paragraph: &str) -> Case {

@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 
 use super::finding::{Evidence, Finding};
 use super::header::{Span, Test};
+use super::limit::on_deep_stack;
 use super::plan::{Catalog, Stream, expression};
 use super::step::column;
 use super::{Cases, Lookup, Rule, RuleRunner};
@@ -47,7 +48,7 @@ pub fn run_tests(rule: &Rule, catalog: &Catalog) -> Vec<TestOutcome> {
         test: test.name.clone(),
         failure: run_test(rule, test, catalog).err(),
     };
-    rule.header.tests.iter().map(run).collect()
+    on_deep_stack(|| rule.header.tests.iter().map(run).collect())
 }
 
 fn run_test(rule: &Rule, test: &Test, catalog: &Catalog) -> Result<(), String> {

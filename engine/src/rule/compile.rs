@@ -24,6 +24,7 @@ use datafusion::physical_expr::utils::collect_columns;
 use super::aggregate::{Aggregate, DISTINCT_MAX, Having, Kind, is_foldable};
 use super::case::CASE_MS;
 use super::header::{Emit, title_columns};
+use super::limit::on_deep_stack;
 use super::lookup::Lookup;
 use super::lookup::index::{Keep, Look};
 use super::monotone::{Monotone, floor, never_negative};
@@ -112,6 +113,10 @@ pub struct Reads {
 /// # Errors
 /// Why the rule cannot be planned.
 pub fn reads(rule: &Rule, catalog: &Catalog) -> Result<Reads, RuleFault> {
+    on_deep_stack(|| reads_here(rule, catalog))
+}
+
+fn reads_here(rule: &Rule, catalog: &Catalog) -> Result<Reads, RuleFault> {
     let plan = plan(rule, catalog).map_err(|e| fault(rule, &e))?;
     let source = scanned(&plan).map_err(|e| fault(rule, &e))?;
     let names = |schema: &DFSchemaRef| schema.fields().iter().map(|f| f.name().clone()).collect();

@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, plan_datafusion_err, plan_err};
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -14,14 +15,16 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
-/// Words and signs of a SELECT, without commas, numbers and texts: each may be one more call of the planner on a stack of 2 MiB.
+/// Words and signs of a SELECT, without commas, numbers and texts: each may be one more call of the planner by itself.
 const TOKENS_MAX: usize = 4_000;
+/// Stack of the thread that plans: so many terms need between 2 and 16 MiB, by their kind. Only what is used of it is memory.
+const STACK_BYTES: usize = 64 << 20;
 /// Parentheses within each other.
 const PARENTHESES_MAX: usize = 24;
 /// Columns and operators of a condition, once inner SELECTs are written out.
 const TERMS_MAX: u64 = 4_000;
 /// Bytes of a text an expression may make of one row.
-const TEXT_BYTES_MAX: u64 = 4 << 20;
+const TEXT_BYTES_MAX: u64 = 16 << 20;
 /// Bytes that all functions of a rule may make of one row.
 const WORK_BYTES_MAX: u64 = 256 << 20;
 /// Longest text of a column; the logs cut there.
@@ -32,6 +35,21 @@ const FIXED_BYTES: u64 = 16;
 const PATTERN_BYTES_MAX: usize = 4 << 10;
 /// Bytes of the automaton a regular expression may become: `(a{500}){500}` is short and would be 100 MB.
 const AUTOMATON_BYTES_MAX: usize = 1 << 20;
+
+/// Plans on a thread with the stack that the deepest SELECT within the bounds needs.
+///
+/// # Panics
+/// When the work does, or the system has no thread to give.
+pub(super) fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+        let thread = thread.spawn_scoped(scope, work);
+        let thread = thread.expect("a thread to plan rules on, as those that run them");
+        thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
 
 /// Bounds the text of a SELECT before it is parsed.
 ///
@@ -230,12 +248,10 @@ impl Sizing<'_> {
             .iter()
             .fold(0u64, |all, size| all.saturating_add(size.bytes));
         let count = || match function.args.get(1) {
-            Some(Expr::Literal(value, _)) => {
-                match value.cast_to(&arrow::datatypes::DataType::UInt64) {
-                    Ok(ScalarValue::UInt64(Some(count))) => Ok(count),
-                    _ => plan_err!("{name}() takes a count from 0 up, written as a number"),
-                }
-            }
+            Some(Expr::Literal(value, _)) => match value.cast_to(&DataType::UInt64) {
+                Ok(ScalarValue::UInt64(Some(count))) => Ok(count),
+                _ => plan_err!("{name}() takes a count from 0 up, written as a number"),
+            },
             _ => plan_err!("{name}() takes a count from 0 up, written as a number"),
         };
         if name.starts_with("regexp_")
@@ -257,26 +273,40 @@ impl Sizing<'_> {
                 bytes(0).saturating_add(matches.saturating_mul(by))
             }
             "levenshtein" => bytes(0).saturating_mul(bytes(1)) / 64,
-            "concat_ws" => all.saturating_mul(args.len() as u64),
+            // What stands between the others stands there once less than they are many.
+            "concat_ws" => bytes(0)
+                .saturating_mul(args.len() as u64)
+                .saturating_add(all),
+            // The longest of Unicode's special casings.
+            "lower" | "upper" | "initcap" => all.saturating_mul(3),
             "concat" | "substr" | "substring" | "left" | "right" | "split_part" | "reverse"
             | "btrim" | "ltrim" | "rtrim" | "coalesce" | "nullif" | "nvl" | "regexp_match"
-            | "translate" | "make_array" | "array_element" | "json_get" | "url_decode"
-            | "query_param" | "path_segment" => all,
+            | "translate" | "make_array" | "array_element" | "url_decode" | "query_param"
+            | "path_segment" => all,
             "path_template" | "ip_prefix" | "id_kind" | "ua_family" => 1024,
             _ => all.saturating_mul(4).saturating_add(64),
         };
+        let is_fixed = expr
+            .get_type(self.schema)
+            .is_ok_and(|of| of.is_primitive() || of == DataType::Boolean);
+        if !is_fixed {
+            self.bounded(made)?;
+        }
         self.work.set(self.work.get().saturating_add(made));
         if WORK_BYTES_MAX < self.work.get() {
             return plan_err!(
                 "the functions of the rule could make more than {WORK_BYTES_MAX} bytes of one row: use fewer of them"
             );
         }
-        let is_fixed = expr
-            .get_type(self.schema)
-            .is_ok_and(|of| of.is_primitive() || of == arrow::datatypes::DataType::Boolean);
-        let made = if is_fixed { FIXED_BYTES } else { made };
-        self.bounded(made)?;
-        Ok(made)
+        Ok(if is_fixed { FIXED_BYTES } else { made })
+    }
+}
+
+/// The front of a text, for a message.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -314,14 +344,16 @@ fn pattern(expr: &Expr) -> Result<(), DataFusionError> {
     match built {
         Ok(_) => Ok(()),
         Err(regex::Error::CompiledTooBig(bytes)) => plan_err!(
-            "the regular expression `{text}` becomes more than {bytes} bytes: count less with {{n}}, or use . instead of classes of Unicode"
+            "the regular expression `{}` becomes more than {bytes} bytes: count less with {{n}}, or use . instead of classes of Unicode",
+            shortened(text)
         ),
         // The parser marks the place in lines of its own.
         Err(error) => {
             let told = error.to_string();
             let last = told.lines().last().unwrap_or_default();
             plan_err!(
-                "`{text}` is no regular expression: {}",
+                "`{}` is no regular expression: {}",
+                shortened(text),
                 last.trim_start_matches("error: ")
             )
         }

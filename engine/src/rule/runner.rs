@@ -25,6 +25,7 @@ use crate::lane::EventTime;
 use super::aggregate::{Input, Values};
 use super::compile::{Cell, Program, WindowProgram, compile, reads};
 use super::finding::{Evidence, Finding, evidence_at};
+use super::limit::on_deep_stack;
 use super::plan::{Catalog, Stream, physical};
 use super::step::{Step, batch_of, column, mask, taken};
 use super::window::{Reach, Row};
@@ -122,6 +123,14 @@ impl RuleRunner {
     /// # Errors
     /// The faults of all rules of the set that read the table, or whose table cannot be told.
     pub fn compile(
+        rules: &RuleSet,
+        catalog: &Catalog,
+        table: &str,
+    ) -> Result<RuleRunner, Vec<RuleFault>> {
+        on_deep_stack(|| RuleRunner::compile_here(rules, catalog, table))
+    }
+
+    fn compile_here(
         rules: &RuleSet,
         catalog: &Catalog,
         table: &str,
