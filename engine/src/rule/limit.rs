@@ -260,7 +260,7 @@ impl Sizing<'_> {
             pattern(text)?;
         }
         let made = match name {
-            "range" | "generate_series" => {
+            name if is_endless(name) => {
                 return plan_err!("{name}() makes lists of any length: write make_array(…)");
             }
             "repeat" | "array_repeat" | "array_resize" => {
@@ -300,6 +300,11 @@ impl Sizing<'_> {
         }
         Ok(if is_fixed { FIXED_BYTES } else { made })
     }
+}
+
+/// Whether a function makes lists of any length.
+pub(super) fn is_endless(name: &str) -> bool {
+    matches!(name, "range" | "generate_series")
 }
 
 /// The front of a text, for a message.

@@ -233,6 +233,7 @@ pub fn other_functions() -> Vec<String> {
     let own: Vec<&str> = function::FUNCTIONS.iter().map(|f| f.name).collect();
     let names = SESSION.scalar_functions().iter();
     let names = names.filter(|(_, udf)| udf.signature().volatility == Volatility::Immutable);
+    let names = names.filter(|(_, udf)| !limit::is_endless(udf.name()));
     let mut names: Vec<String> = names.map(|(name, _)| name.clone()).collect();
     names.retain(|name| !own.contains(&name.as_str()));
     names.sort();
