@@ -149,7 +149,8 @@ pub(super) fn fault(rule: &Rule, error: &DataFusionError) -> RuleFault {
         "External error: ",
         "Optimizer rule ",
     ];
-    let mut message = text.as_str();
+    // An optimiser's pass says its name first, which no author of rules knows.
+    let mut message = text.rsplit("\ncaused by\n").next().unwrap_or(&text);
     while let Some(rest) = plain.iter().find_map(|p| message.strip_prefix(p)) {
         message = rest;
     }

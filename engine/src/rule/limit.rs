@@ -15,6 +15,8 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
+/// What is said of anything else.
+pub(super) const NOT_A_SELECT: &str = "a rule is one SELECT: a second one, and statements that make, change, set or show something, have no place in it";
 /// Words and signs of a SELECT, without commas, numbers and texts: each may be one more call of the planner by itself.
 const TOKENS_MAX: usize = 4_000;
 /// Stack of the thread that plans: so many terms need between 2 and 16 MiB, by their kind. Only what is used of it is memory.
@@ -59,10 +61,13 @@ pub(super) fn text(sql: &str) -> Result<(), DataFusionError> {
     let tokens = Tokenizer::new(&GenericDialect {}, sql)
         .tokenize()
         .map_err(|error| plan_datafusion_err!("{error}"))?;
-    let (mut n_tokens, mut depth) = (0, 0usize);
+    let (mut n_tokens, mut depth, mut has_ended) = (0, 0usize, false);
     for token in &tokens {
         match token {
-            Token::Whitespace(_) | Token::Comma | Token::Number(..) => continue,
+            Token::Whitespace(_) => continue,
+            _ if has_ended => return plan_err!("{NOT_A_SELECT}"),
+            Token::Comma | Token::Number(..) => continue,
+            Token::SemiColon => has_ended = true,
             Token::SingleQuotedString(_) | Token::Placeholder(_) => continue,
             Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
             Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),

@@ -261,9 +261,7 @@ pub(super) fn plan(rule: &Rule, catalog: &Catalog) -> Result<LogicalPlan, DataFu
     limit::text(&rule.sql)?;
     let statement = SESSION.sql_to_statement(&rule.sql, &Dialect::Generic)?;
     if !is_query(&statement) {
-        return plan_err!(
-            "a rule is one SELECT: statements that make, change, set or show something have no place in it"
-        );
+        return plan_err!("{}", limit::NOT_A_SELECT);
     }
     let provider = Streams {
         catalog,
