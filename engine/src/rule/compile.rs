@@ -225,7 +225,7 @@ struct Walk<'a> {
     lineage: Vec<Option<Cell>>,
     /// Columns known to be zero or more where the aggregate reads.
     floors: Vec<Expr>,
-    /// Whether columns may be of a lookup table too.
+    /// Whether columns may be of a lookup table too, under the name of one of the stream.
     has_looked: bool,
     aggregate: Option<Aggregated>,
     /// Above the aggregate: which of its columns each column is, nothing for one that is computed.
@@ -390,10 +390,10 @@ impl Walk<'_> {
         let Some(table) = looked.table else {
             return plan_err!("a lookup that can't find anything: its WHERE is never true");
         };
-        let shown = format!("{} by {keys:?}", side.display_indent_schema());
+        let asked_for = format!("{:?} {:?} {keys:?}", looked.projection, looked.chosen);
         let keys = keys.into_iter().map(|key| physical(key, side.schema()));
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
-        let index = table.index(shown, &looked.projection, &looked.steps, &keys)?;
+        let index = table.index(asked_for, &looked.projection, &looked.steps, &keys)?;
         let look = Look {
             keys: asked,
             index,
@@ -406,7 +406,12 @@ impl Walk<'_> {
             let of_table = vec![None; side.schema().fields().len()];
             let at = if is_first { 0 } else { self.lineage.len() };
             self.lineage.splice(at..at, of_table);
-            self.floors.clear();
+            let of_table = side.schema().fields();
+            let is_of_stream = |floor: &Expr| match floor {
+                Expr::Column(column) => of_table.iter().all(|field| *field.name() != column.name),
+                _ => false,
+            };
+            self.floors.retain(is_of_stream);
             self.has_looked = true;
         }
         self.steps.push(Step::Look(look));
@@ -821,6 +826,8 @@ struct Side {
     table: Option<Arc<Lookup>>,
     projection: Vec<usize>,
     steps: Vec<Step>,
+    /// What the steps choose: rows by a condition, or columns.
+    chosen: Vec<Vec<Expr>>,
 }
 
 impl Side {
@@ -836,9 +843,11 @@ impl Side {
                 self.node(&filter.input)?;
                 let predicate = physical(&filter.predicate, filter.input.schema())?;
                 self.steps.push(Step::Filter(predicate));
+                self.chosen.push(vec![filter.predicate.clone()]);
             }
             LogicalPlan::Projection(projection) => {
                 self.node(&projection.input)?;
+                self.chosen.push(projection.expr.clone());
                 let of = projection.input.schema();
                 let exprs = projection.expr.iter().map(|expr| physical(expr, of));
                 let exprs = exprs.collect::<Result<Vec<_>, _>>()?;

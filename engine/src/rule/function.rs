@@ -60,13 +60,17 @@ enum Constants {
     Integer,
 }
 
+/// Finds a value for one text, or NULL.
+type Find<T> = dyn Fn(&str) -> Option<T> + Send + Sync;
+/// Appends a text for one text; false for NULL, whatever was appended.
+type Append = dyn Fn(&str, &mut String) -> bool + Send + Sync;
+
 /// What a function does with one text.
 enum Each {
-    Flag(Box<dyn Fn(&str) -> Option<bool> + Send + Sync>),
-    Integer(Box<dyn Fn(&str) -> Option<i64> + Send + Sync>),
-    Float(Box<dyn Fn(&str) -> Option<f64> + Send + Sync>),
-    /// Appends a text; false for NULL, whatever was appended.
-    Text(Box<dyn Fn(&str, &mut String) -> bool + Send + Sync>),
+    Flag(Box<Find<bool>>),
+    Integer(Box<Find<i64>>),
+    Float(Box<Find<f64>>),
+    Text(Box<Append>),
 }
 
 /// Every function, by family.

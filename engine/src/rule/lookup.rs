@@ -69,6 +69,9 @@ impl std::fmt::Debug for Lookup {
     }
 }
 
+/// Tables that somebody holds, by name and hash.
+type Known = HashMap<(String, u64), Weak<Lookup>>;
+
 /// The tables rules may look into, by name.
 #[derive(Debug, Clone, Default)]
 pub struct Lookups {
@@ -196,8 +199,7 @@ impl Lookup {
     /// # Errors
     /// What is wrong with it, with its line.
     pub fn parse(path: &Path, text: &str) -> Result<Arc<Lookup>, Vec<RuleFault>> {
-        static KNOWN: LazyLock<Mutex<HashMap<(String, u64), Weak<Lookup>>>> =
-            LazyLock::new(Mutex::default);
+        static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let key = (name.into_owned(), xxh3_64(text.as_bytes()));
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
