@@ -95,49 +95,6 @@ fn a_rule_knows_what_a_table_says_of_callers() {
     );
 }
 
-/// What WHERE proves of the stream's columns holds behind a join too, and is not said of the table's.
-#[test]
-fn a_sum_is_proved_to_grow_behind_a_join() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let (rules, tables) = folders(
-        dir.path(),
-        "identity,team,tier:int,latency_us:int\na,red,2,-1\n",
-    );
-    let check = |condition: &str, sum: &str| {
-        let rule = RULE
-            .split("tests:")
-            .next()
-            .expect("a header")
-            .replace("{objects} ", "");
-        let rule = format!(
-            "{rule}emit: first_crossing\n---*/\nSELECT e.identity, o.team, window_start, window_end, sum({sum}) AS total
-             FROM TUMBLE(events, event_time, INTERVAL '5 minutes') e JOIN owners o ON e.identity = o.identity
-             WHERE {condition} >= 0 GROUP BY e.identity, o.team, window_start, window_end HAVING sum({sum}) > 3"
-        );
-        std::fs::write(rules.join("batch_flood.sql"), rule).expect("a rule");
-        let mut command = tollwatch();
-        command
-            .args(["rules", "check"])
-            .arg(&rules)
-            .arg("--lookups")
-            .arg(&tables);
-        let output = command.output().expect("it starts");
-        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
-    };
-    let told = check("e.response_bytes", "e.response_bytes");
-    assert!(told.contains("1 rules, no faults"), "{told}");
-    for (condition, sum) in [
-        ("e.latency_us", "o.latency_us"),
-        ("e.response_bytes", "o.tier"),
-    ] {
-        let told = check(condition, sum);
-        assert!(
-            told.contains("may turn false again"),
-            "{condition}, {sum}: {told}"
-        );
-    }
-}
-
 #[test]
 fn a_rule_without_its_table_says_where_tables_come_from() {
     let dir = tempfile::tempdir().expect("a folder");

@@ -406,12 +406,7 @@ impl Walk<'_> {
             let of_table = vec![None; side.schema().fields().len()];
             let at = if is_first { 0 } else { self.lineage.len() };
             self.lineage.splice(at..at, of_table);
-            let of_table = side.schema().fields();
-            let is_of_stream = |floor: &Expr| match floor {
-                Expr::Column(column) => of_table.iter().all(|field| *field.name() != column.name),
-                _ => false,
-            };
-            self.floors.retain(is_of_stream);
+            self.floors.clear();
             self.has_looked = true;
         }
         self.steps.push(Step::Look(look));
