@@ -3,8 +3,9 @@
 //! In the order of the data: `formats`, `poison` and `fuzz` (what comes in), `replay` (laws of the way over files),
 //! `simulation` (the lanes under every fault), `snapshots` (what is saved of them), `standby` (copies of that), `bounds` (what an
 //! attacker may choose), `templates` (what names endpoints), `lake` (scored events kept, and asked again), `sigma` (rules of
-//! others), `workbench` (rules tried over files), `inventory` (which endpoints there are), `detection`, `alerts` and `explain`
-//! (what comes out), `kafka` (the same over a real Apache Kafka), `reload` (rules that change there), `secure` (over
+//! others), `hostile_rules` (rules of somebody who means harm), `lookups` (tables beside the logs), `workbench` (rules tried over
+//! files), `inventory` (which endpoints there are), `detection`, `alerts` and `explain` (what comes out), `kafka` (the same over
+//! a real Apache Kafka), `reload` (rules that change there), `secure` (over
 //! one that asks for a login), `topology` (what changes on it under a running service), `losses` (what is gone, full or wrong
 //! when a service comes to it), `faults` (processes and brokers that end), `tidy` (what holds of the project itself). Tests that
 //! use captures which are not part of the project say so when they skip. `long` runs the long forms, `sabotage` breaks promises
@@ -17,9 +18,11 @@ mod explain;
 mod faults;
 mod formats;
 mod fuzz;
+mod hostile_rules;
 mod inventory;
 mod kafka;
 mod lake;
+mod lookups;
 mod losses;
 mod poison;
 mod reload;

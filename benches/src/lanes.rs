@@ -62,7 +62,7 @@ pub(crate) fn run(config: &LanesConfig) -> Result<()> {
         warm_up_hours: config.warm_up_hours,
         ..ModelConfig::default()
     };
-    let rules = load_rules(None)?;
+    let rules = load_rules(None, None)?;
     let mut best: Vec<Step> = Vec::new();
     for _ in 0..config.rounds {
         let steps = round(&lines, &models, &rules)?;

@@ -142,7 +142,7 @@ pub(crate) fn run(config: &StateConfig) -> Result<()> {
         identities_max: 4 * config.identities.max(1000),
         ..ModelConfig::default()
     };
-    let rules = load_rules(None)?;
+    let rules = load_rules(None, None)?;
     let folder = std::env::temp_dir().join(format!("bench-state-{}", std::process::id()));
     let store = Store::folder(&folder)?;
     let mut lanes = Lanes::new(&models, &rules)?;

@@ -189,7 +189,7 @@ fn service(config: &WayConfig, round: u32, promise: Promise) -> Result<Service> 
         .build()?;
     let started = Service::start(
         settings,
-        load_rules(None)?,
+        load_rules(None, None)?,
         resolver(None, false)?,
         Arc::default(),
         None,

@@ -9,7 +9,7 @@ use models::identity::Resolver;
 use models::secret::HashKey;
 use models::template::TemplateSet;
 
-use crate::rule::{RuleFault, RuleSet};
+use crate::rule::{Lookups, RuleFault, RuleSet};
 use crate::templates::TemplatesError;
 
 pub mod check;
@@ -139,6 +139,9 @@ pub struct EngineArgs {
     /// Folder of rules (.sql); the shipped ones when absent
     #[arg(long, env = "TOLLWATCH_RULES")]
     pub rules: Option<PathBuf>,
+    /// Folder of lookup tables (.csv, .parquet) that rules join with; none when absent
+    #[arg(long, value_name = "DIR", env = "TOLLWATCH_LOOKUPS")]
+    pub lookups: Option<PathBuf>,
     /// What names endpoints.
     #[command(flatten)]
     pub naming: NamingArgs,
@@ -238,14 +241,19 @@ fn list(faults: &[RuleFault]) -> String {
         .join("\n")
 }
 
-/// The rules of a folder, or the shipped ones.
+/// The rules of a folder, or the shipped ones, with the lookup tables of another, or none.
 ///
 /// # Errors
 /// Every fault of every file.
-pub fn load_rules(dir: Option<&Path>) -> Result<Arc<RuleSet>, RuleFaults> {
-    match dir {
-        Some(dir) => RuleSet::load(dir).map(Arc::new).map_err(RuleFaults),
-        None => Ok(Arc::new(RuleSet::shipped())),
+pub fn load_rules(dir: Option<&Path>, lookups: Option<&Path>) -> Result<Arc<RuleSet>, RuleFaults> {
+    let rules = dir.map_or_else(|| Ok(RuleSet::shipped()), RuleSet::load);
+    let lookups = lookups.map_or_else(|| Ok(Lookups::default()), Lookups::load);
+    match (rules, lookups) {
+        (Ok(rules), Ok(lookups)) => Ok(Arc::new(rules.with_lookups(lookups))),
+        (rules, lookups) => {
+            let faults = [rules.err(), lookups.err()];
+            Err(RuleFaults(faults.into_iter().flatten().flatten().collect()))
+        }
     }
 }
 

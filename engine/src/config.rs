@@ -268,6 +268,8 @@ pub struct Config {
     pub rules: Option<PathBuf>,
     /// How often that folder is looked at for other rules, in seconds; 0 for never.
     pub rules_reload_seconds: u64,
+    /// Folder of lookup tables that rules join with; none when absent.
+    pub lookups: Option<PathBuf>,
     /// File of templates that `templates learn` wrote; none when absent.
     pub templates: Option<PathBuf>,
     /// OpenAPI documents, or folders of such; their routes win over learnt templates.
@@ -306,6 +308,7 @@ impl Default for Config {
             state: PathBuf::from("tollwatch-state"),
             rules: None,
             rules_reload_seconds: 10,
+            lookups: None,
             templates: None,
             openapi: Vec::new(),
             listen: "127.0.0.1:9477".to_owned(),

@@ -14,12 +14,17 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use models::identity::is_unprintable;
+
 pub mod aggregate;
 pub mod case;
 pub mod check;
 pub mod compile;
 pub mod finding;
+pub mod function;
 pub mod header;
+mod limit;
+pub mod lookup;
 mod monotone;
 pub mod plan;
 pub mod runner;
@@ -37,6 +42,7 @@ pub use check::{TestOutcome, run_tests};
 pub use compile::{Reads, reads};
 pub use finding::{Evidence, Finding, evidence_at};
 pub use header::{Emit, Header, Severity, Span, Status};
+pub use lookup::{Lookup, Lookups};
 pub use plan::Catalog;
 pub use runner::{RuleCounters, RuleRunner};
 pub use shape::{SequenceShape, Shape, WindowShape, shape};
@@ -105,6 +111,13 @@ pub struct Rule {
     pub hash: u64,
 }
 
+/// Rules of a folder: as many as a service can load in a minute.
+const RULES_MAX: usize = 10_000;
+/// Bytes of a rule's file: a list of ten thousand values fits, and whoever has more wants a lookup table.
+pub const RULE_BYTES_MAX: usize = 256 << 10;
+/// Bytes of a fault's message that are shown: DataFusion repeats what it does not understand.
+const MESSAGE_BYTES_MAX: usize = 2000;
+
 /// What is wrong with a rule, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleFault {
@@ -118,7 +131,20 @@ pub struct RuleFault {
 
 impl fmt::Display for RuleFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file.display(), self.line, self.message)
+        // Texts of a rule are its author's choice, and a fault goes to a terminal or a log.
+        let shown = |text: &str| -> String {
+            let cut = text.floor_char_boundary(MESSAGE_BYTES_MAX);
+            let chars = text[..cut].chars();
+            let mut shown: String = chars
+                .map(|c| if is_unprintable(c) { ' ' } else { c })
+                .collect();
+            if cut < text.len() {
+                shown.push('…');
+            }
+            shown
+        };
+        let (file, message) = (self.file.display().to_string(), shown(&self.message));
+        write!(f, "{}:{}: {message}", shown(&file), self.line)
     }
 }
 
@@ -129,10 +155,31 @@ impl std::error::Error for RuleFault {}
 pub struct RuleSet {
     /// The rules; names and ids are unique.
     pub rules: Vec<Arc<Rule>>,
+    /// The tables they look into.
+    pub lookups: Lookups,
+}
+
+impl Rule {
+    /// Reads a file of a rule.
+    ///
+    /// # Errors
+    /// It can't be read, or what [`Rule::parse`] has against it.
+    pub fn read(path: &Path) -> Result<Rule, Vec<RuleFault>> {
+        let one = |message| {
+            vec![RuleFault {
+                file: path.to_owned(),
+                line: 1,
+                message,
+            }]
+        };
+        let bytes = lookup::read_bounded(path, RULE_BYTES_MAX).map_err(one)?;
+        let text = String::from_utf8(bytes).map_err(|_| one("is no UTF-8".to_owned()))?;
+        Rule::parse(path, &text)
+    }
 }
 
 impl RuleSet {
-    /// Reads every `.sql` file of a directory (not of those below it).
+    /// Reads every `.sql` file of a directory (not of those below it), without lookup tables.
     ///
     /// # Errors
     /// All faults of all files together: an author fixes them in one go.
@@ -154,12 +201,16 @@ impl RuleSet {
                 message: format!("no rules in {}: a rule is a .sql file", dir.display()),
             }]);
         }
+        if RULES_MAX < paths.len() {
+            return Err(vec![RuleFault {
+                file: dir.to_owned(),
+                line: 1,
+                message: format!("{} rules, at most {RULES_MAX} are possible", paths.len()),
+            }]);
+        }
         let (mut rules, mut faults) = (Vec::new(), Vec::new());
         for path in paths {
-            match std::fs::read_to_string(&path)
-                .map_err(|e| vec![fault(&path, e)])
-                .and_then(|text| Rule::parse(&path, &text))
-            {
+            match Rule::read(&path) {
                 Ok(rule) => rules.push(rule),
                 Err(more) => faults.extend(more),
             }
@@ -207,9 +258,17 @@ impl RuleSet {
         match faults.is_empty() {
             true => Ok(RuleSet {
                 rules: rules.into_iter().map(Arc::new).collect(),
+                lookups: Lookups::default(),
             }),
             false => Err(faults),
         }
+    }
+
+    /// The same rules, looking into these tables.
+    #[must_use]
+    pub fn with_lookups(mut self, lookups: Lookups) -> RuleSet {
+        self.lookups = lookups;
+        self
     }
 
     /// The rule of that name.

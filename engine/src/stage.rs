@@ -10,7 +10,7 @@ use crate::config::ModelConfig;
 use crate::inventory::Record;
 use crate::lane::{Compile, EventTime};
 use crate::log::Log;
-use crate::rule::{Catalog, Rule, RuleCounters, RuleFault, RuleRunner, RuleSet};
+use crate::rule::{Catalog, Lookups, Rule, RuleCounters, RuleFault, RuleRunner, RuleSet};
 use crate::schema;
 use crate::state::{Loader, Saver};
 
@@ -202,10 +202,10 @@ pub fn compile(
     Ok(runner)
 }
 
-/// Compiles rules that a log tells.
-pub fn compiling(models: &ModelConfig) -> Compile {
-    let models = models.clone();
-    Arc::new(move |texts, table| compile(&models, &Arc::new(texts.rules()?), table))
+/// Compiles rules that a log tells, with these lookup tables.
+pub fn compiling(models: &ModelConfig, lookups: &Lookups) -> Compile {
+    let (models, lookups) = (models.clone(), lookups.clone());
+    Arc::new(move |texts, table| compile(&models, &Arc::new(texts.rules(&lookups)?), table))
 }
 
 impl From<(usize, usize, u64)> for StateSize {

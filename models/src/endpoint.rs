@@ -12,8 +12,9 @@ mod segment;
 
 use std::borrow::Cow;
 
+pub(crate) use percent::decode_bytes;
 use percent::push_encoded;
-pub(crate) use percent::{decode, decode_bytes, decode_query};
+pub use percent::{decode, decode_query};
 pub use segment::{SegmentKind, segment_kind};
 
 use crate::object::name;

@@ -24,7 +24,7 @@ Prints on which sources rules are blind; exit code 1 when there is a fault.";
 pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     let config = args.config()?;
     let mut faults = config.faults();
-    match load_rules(config.rules.as_deref()) {
+    match load_rules(config.rules.as_deref(), config.lookups.as_deref()) {
         Err(found) => faults.extend(found.0.iter().map(ToString::to_string)),
         Ok(loaded) => {
             if let Err(found) = rules::faults(&loaded) {

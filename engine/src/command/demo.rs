@@ -43,6 +43,9 @@ pub struct DemoArgs {
     /// Rules to run (.sql); the shipped ones when absent
     #[arg(long)]
     pub rules: Option<PathBuf>,
+    /// Folder of lookup tables (.csv, .parquet) that rules join with; none when absent
+    #[arg(long, value_name = "DIR")]
+    pub lookups: Option<PathBuf>,
     /// Prints one JSON object instead of tables
     #[arg(long)]
     pub json: bool,
@@ -191,7 +194,7 @@ fn show(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let rules = load_rules(args.rules.as_deref())?;
+    let rules = load_rules(args.rules.as_deref(), args.lookups.as_deref())?;
     let writer = cluster(&config).writer()?;
     let service = Service::start(
         config,

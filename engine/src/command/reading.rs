@@ -53,7 +53,7 @@ pub fn pipeline(
         ideas,
         ..engine.models.over(&ModelConfig::default())
     };
-    let rules = load_rules(engine.rules.as_deref())?;
+    let rules = load_rules(engine.rules.as_deref(), engine.lookups.as_deref())?;
     pipeline_of(&rules, &models, reading, &engine.naming)
 }
 

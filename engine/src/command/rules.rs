@@ -10,6 +10,7 @@ pub mod backtest;
 pub mod diff;
 pub mod docs;
 pub mod explain;
+pub mod functions;
 pub mod scored;
 pub mod trial;
 
@@ -36,6 +37,8 @@ pub enum RulesCommand {
     Docs(docs::DocsArgs),
     /// Shows a rule's plan, keys, columns and state, on which formats it is blind, and what it costs on files
     Explain(explain::RuleArgs),
+    /// Shows the functions rules may call
+    Functions(functions::FunctionsArgs),
     /// Makes rules of Sigma's for web servers and proxies; exit code 1 when one can't be converted
     ImportSigma(ImportArgs),
 }
@@ -51,6 +54,9 @@ pub struct RulesArgs {
     /// The same; DIR wins where both are given
     #[arg(long, env = "TOLLWATCH_RULES")]
     pub rules: Option<PathBuf>,
+    /// Folder of lookup tables (.csv, .parquet) that rules join with; none when absent
+    #[arg(long, value_name = "DIR", env = "TOLLWATCH_LOOKUPS")]
+    pub lookups: Option<PathBuf>,
     /// Prints JSON instead of a table
     #[arg(long)]
     pub json: bool,
@@ -75,6 +81,7 @@ pub fn run(command: &RulesCommand) -> Result<u8, Failure> {
         RulesCommand::Diff(args) => diff::run(args),
         RulesCommand::Docs(args) => docs::run(args),
         RulesCommand::Explain(args) => explain::run(args),
+        RulesCommand::Functions(args) => functions::run(args),
         RulesCommand::ImportSigma(args) => import_sigma::run(args),
     }
 }
@@ -86,7 +93,7 @@ pub(super) fn table(header: &[&str]) -> comfy_table::Table {
 }
 
 fn list(args: &RulesArgs) -> Result<u8, Failure> {
-    let rules = load_rules(args.folder())?;
+    let rules = load_rules(args.folder(), args.lookups.as_deref())?;
     let mut shown = table(&["rule", "version", "status", "severity", "title"]);
     let mut listed = Vec::new();
     for rule in &rules.rules {
@@ -137,7 +144,7 @@ pub fn faults(rules: &std::sync::Arc<RuleSet>) -> Result<(), RuleFaults> {
 }
 
 fn check(args: &RulesArgs) -> Result<u8, Failure> {
-    let loaded = load_rules(args.folder());
+    let loaded = load_rules(args.folder(), args.lookups.as_deref());
     let checked = loaded.and_then(|rules| faults(&rules).map(|()| rules.rules.len()));
     match (checked, args.json) {
         (Ok(n), true) => println!("{}", json!({ "rules": n, "faults": [] })),
@@ -156,11 +163,11 @@ fn check(args: &RulesArgs) -> Result<u8, Failure> {
 }
 
 fn test(args: &RulesArgs) -> Result<u8, Failure> {
-    let rules = load_rules(args.folder())?;
+    let rules = load_rules(args.folder(), args.lookups.as_deref())?;
     let mut shown = table(&["rule", "test", "result"]);
     let (mut outcomes, mut n_failed) = (Vec::new(), 0);
     for rule in &rules.rules {
-        let tests = run_tests(rule, &catalog());
+        let tests = run_tests(rule, &catalog().with_lookups(&rules.lookups));
         if tests.is_empty() {
             n_failed += 1;
             shown.add_row([rule.header.name.as_str(), "-", "has no tests"]);
@@ -210,7 +217,7 @@ mod tests {
     fn a_folder_without_rules_is_a_fault() {
         let dir = std::env::temp_dir().join(format!("tollwatch-no-rules-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        let told = load_rules(Some(&dir)).unwrap_err().to_string();
+        let told = load_rules(Some(&dir), None).unwrap_err().to_string();
         std::fs::remove_dir_all(&dir).unwrap();
         assert!(told.contains("no rules in "), "{told}");
     }

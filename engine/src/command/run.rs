@@ -130,6 +130,9 @@ impl RunArgs {
         if self.engine.rules.is_some() {
             config.rules.clone_from(&self.engine.rules);
         }
+        if self.engine.lookups.is_some() {
+            config.lookups.clone_from(&self.engine.lookups);
+        }
         if self.engine.naming.templates.is_some() {
             config.templates.clone_from(&self.engine.naming.templates);
         }
@@ -182,7 +185,7 @@ pub fn run_service(
     if !faults.is_empty() {
         return Err(ConfigFaults(faults).into());
     }
-    let rules = load_rules(config.rules.as_deref())?;
+    let rules = load_rules(config.rules.as_deref(), config.lookups.as_deref())?;
     let resolver = resolver(Some(&config.state), config.privacy.pseudonymise)?;
     let templates = config.template_set()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

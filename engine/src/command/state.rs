@@ -157,7 +157,7 @@ fn reshard(args: &ReshardArgs) -> Result<u8, Failure> {
     if !faults.is_empty() {
         return Err(ConfigFaults(faults).into());
     }
-    let rules = load_rules(config.rules.as_deref())?;
+    let rules = load_rules(config.rules.as_deref(), config.lookups.as_deref())?;
     let resharder = Resharder {
         cluster: cluster(&config),
         store: config.open_store()?,
@@ -260,7 +260,7 @@ impl Resharder {
             let stage = stage::of(log, models, &self.rules, self.partitions);
             let stage = stage.map_err(RuleFaults)?;
             let lane = Lane::new(stage, topic.into(), to as i32);
-            Ok::<_, Failure>(lane.following(stage::compiling(models)))
+            Ok::<_, Failure>(lane.following(stage::compiling(models, &self.rules.lookups)))
         };
         let Restored {
             mut lane, chain, ..

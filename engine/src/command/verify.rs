@@ -83,7 +83,7 @@ pub fn run(args: &VerifyArgs) -> Result<u8, Failure> {
     if !faults.is_empty() {
         return Err(ConfigFaults(faults).into());
     }
-    let rules = load_rules(config.rules.as_deref())?;
+    let rules = load_rules(config.rules.as_deref(), config.lookups.as_deref())?;
     let verifier = Verifier {
         cluster: cluster(&config),
         config,
@@ -374,15 +374,15 @@ impl Verifier {
             let lane = match lanes.entry(*partition) {
                 Entry::Occupied(lane) => lane.into_mut(),
                 Entry::Vacant(place) => {
-                    let models = &self.config.models;
+                    let (models, lookups) = (&self.config.models, &self.rules.lookups);
                     // What ran before the log first told its rules were the rules that it then told.
                     let rules = match told.front() {
-                        Some((_, first)) => &Arc::new(first.rules().map_err(RuleFaults)?),
+                        Some((_, first)) => &Arc::new(first.rules(lookups).map_err(RuleFaults)?),
                         None => &self.rules,
                     };
                     let stage = stage::of(input, models, rules, partitions);
                     let lane = Lane::new(stage.map_err(RuleFaults)?, topic.clone(), *partition);
-                    place.insert(lane.following(stage::compiling(models)))
+                    place.insert(lane.following(stage::compiling(models, lookups)))
                 }
             };
             while let Some((_, rules)) = told.pop_front_if(|(at, _)| *at < *offset) {

@@ -18,14 +18,15 @@ use serde_json::{Map, Value};
 
 use super::finding::{Evidence, Finding};
 use super::header::{Span, Test};
+use super::limit::on_deep_stack;
 use super::plan::{Catalog, Stream, expression};
 use super::step::column;
-use super::{Cases, Rule, RuleRunner};
+use super::{Cases, Lookup, Rule, RuleRunner};
 
 /// When a test starts: the first of January 2026, UTC.
 pub const TEST_START_MS: i64 = 1_767_225_600_000;
-/// Rows one `generate` may make.
-const ROWS_MAX: u64 = 1_000_000;
+/// Rows of one test: about 1 KB each.
+const ROWS_MAX: u64 = 100_000;
 /// Cases one test remembers; a test that needs more would be about this limit.
 const CASES_MAX: usize = 1_000_000;
 
@@ -47,7 +48,7 @@ pub fn run_tests(rule: &Rule, catalog: &Catalog) -> Vec<TestOutcome> {
         test: test.name.clone(),
         failure: run_test(rule, test, catalog).err(),
     };
-    rule.header.tests.iter().map(run).collect()
+    on_deep_stack(|| rule.header.tests.iter().map(run).collect())
 }
 
 fn run_test(rule: &Rule, test: &Test, catalog: &Catalog) -> Result<(), String> {
@@ -58,6 +59,13 @@ fn run_test(rule: &Rule, test: &Test, catalog: &Catalog) -> Result<(), String> {
             .collect::<Vec<_>>()
             .join("; ")
     };
+    let own = test.lookups.iter().map(|(name, csv)| {
+        let path = format!("{name}.csv");
+        Lookup::parse(path.as_ref(), csv)
+    });
+    let own = own.collect::<Result<Vec<_>, _>>().map_err(text)?;
+    let lookups = catalog.lookups().clone().over(own);
+    let catalog = &catalog.clone().with_lookups(&lookups);
     let (table, _) = RuleRunner::single(rule, catalog).map_err(text)?;
     let stream = catalog.get(&table).ok_or("the rule reads no table")?;
     let rows = rows(&test.rows, stream)?;
@@ -181,8 +189,8 @@ fn rows(spec: &Value, stream: &Stream) -> Result<RecordBatch, String> {
                     .get("n")
                     .and_then(Value::as_u64)
                     .ok_or("generate needs n, the number of rows")?;
-                if ROWS_MAX < n {
-                    return Err(format!("generate makes at most {ROWS_MAX} rows"));
+                if ROWS_MAX < n.saturating_add(n_rows as u64) {
+                    return Err(format!("a test has at most {ROWS_MAX} rows"));
                 }
                 let every_ms = span_ms(generate, "every")?.unwrap_or(1_000);
                 start_ms = span_ms(generate, "start")?.map_or(start_ms, |ms| TEST_START_MS + ms);
@@ -253,7 +261,7 @@ fn part_batch(
             (Some(value), _) => evaluated(value, &input)
                 .map_err(|e| format!("{}: {}", field.name(), e.strip_backtrace()))?,
             (None, name) if name == stream.time => {
-                let times = (0..n).map(|i| start_ms + i * every_ms);
+                let times = (0..n).map(|i| start_ms.saturating_add(i.saturating_mul(every_ms)));
                 Arc::new(TimestampMillisecondArray::from_iter_values(times).with_timezone("UTC"))
             }
             (None, "source_topic") => {

@@ -11,10 +11,12 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, DFSchemaRef, DataFusionError, plan_datafusion_err, plan_err};
-use datafusion::logical_expr::logical_plan::{Aggregate as LogicalAggregate, TableScan};
+use datafusion::common::{
+    DFSchema, DFSchemaRef, DataFusionError, NullEquality, plan_datafusion_err, plan_err,
+};
+use datafusion::logical_expr::logical_plan::{Aggregate as LogicalAggregate, Join, TableScan};
 use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::logical_expr::{Expr, ExprSchemable, JoinType, LogicalPlan, Operator};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
@@ -22,10 +24,13 @@ use datafusion::physical_expr::utils::collect_columns;
 use super::aggregate::{Aggregate, DISTINCT_MAX, Having, Kind, is_foldable};
 use super::case::CASE_MS;
 use super::header::{Emit, title_columns};
+use super::limit::on_deep_stack;
+use super::lookup::Lookup;
+use super::lookup::index::{Keep, Look};
 use super::monotone::{Monotone, floor, never_negative};
 use super::plan::{
-    Catalog, PANES_MAX, StreamSource, WINDOW_END, WINDOW_START, WindowSpec, expression, physical,
-    plan,
+    Catalog, PANES_MAX, StreamSource, WINDOW_END, WINDOW_START, WindowSpec, expression,
+    lookup_source, physical, plan, reads_stream, stream_source,
 };
 use super::sequence;
 use super::step::Step;
@@ -113,6 +118,10 @@ pub struct Reads {
 /// # Errors
 /// Why the rule cannot be planned.
 pub fn reads(rule: &Rule, catalog: &Catalog) -> Result<Reads, RuleFault> {
+    on_deep_stack(|| reads_here(rule, catalog))
+}
+
+fn reads_here(rule: &Rule, catalog: &Catalog) -> Result<Reads, RuleFault> {
     let plan = plan(rule, catalog).map_err(|e| fault(rule, &e))?;
     let source = scanned(&plan).map_err(|e| fault(rule, &e))?;
     let names = |schema: &DFSchemaRef| schema.fields().iter().map(|f| f.name().clone()).collect();
@@ -124,7 +133,9 @@ pub fn reads(rule: &Rule, catalog: &Catalog) -> Result<Reads, RuleFault> {
     };
     plan.apply(|node| {
         match node {
-            LogicalPlan::TableScan(scan) => reads.columns = names(&scan.projected_schema),
+            LogicalPlan::TableScan(scan) if stream_source(scan).is_some() => {
+                reads.columns = names(&scan.projected_schema)
+            }
             LogicalPlan::Aggregate(_) => reads.is_windowed = true,
             _ => (),
         }
@@ -146,7 +157,8 @@ pub(super) fn fault(rule: &Rule, error: &DataFusionError) -> RuleFault {
         "External error: ",
         "Optimizer rule ",
     ];
-    let mut message = text.as_str();
+    // An optimiser's pass says its name first, which no author of rules knows.
+    let mut message = text.rsplit("\ncaused by\n").next().unwrap_or(&text);
     while let Some(rest) = plain.iter().find_map(|p| message.strip_prefix(p)) {
         message = rest;
     }
@@ -161,7 +173,7 @@ fn scanned(plan: &LogicalPlan) -> Result<Arc<StreamSource>, DataFusionError> {
     let mut found = None;
     plan.apply(|node| {
         if let LogicalPlan::TableScan(scan) = node {
-            found = stream_source(scan);
+            found = found.take().or(stream_source(scan));
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
@@ -171,11 +183,6 @@ fn scanned(plan: &LogicalPlan) -> Result<Arc<StreamSource>, DataFusionError> {
             "the WHERE or HAVING is never true: a rule that cannot fire is refused"
         )
     })
-}
-
-fn stream_source(scan: &TableScan) -> Option<Arc<StreamSource>> {
-    let source: Arc<dyn std::any::Any + Send + Sync> = scan.source.clone();
-    source.downcast::<StreamSource>().ok()
 }
 
 fn compile_for(
@@ -197,6 +204,7 @@ fn compile_for(
         texts: Vec::new(),
         lineage: Vec::new(),
         floors: Vec::new(),
+        has_looked: false,
         aggregate: None,
         above: Vec::new(),
         having: Vec::new(),
@@ -226,6 +234,8 @@ struct Walk<'a> {
     lineage: Vec<Option<Cell>>,
     /// Columns known to be zero or more where the aggregate reads.
     floors: Vec<Expr>,
+    /// Whether columns may be of a lookup table too, under the name of one of the stream.
+    has_looked: bool,
     aggregate: Option<Aggregated>,
     /// Above the aggregate: which of its columns each column is, nothing for one that is computed.
     above: Vec<Option<usize>>,
@@ -269,6 +279,7 @@ impl Walk<'_> {
                 self.node(&aggregate.input)?;
                 self.aggregate(aggregate)
             }
+            LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::EmptyRelation(_) => {
                 plan_err!("the WHERE or HAVING is never true: a rule that cannot fire is refused")
             }
@@ -322,7 +333,8 @@ impl Walk<'_> {
         let mut own: Option<Expr> = None;
         for part in split_conjunction(predicate) {
             self.refuse_bounds(&physical(part, schema)?)?;
-            self.floors.extend(floor(part));
+            // The proof forgets which table a column is of.
+            self.floors.extend(floor(part).filter(|_| !self.has_looked));
             match on_scan && cannot_fail(part) {
                 true => self.shared.push(part.clone()),
                 false => own = Some(own.map_or_else(|| part.clone(), |all| all.and(part.clone()))),
@@ -334,6 +346,88 @@ impl Walk<'_> {
             false => (own, schema.as_ref().clone()),
         };
         self.steps.push(Step::Filter(physical(&own, &schema)?));
+        Ok(())
+    }
+
+    /// A stream joined with a lookup table, in any of the forms DataFusion has for JOIN and IN.
+    fn join(&mut self, join: &Join) -> Result<(), DataFusionError> {
+        let is_first = !reads_stream(&join.left)?;
+        let (stream, side) = match is_first {
+            false => (&join.left, &join.right),
+            true => (&join.right, &join.left),
+        };
+        self.node(stream)?;
+        let keep = match (join.join_type, is_first) {
+            (JoinType::Inner, _) => Keep::Found,
+            (JoinType::Left, false) | (JoinType::Right, true) => Keep::All,
+            (JoinType::LeftSemi, false) | (JoinType::RightSemi, true) => Keep::Listed,
+            (JoinType::LeftAnti, false) | (JoinType::RightAnti, true) => Keep::NotListed {
+                is_null_out: join.null_aware,
+            },
+            (JoinType::LeftMark | JoinType::RightMark, _) => {
+                return plan_err!(
+                    "IN (SELECT …) beside OR is not supported: LEFT JOIN the lookup table and ask for IS NOT NULL, or write two rules"
+                );
+            }
+            _ => {
+                return plan_err!(
+                    "a stream has no end, so rows of a lookup table that no row of it meets can't be told: write JOIN, or LEFT JOIN with the stream on the left"
+                );
+            }
+        };
+        if self.aggregate.is_some() {
+            return plan_err!(
+                "a lookup table is joined below the GROUP BY: write FROM TUMBLE(…) JOIN … GROUP BY, and IN (SELECT …) into WHERE"
+            );
+        }
+        let is_asked_by_equality =
+            !join.on.is_empty() && join.null_equality == NullEquality::NullEqualsNothing;
+        if !is_asked_by_equality || (join.filter.is_some() && keep != Keep::Found) {
+            return plan_err!(
+                "a lookup table is joined by equal columns: write ON events.column = table.column, and other conditions into WHERE"
+            );
+        }
+        let (mut asked, mut keys) = (Vec::new(), Vec::new());
+        for (left, right) in &join.on {
+            let (of_stream, of_side) = match is_first {
+                false => (left, right),
+                true => (right, left),
+            };
+            let key = physical(of_stream, stream.schema())?;
+            self.refuse_bounds(&key)?;
+            asked.push(key);
+            keys.push(of_side);
+        }
+        let mut looked = Side::default();
+        looked.node(side)?;
+        let Some(table) = looked.table else {
+            return plan_err!("a lookup that can't find anything: its WHERE is never true");
+        };
+        let asked_for = format!("{:?} {:?} {keys:?}", looked.projection, looked.chosen);
+        let keys = keys.into_iter().map(|key| physical(key, side.schema()));
+        let keys = keys.collect::<Result<Vec<_>, _>>()?;
+        let index = table.index(asked_for, &looked.projection, &looked.steps, &keys)?;
+        let look = Look {
+            keys: asked,
+            index,
+            keep,
+            is_first,
+            schema: nullable(&join.schema),
+        };
+        look.check(&table.name)?;
+        if matches!(keep, Keep::Found | Keep::All) {
+            let of_table = vec![None; side.schema().fields().len()];
+            let at = if is_first { 0 } else { self.lineage.len() };
+            self.lineage.splice(at..at, of_table);
+            self.floors.clear();
+            self.has_looked = true;
+        }
+        self.steps.push(Step::Look(look));
+        if let Some(filter) = &join.filter {
+            let filter = physical(filter, &join.schema)?;
+            self.refuse_bounds(&filter)?;
+            self.steps.push(Step::Filter(filter));
+        }
         Ok(())
     }
 
@@ -461,10 +555,11 @@ impl Walk<'_> {
             columns,
             schema: node.schema.clone(),
             counted: format!(
-                "{:?} by {:?} of {}",
+                "{:?} by {:?} of {} with {:?}",
                 shown(&node.aggr_expr),
                 shown(&node.group_expr),
-                node.input.display_indent_schema()
+                node.input.display_indent_schema(),
+                looked_into(&node.input)?
             ),
         });
         Ok(())
@@ -764,8 +859,68 @@ fn exceptions(
     rule.header.exceptions.iter().map(compiled).collect()
 }
 
+/// Names and hashes of the lookup tables that a plan reads.
+fn looked_into(plan: &LogicalPlan) -> Result<Vec<String>, DataFusionError> {
+    let mut tables = Vec::new();
+    plan.apply(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            tables.extend(
+                lookup_source(scan).map(|table| format!("{}@{:016x}", table.name, table.hash)),
+            );
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(tables)
+}
+
 fn shown(exprs: &[Expr]) -> Vec<String> {
     exprs.iter().map(ToString::to_string).collect()
+}
+
+/// What is read of a lookup table, on the way from its scan to the join.
+#[derive(Default)]
+struct Side {
+    table: Option<Arc<Lookup>>,
+    projection: Vec<usize>,
+    steps: Vec<Step>,
+    /// What the steps choose: rows by a condition, or columns.
+    chosen: Vec<Vec<Expr>>,
+}
+
+impl Side {
+    fn node(&mut self, plan: &LogicalPlan) -> Result<(), DataFusionError> {
+        match plan {
+            LogicalPlan::TableScan(scan) if scan.fetch.is_none() && scan.filters.is_empty() => {
+                self.table = lookup_source(scan);
+                let all = (0..scan.source.schema().fields().len()).collect();
+                self.projection = scan.projection.clone().unwrap_or(all);
+            }
+            LogicalPlan::SubqueryAlias(alias) => self.node(&alias.input)?,
+            LogicalPlan::Filter(filter) => {
+                self.node(&filter.input)?;
+                let predicate = physical(&filter.predicate, filter.input.schema())?;
+                self.steps.push(Step::Filter(predicate));
+                self.chosen.push(vec![filter.predicate.clone()]);
+            }
+            LogicalPlan::Projection(projection) => {
+                self.node(&projection.input)?;
+                self.chosen.push(projection.expr.clone());
+                let of = projection.input.schema();
+                let exprs = projection.expr.iter().map(|expr| physical(expr, of));
+                let exprs = exprs.collect::<Result<Vec<_>, _>>()?;
+                let schema = nullable(&projection.schema);
+                self.steps.push(Step::Project(exprs, schema));
+            }
+            LogicalPlan::EmptyRelation(_) => (),
+            other => {
+                return plan_err!(
+                    "of a lookup table columns and rows are chosen, nothing else: {} is not supported",
+                    other.display()
+                );
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The schema without promises about nulls: a source that lacks a column leaves it null.

@@ -12,7 +12,7 @@ use datafusion::scalar::ScalarValue;
 use models::identity::is_unprintable;
 use serde::{Deserialize, Deserializer};
 
-use super::{Rule, RuleFault};
+use super::{RULE_BYTES_MAX, Rule, RuleFault};
 
 /// Sample rows kept for one finding unless the header says otherwise.
 pub const EVIDENCE_DEFAULT: usize = 5;
@@ -22,6 +22,11 @@ pub const EVIDENCE_MAX: usize = 50;
 const TITLE_VALUE_MAX: usize = 128;
 /// How long a window waits for stragglers unless the header says otherwise, in milliseconds.
 const LATENESS_DEFAULT_MS: i64 = 60_000;
+
+/// Longest duration, in milliseconds: a century, so that sums with event times stay times.
+const SPAN_MAX_MS: i64 = 36_500 * 86_400_000;
+/// Tests of a rule, and its parameters, exceptions and columns it requires.
+const LIST_MAX: usize = 500;
 
 /// The header of a rule file.
 #[derive(Debug, Clone, Deserialize)]
@@ -216,7 +221,8 @@ impl Span {
         };
         let n: i64 = digits.trim().parse().map_err(|_| fault())?;
         match n.checked_mul(unit_ms) {
-            Some(ms) if 0 <= n => Ok(Span { ms }),
+            Some(ms) if (0..=SPAN_MAX_MS).contains(&ms) => Ok(Span { ms }),
+            Some(ms) if 0 <= ms => Err(format!("`{text}` is longer than 36500d")),
             _ => Err(fault()),
         }
     }
@@ -406,6 +412,9 @@ pub struct Test {
     pub name: String,
     /// `{generate: {n, every, start, column: SQL over i}}`, or a list of such and of single rows `{at, column: SQL}`.
     pub rows: serde_json::Value,
+    /// `{table: CSV}`: lookup tables of the test, in the place of the deployment's.
+    #[serde(default)]
+    pub lookups: BTreeMap<String, String>,
     /// What must come out.
     pub expect: Expect,
 }
@@ -485,6 +494,10 @@ impl Rule {
             line,
             message,
         };
+        if RULE_BYTES_MAX < text.len() {
+            let told = format!("is longer than {RULE_BYTES_MAX} bytes");
+            return Err(vec![fault(1, told)]);
+        }
         let Some(rest) = text.trim_start_matches('\u{feff}').strip_prefix("/*---") else {
             return Err(vec![fault(
                 1,
@@ -689,6 +702,41 @@ fn header_faults(header: &Header, path: &Path) -> Vec<(&'static str, String)> {
             day_ms(day).is_some(),
             key,
             format!("`{day}` is not a day, write YYYY-MM-DD"),
+        );
+    }
+    let lines = [
+        ("title", &header.title),
+        ("author", &header.author),
+        ("alert", &header.alert.title),
+    ];
+    let lists = [
+        ("tags", &header.tags),
+        ("references", &header.references),
+        ("falsepositives", &header.falsepositives),
+        ("compliance", &header.compliance),
+    ];
+    let lists = lists
+        .into_iter()
+        .flat_map(|(key, texts)| texts.iter().map(move |text| (key, text)));
+    for (key, text) in lines.into_iter().chain(lists) {
+        let forges = |c| is_unprintable(c) && (c != '\n' || key == "title" || key == "alert");
+        check(
+            !text.contains(forges),
+            key,
+            "holds a control character, or one that can't be seen: it goes into alerts".to_owned(),
+        );
+    }
+    let lengths = [
+        ("params", header.params.len()),
+        ("exceptions", header.exceptions.len()),
+        ("requires", header.requires.len()),
+        ("tests", header.tests.len()),
+    ];
+    for (key, n) in lengths {
+        check(
+            n <= LIST_MAX,
+            key,
+            format!("there are {n}, at most {LIST_MAX} are possible"),
         );
     }
     let limit = header.alert.evidence.limit;

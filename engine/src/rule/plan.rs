@@ -14,7 +14,9 @@ use datafusion::common::{
     DFSchema, DataFusionError, ParamValues, TableReference, plan_datafusion_err, plan_err,
 };
 use datafusion::config::{ConfigOptions, Dialect};
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::logical_plan::TableScan;
 use datafusion::logical_expr::planner::{
     ContextProvider, ExprPlanner, PlannedRelation, RelationPlanner, RelationPlannerContext,
     RelationPlanning,
@@ -26,13 +28,16 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::Optimizer;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::scalar::ScalarValue;
+use datafusion::sql::parser::Statement;
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
 use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, FunctionArg, FunctionArgExpr, ObjectName, TableFactor, Value,
+    Expr as SqlExpr, FunctionArg, FunctionArgExpr, ObjectName, Statement as SqlStatement,
+    TableFactor, Value,
 };
 
-use super::Rule;
+use super::lookup::{Lookup, Lookups};
 use super::sequence::{self, Sequence};
+use super::{Rule, function, limit};
 
 /// Column a window adds: its first millisecond.
 pub const WINDOW_START: &str = "window_start";
@@ -42,10 +47,11 @@ pub const WINDOW_END: &str = "window_end";
 /// Panes a window and its lateness may span: a value remembers where it was seen in one 64-bit word.
 pub const PANES_MAX: i64 = 64;
 
-/// The streams rules may read.
+/// The streams rules may read, and the tables they may look into.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     streams: BTreeMap<String, Stream>,
+    lookups: Lookups,
 }
 
 /// One stream: its columns and which of them is the event time.
@@ -76,6 +82,18 @@ impl Catalog {
         self
     }
 
+    /// Adds the tables rules may look into, in the place of those before.
+    #[must_use]
+    pub fn with_lookups(mut self, lookups: &Lookups) -> Catalog {
+        self.lookups = lookups.clone();
+        self
+    }
+
+    /// The tables rules may look into.
+    pub fn lookups(&self) -> &Lookups {
+        &self.lookups
+    }
+
     /// The stream of that name.
     pub fn get(&self, table: &str) -> Option<&Stream> {
         self.streams.get(table)
@@ -88,8 +106,15 @@ impl Catalog {
             .any(|s| s.schema.index_of(column).is_ok())
     }
 
-    fn names(&self) -> String {
-        self.streams.keys().cloned().collect::<Vec<_>>().join(", ")
+    /// Says which tables there are.
+    fn no_table(&self, table: &str) -> DataFusionError {
+        let streams = self.streams.keys().map(String::as_str);
+        let lookups = self.lookups.tables().map(|table| table.name.as_str());
+        let names: Vec<&str> = streams.chain(lookups).collect();
+        plan_datafusion_err!(
+            "there is no table `{table}`, there are: {}; lookup tables come from --lookups",
+            names.join(", ")
+        )
     }
 }
 
@@ -132,6 +157,35 @@ impl TableSource for StreamSource {
     }
 }
 
+/// The table a plan looks into.
+pub(super) struct LookupSource(pub(super) Arc<Lookup>);
+
+impl TableSource for LookupSource {
+    fn schema(&self) -> SchemaRef {
+        self.0.schema.clone()
+    }
+}
+
+pub(super) fn stream_source(scan: &TableScan) -> Option<Arc<StreamSource>> {
+    let source: Arc<dyn std::any::Any + Send + Sync> = scan.source.clone();
+    source.downcast::<StreamSource>().ok()
+}
+
+pub(super) fn lookup_source(scan: &TableScan) -> Option<Arc<Lookup>> {
+    let source: Arc<dyn std::any::Any + Send + Sync> = scan.source.clone();
+    source
+        .downcast::<LookupSource>()
+        .ok()
+        .map(|source| source.0.clone())
+}
+
+/// Whether a plan reads a stream.
+pub(super) fn reads_stream(plan: &LogicalPlan) -> Result<bool, DataFusionError> {
+    plan.exists(|node| {
+        Ok(matches!(node, LogicalPlan::TableScan(scan) if stream_source(scan).is_some()))
+    })
+}
+
 fn source(table: &str, stream: &Stream, window: Option<WindowSpec>) -> Arc<dyn TableSource> {
     let mut fields: Vec<Arc<Field>> = stream.schema.fields().iter().cloned().collect();
     let n_columns = fields.len();
@@ -164,10 +218,31 @@ static SESSION: LazyLock<SessionState> = LazyLock::new(|| {
         .into_iter()
         .filter(|rule| !hidden.contains(&rule.name()))
         .collect();
-    SessionStateBuilder::new_with_default_features()
+    let mut session = SessionStateBuilder::new_with_default_features()
         .with_optimizer_rules(rules)
-        .build()
+        .build();
+    for udf in function::all() {
+        let name = udf.name().to_owned();
+        let shadowed = session.register_udf(udf);
+        debug_assert!(
+            matches!(shadowed, Ok(None)),
+            "{name} is a function of DataFusion"
+        );
+    }
+    session
 });
+
+/// The functions rules may call, besides those of the domain: their names, in order.
+pub fn other_functions() -> Vec<String> {
+    let own: Vec<&str> = function::FUNCTIONS.iter().map(|f| f.name).collect();
+    let names = SESSION.scalar_functions().iter();
+    let names = names.filter(|(_, udf)| udf.signature().volatility == Volatility::Immutable);
+    let names = names.filter(|(_, udf)| !limit::is_endless(udf.name()));
+    let mut names: Vec<String> = names.map(|(name, _)| name.clone()).collect();
+    names.retain(|name| !own.contains(&name.as_str()));
+    names.sort();
+    names
+}
 
 /// Plans the SELECT of a rule.
 ///
@@ -187,7 +262,11 @@ pub(super) fn plan(rule: &Rule, catalog: &Catalog) -> Result<LogicalPlan, DataFu
             "parameter `{name}` is not used: write ${name} in the SELECT or remove it"
         );
     }
+    limit::text(&rule.sql)?;
     let statement = SESSION.sql_to_statement(&rule.sql, &Dialect::Generic)?;
+    if !is_query(&statement) {
+        return plan_err!("{}", limit::NOT_A_SELECT);
+    }
     let provider = Streams {
         catalog,
         relations: vec![Arc::new(Windows {
@@ -202,12 +281,22 @@ pub(super) fn plan(rule: &Rule, catalog: &Catalog) -> Result<LogicalPlan, DataFu
     };
     let plan = SqlToRel::new_with_options(&provider, options).statement_to_plan(statement)?;
     refuse(&plan)?;
+    if !reads_stream(&plan)? {
+        return plan_err!(
+            "the SELECT reads no stream: write FROM events, and JOIN the lookup table"
+        );
+    }
     let values: Vec<(String, ScalarValue)> = params.into_iter().collect();
     let plan = match values.is_empty() {
         true => plan,
         false => plan.with_param_values(ParamValues::from(values))?,
     };
+    limit::plan(&plan)?;
     SESSION.optimize(&plan)
+}
+
+fn is_query(statement: &Statement) -> bool {
+    matches!(statement, Statement::Statement(plain) if matches!(plain.as_ref(), SqlStatement::Query(_)))
 }
 
 /// Compiles a predicate or expression in SQL over a schema.
@@ -218,8 +307,10 @@ pub(super) fn expression(
     sql: &str,
     schema: &DFSchema,
 ) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
+    limit::text(sql)?;
     let expr = SESSION.create_logical_expr(sql, schema)?;
     refuse_expr(&expr)?;
+    limit::expression(&expr, schema)?;
     SESSION.create_physical_expr(expr, schema)
 }
 
@@ -242,19 +333,25 @@ fn mentions(sql: &str, name: &str) -> bool {
     })
 }
 
+const TWO_STREAMS: &str = "streams can't be joined: write one rule for each, whose findings of one identity and `owasp.` tag are one case, or read `touches`, which has the call's columns too";
+const SUBQUERY: &str = "a subquery stands in WHERE, as column IN (SELECT column FROM a lookup table WHERE …) or NOT IN: write a fixed list, a JOIN with a lookup table, or a second rule";
+
 /// Refuses what a stream cannot answer, in the words of SQL.
 fn refuse(plan: &LogicalPlan) -> Result<(), DataFusionError> {
     plan.apply(|node| {
         let message = match node {
             LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::TableScan(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Aggregate(_) => "",
-            LogicalPlan::Join(_) => "JOIN is not supported: put what the rule needs into columns of the table, or a fixed list into WHERE … IN (…)",
+            LogicalPlan::Join(join) => match (reads_stream(&join.left)?, reads_stream(&join.right)?) {
+                (true, true) => TWO_STREAMS,
+                _ => "",
+            },
             LogicalPlan::Sort(_) => "ORDER BY has no meaning on a stream: remove it, findings come in the order of their rows",
             LogicalPlan::Limit(_) => "LIMIT has no meaning on a stream: use `suppress` in the header to have fewer alerts",
             LogicalPlan::Union(_) => "UNION is not supported: write one rule for each part, or join the conditions with OR",
             LogicalPlan::Window(_) => "OVER (…) is not supported: aggregate over TUMBLE or HOP in FROM and GROUP BY window_start, window_end",
             LogicalPlan::Distinct(_) => "SELECT DISTINCT is not supported: use `suppress` with the columns that make a finding the same",
             LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => "the SELECT reads no table: write FROM and a table",
-            LogicalPlan::Subquery(_) => "subqueries in expressions are not supported: write a fixed list, or a second rule",
+            LogicalPlan::Subquery(_) => SUBQUERY,
             _ => "only a plain SELECT … FROM … WHERE … GROUP BY … HAVING is supported",
         };
         if !message.is_empty() {
@@ -268,12 +365,25 @@ fn refuse(plan: &LogicalPlan) -> Result<(), DataFusionError> {
     Ok(())
 }
 
+/// A subquery reads one lookup table, so that it is looked into once a row.
+fn refuse_subquery(plan: &LogicalPlan) -> Result<(), DataFusionError> {
+    plan.apply(|node| match node {
+        LogicalPlan::TableScan(scan) if stream_source(scan).is_some() => plan_err!("{TWO_STREAMS}"),
+        LogicalPlan::TableScan(_)
+        | LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::SubqueryAlias(_) => Ok(TreeNodeRecursion::Continue),
+        _ => plan_err!("{SUBQUERY}"),
+    })?;
+    Ok(())
+}
+
 pub(super) fn refuse_expr(expr: &Expr) -> Result<(), DataFusionError> {
     expr.apply(|e| {
         match e {
-            Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_) => {
-                return plan_err!("subqueries in expressions are not supported: write a fixed list, or a second rule");
-            }
+            Expr::InSubquery(within) => refuse_subquery(&within.subquery.subquery)?,
+            Expr::Exists(within) => refuse_subquery(&within.subquery.subquery)?,
+            Expr::ScalarSubquery(_) | Expr::SetComparison(_) => return plan_err!("{SUBQUERY}"),
             Expr::WindowFunction(f) => {
                 return plan_err!("{}(…) OVER is not supported: aggregate over TUMBLE or HOP in FROM and GROUP BY window_start, window_end", f.fun);
             }
@@ -299,12 +409,10 @@ impl ContextProvider for Streams<'_> {
         name: TableReference,
     ) -> Result<Arc<dyn TableSource>, DataFusionError> {
         let table = name.table();
-        match self.catalog.get(table) {
-            Some(stream) => Ok(source(table, stream, None)),
-            None => plan_err!(
-                "there is no table `{table}`, there are: {}",
-                self.catalog.names()
-            ),
+        match (self.catalog.get(table), self.catalog.lookups.get(table)) {
+            (Some(stream), _) => Ok(source(table, stream, None)),
+            (None, Some(lookup)) => Ok(Arc::new(LookupSource(lookup.clone()))),
+            (None, None) => Err(self.catalog.no_table(table)),
         }
     }
 
@@ -419,10 +527,12 @@ impl RelationPlanner for Windows {
         };
         let table = context.normalize_ident(table.clone());
         let Some(stream) = self.catalog.get(&table) else {
-            return plan_err!(
-                "there is no table `{table}`, there are: {}",
-                self.catalog.names()
-            );
+            return match self.catalog.lookups.get(&table) {
+                Some(_) => plan_err!(
+                    "`{table}` is a lookup table, which has no windows: write {form} over a stream, and JOIN {table}"
+                ),
+                None => Err(self.catalog.no_table(&table)),
+            };
         };
         match time {
             SqlExpr::Identifier(column)

@@ -25,6 +25,7 @@ use crate::lane::EventTime;
 use super::aggregate::{Input, Values};
 use super::compile::{Cell, Program, WindowProgram, compile, reads};
 use super::finding::{Evidence, Finding, evidence_at};
+use super::limit::on_deep_stack;
 use super::plan::{Catalog, Stream, physical};
 use super::sequence::{Match, Prepared};
 use super::step::{Step, batch_of, column, mask, taken};
@@ -127,6 +128,18 @@ impl RuleRunner {
         catalog: &Catalog,
         table: &str,
     ) -> Result<RuleRunner, Vec<RuleFault>> {
+        on_deep_stack(|| RuleRunner::compile_here(rules, catalog, table))
+    }
+
+    fn compile_here(
+        rules: &RuleSet,
+        catalog: &Catalog,
+        table: &str,
+    ) -> Result<RuleRunner, Vec<RuleFault>> {
+        let catalog = &match rules.lookups.tables().next() {
+            Some(_) => catalog.clone().with_lookups(&rules.lookups),
+            None => catalog.clone(),
+        };
         let Some(stream) = catalog.get(table) else {
             return Err(vec![RuleFault {
                 file: table.into(),
@@ -193,6 +206,7 @@ impl RuleRunner {
         let table = reads(rule, catalog).map_err(|fault| vec![fault])?.table;
         let set = RuleSet {
             rules: vec![Arc::new(rule.clone())],
+            lookups: catalog.lookups().clone(),
         };
         RuleRunner::compile(&set, catalog, &table).map(|runner| (table, runner))
     }

@@ -4,6 +4,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::LogicalPlan;
 
 use super::compile::{Reads, compile, fault, reads, unaliased};
+use super::limit::on_deep_stack;
 use super::plan::{Catalog, WINDOW_END, WINDOW_START, plan};
 use super::window::GroupBytes;
 use super::{Rule, RuleFault};
@@ -62,6 +63,10 @@ pub struct WindowShape {
 /// # Errors
 /// Why it cannot run.
 pub fn shape(rule: &Rule, catalog: &Catalog) -> Result<Shape, Vec<RuleFault>> {
+    on_deep_stack(|| shape_here(rule, catalog))
+}
+
+fn shape_here(rule: &Rule, catalog: &Catalog) -> Result<Shape, Vec<RuleFault>> {
     let reads = reads(rule, catalog).map_err(|one| vec![one])?;
     let program = compile(rule, catalog, &reads.table)?;
     let plan = plan(rule, catalog).map_err(|e| vec![fault(rule, &e)])?;

@@ -1,4 +1,4 @@
-//! Operators that need no state: filters and projections over one batch. Must not know: plans, windows, tables.
+//! Operators that need no state: filters, projections and looks into tables, over one batch. Must not know: plans, windows.
 
 use std::sync::Arc;
 
@@ -10,10 +10,13 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::{DataFusionError, plan_datafusion_err};
 use datafusion::physical_expr::PhysicalExpr;
 
+use super::lookup::index::Look;
+
 /// One operator that needs no state.
 pub(super) enum Step {
     Filter(Arc<dyn PhysicalExpr>),
     Project(Vec<Arc<dyn PhysicalExpr>>, SchemaRef),
+    Look(Look),
 }
 
 impl Step {
@@ -33,6 +36,7 @@ impl Step {
                         rows.retain(|_| kept.next().flatten() == Some(true));
                     }
                 }
+                Step::Look(look) => (batch, rows) = look.apply(batch, rows)?,
                 Step::Project(exprs, schema) => {
                     let columns = exprs
                         .iter()

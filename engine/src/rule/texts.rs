@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Rule, RuleFault, RuleSet};
+use super::{Lookups, Rule, RuleFault, RuleSet};
 
 /// Bytes of all rules together that a log takes: some ten thousand rules.
 pub const BYTES_MAX: usize = 16 << 20;
@@ -41,6 +41,8 @@ pub enum TextsError {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleTexts {
     files: Vec<(String, String)>,
+    /// Name and hash of each lookup table: the tables themselves are too long for a log.
+    lookups: Vec<(String, u64)>,
 }
 
 impl RuleTexts {
@@ -50,25 +52,31 @@ impl RuleTexts {
             let name = rule.path.file_name().unwrap_or(rule.path.as_os_str());
             (name.to_string_lossy().into_owned(), rule.text.to_string())
         };
+        let lookups = rules.lookups.tables();
         RuleTexts {
             files: rules.rules.iter().map(file).collect(),
+            lookups: lookups
+                .map(|table| (table.name.clone(), table.hash))
+                .collect(),
         }
     }
 
-    /// XXH3 over names and texts: equal for equal sets, wherever their files lie.
+    /// XXH3 over names, texts and tables: equal for equal sets, wherever their files lie.
     pub fn hash(&self) -> u64 {
-        let hashes = self.files.iter();
-        let hashes = hashes.flat_map(|(name, text)| {
-            [xxh3_64(name.as_bytes()), xxh3_64(text.as_bytes())].map(u64::to_le_bytes)
-        });
-        xxh3_64(&hashes.flatten().collect::<Vec<u8>>())
+        let files = self.files.iter();
+        let files =
+            files.flat_map(|(name, text)| [xxh3_64(name.as_bytes()), xxh3_64(text.as_bytes())]);
+        let lookups = self.lookups.iter();
+        let lookups = lookups.flat_map(|(name, hash)| [xxh3_64(name.as_bytes()), *hash]);
+        let hashes = files.chain([0]).chain(lookups);
+        xxh3_64(&hashes.flat_map(u64::to_le_bytes).collect::<Vec<u8>>())
     }
 
-    /// The set.
+    /// The set, with the lookup tables of whoever asks.
     ///
     /// # Errors
     /// What this version of the program has against them.
-    pub fn rules(&self) -> Result<RuleSet, Vec<RuleFault>> {
+    pub fn rules(&self, lookups: &Lookups) -> Result<RuleSet, Vec<RuleFault>> {
         let (mut rules, mut faults) = (Vec::new(), Vec::new());
         for (name, text) in &self.files {
             match Rule::parse(Path::new(name), text) {
@@ -77,7 +85,7 @@ impl RuleTexts {
             }
         }
         match faults.is_empty() {
-            true => RuleSet::new(rules),
+            true => Ok(RuleSet::new(rules)?.with_lookups(lookups.clone())),
             false => Err(faults),
         }
     }
@@ -133,7 +141,7 @@ mod tests {
         let bytes = texts.encode(1 << 20).unwrap();
         let back = RuleTexts::decode(&bytes).unwrap();
         assert_eq!(back, texts);
-        let rules = back.rules().unwrap();
+        let rules = back.rules(&Lookups::default()).unwrap();
         let hashes = |set: &RuleSet| set.rules.iter().map(|r| r.hash).collect::<Vec<_>>();
         assert_eq!(hashes(&rules), hashes(&shipped));
         let elsewhere = shipped.rules.iter().map(|rule| {
@@ -144,6 +152,7 @@ mod tests {
         assert_eq!(RuleTexts::of(&elsewhere).hash(), texts.hash());
         let fewer = RuleSet {
             rules: shipped.rules[1..].to_vec(),
+            ..RuleSet::default()
         };
         assert_ne!(RuleTexts::of(&fewer).hash(), texts.hash());
     }

@@ -134,7 +134,7 @@ fn put_back(kind: &Kind, wanted: Wanted) -> Result<Ready, ServiceError> {
         let (models, rules) = (&shared.config.models, &shared.ruling.wanted().rules);
         let stage = stage::of(kind.input, models, rules, kind.partitions).map_err(RuleFaults)?;
         let lane = Lane::new(stage, kind.topic.as_str().into(), wanted.partition);
-        Ok::<_, ServiceError>(lane.following(stage::compiling(models)))
+        Ok::<_, ServiceError>(lane.following(stage::compiling(models, &rules.lookups)))
     };
     let place = Place::new(&kind.group, &kind.topic, wanted.partition);
     let restored = restore(

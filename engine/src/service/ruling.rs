@@ -1,4 +1,4 @@
-//! The rules that are wanted, and the folder they are read from again.
+//! The rules that are wanted, and the folders they and their lookup tables are read from again.
 //!
 //! A thread looks at the folder every few seconds. Once what it holds has stood still from one look to the next it is read and
 //! compiled; a set with a fault is told and leaves the one before it in force. A good one becomes the *wanted* set, and
@@ -12,9 +12,10 @@ use std::time::Duration;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use super::{ServiceError, Shared};
+use crate::command::{RuleFaults, load_rules};
 use crate::log::VALUE_BYTES_MAX;
 use crate::rule::texts::TextsError;
-use crate::rule::{RuleFault, RuleSet, RuleTexts};
+use crate::rule::{RuleSet, RuleTexts};
 use crate::telemetry::OutcomeLabel;
 
 /// How often the thread looks whether the service ends.
@@ -65,19 +66,20 @@ impl Ruling {
 /// # Errors
 /// The thread can't be started.
 pub(super) fn start(shared: &Arc<Shared>) -> Result<(), ServiceError> {
-    let every = Duration::from_secs(shared.config.rules_reload_seconds);
-    let Some(folder) = shared.config.rules.clone().filter(|_| !every.is_zero()) else {
+    let config = &shared.config;
+    let every = Duration::from_secs(config.rules_reload_seconds);
+    if every.is_zero() || (config.rules.is_none() && config.lookups.is_none()) {
         return Ok(());
-    };
+    }
     let shared = shared.clone();
-    let run = move || watch(&shared, &folder, every);
+    let run = move || watch(&shared, every);
     std::thread::Builder::new()
         .name("rules".to_owned())
         .spawn(run)?;
     Ok(())
 }
 
-fn watch(shared: &Shared, folder: &PathBuf, every: Duration) {
+fn watch(shared: &Shared, every: Duration) {
     // What was read at the start may have changed since: the first look reads it again.
     let (mut read, mut seen, mut waited) = (None, None, Duration::ZERO);
     while !shared.stopping() {
@@ -87,37 +89,50 @@ fn watch(shared: &Shared, folder: &PathBuf, every: Duration) {
             continue;
         }
         waited = Duration::ZERO;
-        let now = look(folder);
+        let now = look(
+            shared.config.rules.as_deref(),
+            shared.config.lookups.as_deref(),
+        );
         let stands_still = seen == Some(now);
         seen = Some(now);
         if stands_still && read != Some(now) {
             read = Some(now);
-            reload(shared, folder);
+            reload(shared);
         }
     }
 }
 
-/// A hash of the names and texts of a folder's rules; one of its own when they can't be read.
-fn look(folder: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return 0;
-    };
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let mut paths: Vec<PathBuf> = paths
-        .filter(|path| path.extension().is_some_and(|e| e == "sql"))
-        .collect();
-    paths.sort();
+/// A hash of the names and texts of the rules, and of the names, lengths and times of the lookup tables; one of its own for what
+/// can't be read.
+fn look(rules: Option<&Path>, lookups: Option<&Path>) -> u64 {
     let mut hash = Xxh3Default::new();
-    for path in paths {
-        let text = std::fs::read(&path).unwrap_or_default();
-        hash.update(&xxh3_64(path.as_os_str().as_encoded_bytes()).to_le_bytes());
-        hash.update(&xxh3_64(&text).to_le_bytes());
+    for path in rules.map(files).unwrap_or_default() {
+        if path.extension().is_some_and(|e| e == "sql") {
+            let text = std::fs::read(&path).unwrap_or_default();
+            hash.update(&xxh3_64(path.as_os_str().as_encoded_bytes()).to_le_bytes());
+            hash.update(&xxh3_64(&text).to_le_bytes());
+        }
+    }
+    for path in lookups.map(files).unwrap_or_default() {
+        let of = std::fs::metadata(&path).map(|of| (of.len(), of.modified().ok()));
+        hash.update(format!("{} {:?}", path.display(), of.ok()).as_bytes());
     }
     hash.digest()
 }
 
-fn reload(shared: &Shared, folder: &Path) {
-    let outcome = match set(folder) {
+/// The files of a folder, in order.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn reload(shared: &Shared) {
+    let config = &shared.config;
+    let outcome = match set(config.rules.as_deref(), config.lookups.as_deref()) {
         Ok(wanted) if wanted.hash == shared.ruling.wanted().hash => return,
         Ok(wanted) => {
             let old = shared.ruling.wanted();
@@ -136,7 +151,6 @@ fn reload(shared: &Shared, folder: &Path) {
         Err(faults) => {
             let (told, more) = faults.split_at(faults.len().min(FAULTS_MAX));
             tracing::error!(
-                folder = %folder.display(),
                 faults = told.join("; "),
                 n_more = more.len(),
                 "new rules are refused, those before stay in force; `tollwatch rules check` tells every fault"
@@ -148,11 +162,11 @@ fn reload(shared: &Shared, folder: &Path) {
     shared.metrics.rule_reloads.get_or_create(&label).inc();
 }
 
-/// The set of a folder, compiled once to see that it can be.
-fn set(folder: &Path) -> Result<Arc<Wanted>, Vec<String>> {
-    let told = |faults: Vec<RuleFault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let rules = Arc::new(RuleSet::load(folder).map_err(told)?);
-    crate::command::rules::faults(&rules).map_err(|faults| told(faults.0))?;
+/// The set of the folders, compiled once to see that it can be.
+fn set(rules: Option<&Path>, lookups: Option<&Path>) -> Result<Arc<Wanted>, Vec<String>> {
+    let told = |faults: RuleFaults| faults.0.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let rules = load_rules(rules, lookups).map_err(told)?;
+    crate::command::rules::faults(&rules).map_err(told)?;
     Wanted::new(rules).map_err(|error| vec![error.to_string()])
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// Decodes `%hh`; a broken escape stays as it is, bytes that are no UTF-8 become replacement characters.
-pub(crate) fn decode(text: &str) -> Cow<'_, str> {
+pub fn decode(text: &str) -> Cow<'_, str> {
     if memchr::memchr(b'%', text.as_bytes()).is_none() {
         return Cow::Borrowed(text);
     }
@@ -16,7 +16,7 @@ pub(crate) fn decode(text: &str) -> Cow<'_, str> {
 }
 
 /// Decodes a query name or value: as [`decode`], and `+` is a space.
-pub(crate) fn decode_query(text: &str) -> Cow<'_, str> {
+pub fn decode_query(text: &str) -> Cow<'_, str> {
     if memchr::memchr(b'+', text.as_bytes()).is_none() {
         return decode(text);
     }

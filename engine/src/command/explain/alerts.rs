@@ -87,7 +87,7 @@ impl Given {
             let name = clean(name.unwrap_or("-"));
             format!("no rule is called {name}; give the folder with --rules")
         })?;
-        let reads = reads(rule, &catalog())?;
+        let reads = reads(rule, &catalog().with_lookups(&rules.lookups))?;
         let probes = reads.columns.iter().any(|c| c.starts_with("probe_"));
         let pick = match self.window() {
             Some((start_ms, end_ms)) => Pick::Window(start_ms, end_ms),
@@ -120,7 +120,8 @@ fn uid(alert: &Value) -> Option<&str> {
 /// Derives the alerts again and shows them; 1 when one comes out otherwise or not at all.
 pub(super) fn explain_alerts(args: &ExplainArgs, alerts: &Path) -> Result<u8, Failure> {
     let mut given = read_alerts(args, alerts)?;
-    let rules = load_rules(args.engine.rules.as_deref())?;
+    let (rules, lookups) = (&args.engine.rules, &args.engine.lookups);
+    let rules = load_rules(rules.as_deref(), lookups.as_deref())?;
     let wanted = given
         .iter()
         .map(|given| given.contributions(&rules, args.limit))

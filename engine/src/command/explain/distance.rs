@@ -22,7 +22,7 @@ use super::ExplainArgs;
 use super::rows::{flag, number, place, plain, text};
 use crate::alert::{clean, position};
 use crate::config::ModelConfig;
-use crate::rule::{Finding, Reads, Rule, RuleFault, RuleRunner, evidence_at, reads};
+use crate::rule::{Finding, Lookups, Reads, Rule, RuleFault, RuleRunner, evidence_at, reads};
 use crate::stage::{Watcher, catalog};
 
 /// Collections of one caller kept apart; they come from paths, which callers choose.
@@ -139,10 +139,11 @@ struct Watched {
 }
 
 impl Watched {
-    fn new(rule: &Arc<Rule>, alarm_at: f64) -> Result<Self, Vec<RuleFault>> {
-        let reads = reads(rule, &catalog()).map_err(|fault| vec![fault])?;
-        let (_, mut runner) = RuleRunner::single(rule, &catalog())?;
-        let (_, near) = RuleRunner::single(rule, &catalog())?;
+    fn new(rule: &Arc<Rule>, lookups: &Lookups, alarm_at: f64) -> Result<Self, Vec<RuleFault>> {
+        let catalog = catalog().with_lookups(lookups);
+        let reads = reads(rule, &catalog).map_err(|fault| vec![fault])?;
+        let (_, mut runner) = RuleRunner::single(rule, &catalog)?;
+        let (_, near) = RuleRunner::single(rule, &catalog)?;
         runner.measure();
         let rests_on = |measure: &Measure| reads.columns.iter().any(|c| c == measure.alarm);
         let measures = MEASURES.into_iter().filter(rests_on);
@@ -340,8 +341,10 @@ fn alarmed(batch: &RecordBatch) -> RecordBatch {
 pub(super) fn explain_identity(args: &ExplainArgs, identity: &str) -> Result<u8, Failure> {
     let models = args.engine.models.over(&ModelConfig::default());
     let alarm_at = 1e6 / models.false_alerts_per_million_events;
-    let rules = load_rules(args.engine.rules.as_deref())?;
-    let rules = rules.rules.iter().map(|rule| Watched::new(rule, alarm_at));
+    let (rules, lookups) = (&args.engine.rules, &args.engine.lookups);
+    let rules = load_rules(rules.as_deref(), lookups.as_deref())?;
+    let watched = |rule| Watched::new(rule, &rules.lookups, alarm_at);
+    let rules = rules.rules.iter().map(watched);
     let rules = rules.collect::<Result<Vec<_>, _>>();
     let caller = Arc::new(Mutex::new(Caller {
         identity: identity.to_owned(),

@@ -77,7 +77,7 @@ struct Found {
 /// # Errors
 /// A rule is wrong, or a file can't be read.
 pub fn run(args: &BacktestArgs) -> Result<u8, Failure> {
-    let rules = rules_at(&args.rules)?;
+    let rules = rules_at(&args.rules, args.trial.lookups.as_deref())?;
     let mut found = Found::default();
     let trial = trial::run(&args.trial, &rules, |alert| {
         found.note(alert, args.samples);

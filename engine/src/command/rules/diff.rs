@@ -104,7 +104,11 @@ struct Difference {
 /// A rule is wrong, a file can't be read, or there are too many alerts to compare.
 pub fn run(args: &DiffArgs) -> Result<u8, Failure> {
     // Both before either is run: a fault is told at once.
-    let (old, new) = (rules_at(&[&args.old])?, rules_at(&[&args.new])?);
+    let lookups = args.trial.lookups.as_deref();
+    let (old, new) = (
+        rules_at(&[&args.old], lookups)?,
+        rules_at(&[&args.new], lookups)?,
+    );
     super::faults(&std::sync::Arc::new(new.clone()))?;
     let (before, _) = told(args, &old)?;
     let (after, trial) = told(args, &new)?;

@@ -42,7 +42,7 @@ pub struct DocsArgs {
 /// # Errors
 /// A rule is wrong, or a page can't be written.
 pub fn run(args: &DocsArgs) -> Result<u8, Failure> {
-    let rules = load_rules(args.dir.as_deref())?;
+    let rules = load_rules(args.dir.as_deref(), None)?;
     let mut pages = vec![(INDEX.to_owned(), index(&rules))];
     let page_of = |rule: &std::sync::Arc<Rule>| (rule.header.name.clone(), page(rule));
     pages.extend(rules.rules.iter().map(page_of));

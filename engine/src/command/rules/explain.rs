@@ -38,6 +38,9 @@ pub struct RuleArgs {
     /// Format of the lines: auto, kong, envoy (istio), nginx, combined (apache)
     #[arg(long, default_value = "auto")]
     pub format: Format,
+    /// Folder of lookup tables (.csv, .parquet) that rules join with; none when absent
+    #[arg(long, value_name = "DIR", env = "TOLLWATCH_LOOKUPS")]
+    pub lookups: Option<PathBuf>,
     /// Prints one JSON object instead of text
     #[arg(long)]
     pub json: bool,
@@ -73,12 +76,12 @@ struct Measured {
 /// # Errors
 /// The rule is wrong, or a file can't be read.
 pub fn run(args: &RuleArgs) -> Result<u8, Failure> {
-    let rules = rules_at(&[&args.rule])?;
+    let rules = rules_at(&[&args.rule], args.lookups.as_deref())?;
     let [rule] = rules.rules.as_slice() else {
         let n = rules.rules.len();
         return Err(format!("there are {n} rules: give one file, or one name").into());
     };
-    let shape = shape(rule, &catalog()).map_err(RuleFaults)?;
+    let shape = shape(rule, &catalog().with_lookups(&rules.lookups)).map_err(RuleFaults)?;
     let measured = match args.from.is_empty() {
         true => None,
         false => Some(measure(args, &rules, &shape.reads.table)?),

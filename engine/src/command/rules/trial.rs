@@ -17,7 +17,7 @@ use crate::command::warm::{History, WarmArgs};
 use crate::command::{Failure, ModelArgs, NamingArgs, RuleFaults};
 use crate::config::ModelConfig;
 use crate::pipeline::Round;
-use crate::rule::{Rule, RuleCounters, RuleFault, RuleSet, Status};
+use crate::rule::{Lookups, Rule, RuleCounters, RuleFault, RuleSet, Status};
 
 /// Options of every trial.
 #[derive(Clone, Debug, Args)]
@@ -31,6 +31,9 @@ pub struct TrialArgs {
     /// History.
     #[command(flatten)]
     pub warm: WarmArgs,
+    /// Folder of lookup tables (.csv, .parquet) that rules join with; none when absent
+    #[arg(long, value_name = "DIR", env = "TOLLWATCH_LOOKUPS")]
+    pub lookups: Option<PathBuf>,
     /// What names endpoints.
     #[command(flatten)]
     pub naming: NamingArgs,
@@ -69,11 +72,14 @@ pub struct Counts {
     pub n_excepted: u64,
 }
 
-/// The rules of files and folders, and the shipped ones that are called by name.
+/// The rules of files and folders, and the shipped ones that are called by name, with the lookup tables of a folder.
 ///
 /// # Errors
 /// Every fault of every file.
-pub fn rules_at<P: AsRef<Path>>(places: &[P]) -> Result<RuleSet, RuleFaults> {
+pub fn rules_at<P: AsRef<Path>>(
+    places: &[P],
+    lookups: Option<&Path>,
+) -> Result<RuleSet, RuleFaults> {
     let shipped = RuleSet::shipped();
     let (mut rules, mut faults) = (Vec::new(), Vec::new());
     for place in places.iter().map(AsRef::as_ref) {
@@ -89,24 +95,28 @@ pub fn rules_at<P: AsRef<Path>>(places: &[P]) -> Result<RuleSet, RuleFaults> {
             Err(more) => faults.extend(more),
         }
     }
+    let lookups = lookups.map_or_else(|| Ok(Lookups::default()), Lookups::load);
+    let lookups = lookups.unwrap_or_else(|more| {
+        faults.extend(more);
+        Lookups::default()
+    });
     match RuleSet::new(rules) {
-        Ok(set) if faults.is_empty() => Ok(set),
+        Ok(set) if faults.is_empty() => Ok(set.with_lookups(lookups)),
         Ok(_) => Err(RuleFaults(faults)),
         Err(more) => Err(RuleFaults(faults.into_iter().chain(more).collect())),
     }
 }
 
 fn rule_of(path: &Path) -> Result<Rule, Vec<RuleFault>> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        vec![RuleFault {
-            file: path.to_owned(),
-            line: 1,
-            message: format!(
-                "cannot be read: {error}; give a .sql file, a folder of them, or a name `rules list` shows"
-            ),
-        }]
-    })?;
-    Rule::parse(path, &text)
+    Rule::read(path).map_err(|mut faults| {
+        if !path.exists() {
+            let told = "; give a .sql file, a folder of them, or a name `rules list` shows";
+            faults
+                .iter_mut()
+                .for_each(|fault| fault.message.push_str(told));
+        }
+        faults
+    })
 }
 
 /// Whether a rule runs in production and alerts nobody.
