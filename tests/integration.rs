@@ -2,8 +2,8 @@
 //!
 //! In the order of the data: `formats`, `poison` and `fuzz` (what comes in), `replay` (laws of the way over files),
 //! `simulation` (the lanes under every fault), `snapshots` (what is saved of them), `standby` (copies of that), `bounds` (what an
-//! attacker may choose), `templates` (what names endpoints), `sigma` (rules of others), `workbench` (rules tried over
-//! files), `detection`, `alerts` and `explain` (what comes out), `kafka` (the same over a real Apache Kafka), `secure` (over
+//! attacker may choose), `templates` (what names endpoints), `sigma` (rules of others), `rules` (rules as data), `workbench`
+//! (rules tried over files), `detection`, `alerts` and `explain` (what comes out), `kafka` (the same over a real Apache Kafka), `secure` (over
 //! one that asks for a login), `topology` (what changes on it under a running service), `losses` (what is gone, full or wrong
 //! when a service comes to it), `faults` (processes and brokers that end), `tidy` (what holds of the project itself). Tests that
 //! use captures which are not part of the project say so when they skip. `long` runs the long forms, `sabotage` breaks promises
@@ -20,6 +20,7 @@ mod kafka;
 mod losses;
 mod poison;
 mod replay;
+mod rules;
 mod secure;
 mod sigma;
 mod simulation;

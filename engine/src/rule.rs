@@ -18,15 +18,25 @@ pub mod aggregate;
 pub mod case;
 pub mod check;
 pub mod compile;
+pub mod distinct;
 pub mod finding;
+mod frames;
+mod function;
+pub mod having;
 pub mod header;
+mod input;
 mod monotone;
+pub mod picked;
 pub mod plan;
+pub mod quantile;
 pub mod runner;
+mod session;
 pub mod shape;
 mod step;
 pub mod window;
 
+#[cfg(test)]
+mod differential;
 #[cfg(test)]
 mod laws;
 
@@ -35,7 +45,7 @@ pub use check::{TestOutcome, run_tests};
 pub use compile::{Reads, reads};
 pub use finding::{Evidence, Finding, evidence_at};
 pub use header::{Emit, Header, Severity, Span, Status};
-pub use plan::Catalog;
+pub use plan::{Catalog, Windowing};
 pub use runner::{RuleCounters, RuleRunner};
 pub use shape::{Shape, WindowShape, shape};
 pub use window::Reach;
