@@ -463,6 +463,12 @@ pub(crate) fn json_of(value: &ScalarValue) -> Value {
         ScalarValue::UInt64(Some(n)) => json!(format!("{n:016x}")),
         ScalarValue::Float64(Some(n)) => json!(n),
         ScalarValue::TimestampMillisecond(Some(ms), _) => json!(ms),
+        ScalarValue::List(list) if list.len() == 1 => {
+            let values = list.value(0);
+            let value = |at| ScalarValue::try_from_array(&values, at).ok();
+            let values = (0..values.len()).filter_map(value);
+            values.map(|value| json_of(&value)).collect()
+        }
         other => json!(clean(&other.to_string())),
     }
 }
@@ -472,9 +478,18 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
+    use arrow::datatypes::DataType;
+
     use super::*;
     use crate::rule::Rule;
     use crate::schema::{self, TouchModel, TouchModelBuilder, TouchRow, TouchRowsBuilder};
+
+    #[test]
+    fn a_list_is_an_array_of_its_values() {
+        let values = [ScalarValue::from("a\u{7}b"), ScalarValue::Utf8(None)];
+        let list = ScalarValue::new_list_nullable(&values, &DataType::Utf8);
+        assert_eq!(json_of(&ScalarValue::List(list)), json!(["a b", null]));
+    }
 
     fn rule(header: &str) -> Arc<Rule> {
         let text = format!(

@@ -17,23 +17,33 @@ use std::sync::Arc;
 use models::identity::is_unprintable;
 
 pub mod aggregate;
+mod aggregating;
 pub mod case;
 pub mod check;
 pub mod compile;
+pub mod distinct;
 pub mod finding;
+mod frames;
 pub mod function;
+pub mod having;
 pub mod header;
+mod input;
 mod limit;
 pub mod lookup;
 mod monotone;
+pub mod picked;
 pub mod plan;
+pub mod quantile;
 pub mod runner;
 mod sequence;
+mod session;
 pub mod shape;
 mod step;
 pub mod texts;
 pub mod window;
 
+#[cfg(test)]
+mod differential;
 #[cfg(test)]
 mod laws;
 
@@ -43,7 +53,7 @@ pub use compile::{Reads, reads};
 pub use finding::{Evidence, Finding, evidence_at};
 pub use header::{Emit, Header, Severity, Span, Status};
 pub use lookup::{Lookup, Lookups};
-pub use plan::Catalog;
+pub use plan::{Catalog, Windowing};
 pub use runner::{RuleCounters, RuleRunner};
 pub use shape::{SequenceShape, Shape, WindowShape, shape};
 pub use texts::RuleTexts;

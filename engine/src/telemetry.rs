@@ -133,7 +133,7 @@ impl LakeMetrics {
 pub struct LimitLabel {
     /// Name of the rule.
     pub rule: String,
-    /// `evicted` groups, `capped` distinct values, `uncased` findings, `exceptions_expired` rows.
+    /// `evicted` groups, `capped` values, `uncased` findings, `exceptions_expired` rows.
     pub limit: &'static str,
 }
 

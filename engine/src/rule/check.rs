@@ -52,13 +52,6 @@ pub fn run_tests(rule: &Rule, catalog: &Catalog) -> Vec<TestOutcome> {
 }
 
 fn run_test(rule: &Rule, test: &Test, catalog: &Catalog) -> Result<(), String> {
-    let text = |faults: Vec<super::RuleFault>| {
-        faults
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join("; ")
-    };
     let own = test.lookups.iter().map(|(name, csv)| {
         let path = format!("{name}.csv");
         Lookup::parse(path.as_ref(), csv)
@@ -66,9 +59,23 @@ fn run_test(rule: &Rule, test: &Test, catalog: &Catalog) -> Result<(), String> {
     let own = own.collect::<Result<Vec<_>, _>>().map_err(text)?;
     let lookups = catalog.lookups().clone().over(own);
     let catalog = &catalog.clone().with_lookups(&lookups);
+    let findings = findings_of(rule, &test.rows, catalog)?;
+    compare(test, &created(&findings))
+}
+
+fn text(faults: Vec<super::RuleFault>) -> String {
+    let texts: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    texts.join("; ")
+}
+
+/// What a rule says of rows given as in a test of its header, until all windows have closed.
+///
+/// # Errors
+/// The rule or the rows are wrong, the rule fails on a row, or the answer depends on how the rows are cut into batches.
+pub fn findings_of(rule: &Rule, spec: &Value, catalog: &Catalog) -> Result<Vec<Finding>, String> {
     let (table, _) = RuleRunner::single(rule, catalog).map_err(text)?;
     let stream = catalog.get(&table).ok_or("the rule reads no table")?;
-    let rows = rows(&test.rows, stream)?;
+    let rows = rows(spec, stream)?;
     let mut answers = Vec::new();
     for step in [rows.num_rows().max(1), 1] {
         let (_, mut runner) = RuleRunner::single(rule, catalog).map_err(text)?;
@@ -85,17 +92,17 @@ fn run_test(rule: &Rule, test: &Test, catalog: &Catalog) -> Result<(), String> {
         if 0 < n_errors {
             return Err(format!("the rule failed on {n_errors} rows"));
         }
-        answers.push(created(&findings));
+        answers.push(findings);
     }
-    let (whole, single) = (&answers[0], &answers[1]);
-    if whole
-        .iter()
-        .map(|f| (&f.values, f.time_ms))
-        .ne(single.iter().map(|f| (&f.values, f.time_ms)))
-    {
+    let single = answers.pop().unwrap_or_default();
+    let whole = answers.pop().unwrap_or_default();
+    let same = |(a, b): (&Finding, &Finding)| {
+        (&a.values, a.time_ms, a.grown) == (&b.values, b.time_ms, b.grown)
+    };
+    if whole.len() != single.len() || !whole.iter().zip(&single).all(same) {
         return Err("the answer depends on where the log is cut into batches".to_owned());
     }
-    compare(test, whole)
+    Ok(whole)
 }
 
 /// The findings that create a case, as in the product.

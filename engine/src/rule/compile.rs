@@ -21,18 +21,23 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
 
-use super::aggregate::{Aggregate, DISTINCT_MAX, Having, Kind, is_foldable};
+use super::aggregate::{Aggregate, Kind};
+use super::aggregating;
 use super::case::CASE_MS;
+use super::distinct::DISTINCT_MAX;
+use super::frames::Frames;
+use super::having::Having;
 use super::header::{Emit, title_columns};
 use super::limit::on_deep_stack;
 use super::lookup::Lookup;
 use super::lookup::index::{Keep, Look};
 use super::monotone::{Monotone, floor, never_negative};
 use super::plan::{
-    Catalog, PANES_MAX, StreamSource, WINDOW_END, WINDOW_START, WindowSpec, expression,
+    Catalog, PANES_MAX, StreamSource, WINDOW_END, WINDOW_START, Windowing, expression,
     lookup_source, physical, plan, reads_stream, stream_source,
 };
 use super::sequence;
+use super::session::Sessions;
 use super::step::Step;
 use super::window::{Mode, Windows};
 use super::{Rule, RuleFault};
@@ -72,7 +77,7 @@ pub(super) struct WindowProgram {
     pub(super) schema: SchemaRef,
     /// HAVING and SELECT.
     pub(super) steps: Vec<Step>,
-    pub(super) windows: Windows,
+    pub(super) windows: Frames,
     /// Names what is counted and how: state made under one name may be gone on with under the same one.
     pub(super) counted: u64,
 }
@@ -484,7 +489,7 @@ impl Walk<'_> {
             .find(|c| self.lineage[c.index()].is_some());
         match used {
             Some(column) => plan_err!(
-                "{} can stand in GROUP BY, SELECT and HAVING only: a row is in more than one window",
+                "{} can stand in GROUP BY, SELECT and HAVING only: a row may be in more than one window, and a session ends after its rows",
                 column.name()
             ),
             None => Ok(()),
@@ -526,7 +531,7 @@ impl Walk<'_> {
         }
         if !columns.iter().any(|c| matches!(c, Cell::Start | Cell::End)) {
             return plan_err!(
-                "an aggregate needs a window: write FROM TUMBLE(table, event_time, INTERVAL '5 minutes') or HOP(…), and GROUP BY {WINDOW_START}, {WINDOW_END} too"
+                "an aggregate needs a window: write FROM TUMBLE(table, event_time, INTERVAL '5 minutes'), HOP(…) or SESSION(…), and GROUP BY {WINDOW_START}, {WINDOW_END} too"
             );
         }
         let (mut aggregates, mut nonnegative, mut n_sets) = (Vec::new(), Vec::new(), 0);
@@ -575,60 +580,12 @@ impl Walk<'_> {
         let Expr::AggregateFunction(function) = expr else {
             return plan_err!("`{expr}` is not an aggregate");
         };
-        let (name, params) = (function.func.name(), &function.params);
-        let kind = match (name, params.distinct) {
-            ("count", false) => Kind::Count,
-            ("count", true) => Kind::Distinct,
-            ("sum", false) => Kind::Sum,
-            ("min", _) => Kind::Min,
-            ("max", _) => Kind::Max,
-            ("avg", false) => Kind::Avg,
-            ("approx_distinct", _) => {
-                return plan_err!(
-                    "approx_distinct is not supported: write count(DISTINCT …), which is exact up to 100000 values a group"
-                );
-            }
-            (_, true) => {
-                return plan_err!("{name}(DISTINCT …) is not supported: DISTINCT goes with count");
-            }
-            _ => {
-                return plan_err!(
-                    "{name}() is not supported: use count, count(DISTINCT …), sum, min, max or avg"
-                );
-            }
-        };
-        if !params.order_by.is_empty() || params.null_treatment.is_some() {
-            return plan_err!("ORDER BY and IGNORE NULLS inside {name}() are not supported");
+        let aggregate = aggregating::aggregate(function, input, output)?;
+        let exprs = [&aggregate.arg, &aggregate.filter, &aggregate.by];
+        for expr in exprs.into_iter().flatten() {
+            self.refuse_bounds(expr)?;
         }
-        let arg = match params.args.as_slice() {
-            [Expr::Literal(value, _)] if kind == Kind::Count && !value.is_null() => None,
-            [arg] => Some(physical(arg, input)?),
-            _ => return plan_err!("{name}() takes one argument: concatenate several with ||"),
-        };
-        if let Some(arg) = &arg {
-            self.refuse_bounds(arg)?;
-            let of = arg.data_type(input.as_arrow())?;
-            if !matches!(kind, Kind::Count | Kind::Distinct) && !is_foldable(&of) {
-                return plan_err!(
-                    "{name}() of {of} is not supported: cast it to DOUBLE, BIGINT or VARCHAR"
-                );
-            }
-        }
-        let filter = params
-            .filter
-            .as_ref()
-            .map(|f| physical(f, input))
-            .transpose()?;
-        if let Some(filter) = &filter {
-            self.refuse_bounds(filter)?;
-        }
-        Ok(Aggregate {
-            kind,
-            arg,
-            filter,
-            output,
-            slot: 0,
-        })
+        Ok(aggregate)
     }
 
     /// Whether the argument of an aggregate is never below zero, so that its sum never falls.
@@ -682,17 +639,19 @@ impl Walk<'_> {
             (None, None) => {
                 if !matches!(self.rule.header.emit, None | Some(Emit::Each)) {
                     return plan_err!(
-                        "emit: a rule without a window fires at each row: remove `emit`, or write TUMBLE or HOP in FROM"
+                        "emit: a rule without a window fires at each row: remove `emit`, or write TUMBLE, HOP or SESSION in FROM"
                     );
                 }
                 (self.steps, None)
             }
             (Some(_), None) => {
-                return plan_err!("an aggregate needs a window: write FROM TUMBLE(…) or HOP(…)");
+                return plan_err!(
+                    "an aggregate needs a window: write FROM TUMBLE(…), HOP(…) or SESSION(…)"
+                );
             }
             (None, Some(_)) => {
                 return plan_err!(
-                    "TUMBLE and HOP need a GROUP BY with {WINDOW_START}, {WINDOW_END} and an aggregate: without one, read the table itself"
+                    "TUMBLE, HOP and SESSION need a GROUP BY with {WINDOW_START}, {WINDOW_END} and an aggregate: without one, read the table itself"
                 );
             }
         };
@@ -750,18 +709,27 @@ impl Walk<'_> {
 fn window(
     rule: &Rule,
     aggregated: Aggregated,
-    spec: WindowSpec,
+    windowing: Windowing,
     steps: Vec<Step>,
     having: Vec<Result<Having, String>>,
 ) -> Result<(Vec<Step>, WindowProgram), DataFusionError> {
     let lateness_ms = rule.header.lateness.ms;
-    let panes = spec.panes_max(lateness_ms);
-    if PANES_MAX < panes {
-        return plan_err!(
-            "the window and its lateness span {panes} slides of {} ms, at most {PANES_MAX} are kept: widen the slide, or lower `lateness` ({} ms)",
-            spec.slide_ms,
-            lateness_ms
-        );
+    match windowing {
+        Windowing::Aligned(spec) if PANES_MAX < spec.panes_max(lateness_ms) => {
+            return plan_err!(
+                "the window and its lateness span {} slides of {} ms, at most {PANES_MAX} are kept: widen the slide, or lower `lateness` ({lateness_ms} ms)",
+                spec.panes_max(lateness_ms),
+                spec.slide_ms
+            );
+        }
+        Windowing::Sessions(spec) if PANES_MAX < lateness_ms / spec.gap_ms => {
+            return plan_err!(
+                "the lateness spans {} gaps of {} ms, at most {PANES_MAX} are possible, since a group may have a session in each: lower `lateness` ({lateness_ms} ms)",
+                lateness_ms / spec.gap_ms,
+                spec.gap_ms
+            );
+        }
+        _ => {}
     }
     let case_ms = rule.header.suppress.as_ref().map_or(CASE_MS, |s| s.span.ms);
     let proof = having
@@ -811,16 +779,22 @@ fn window(
     };
     let aggregates: Arc<[Aggregate]> = aggregated.aggregates.into();
     let closes = mode == Mode::Close;
-    let counted = format!("{} {spec:?} {lateness_ms} {closes}", aggregated.counted);
-    let counted = xxhash_rust::xxh3::xxh3_64(counted.as_bytes());
-    let windows = Windows::new(
-        spec,
-        lateness_ms,
-        case_ms,
-        mode,
-        aggregates.clone(),
-        rule.header.alert.evidence.limit,
+    let counted = format!(
+        "{} {windowing:?} {lateness_ms} {closes}",
+        aggregated.counted
     );
+    let counted = xxhash_rust::xxh3::xxh3_64(counted.as_bytes());
+    let (own, evidence_max) = (aggregates.clone(), rule.header.alert.evidence.limit);
+    let windows = match windowing {
+        Windowing::Aligned(spec) => {
+            let of = Windows::new(spec, lateness_ms, case_ms, mode, own, evidence_max);
+            Frames::Aligned(of)
+        }
+        Windowing::Sessions(spec) => {
+            let of = Sessions::new(spec, lateness_ms, case_ms, mode, own, evidence_max);
+            Frames::Sessions(of)
+        }
+    };
     let program = WindowProgram {
         keys: aggregated.keys,
         converter,

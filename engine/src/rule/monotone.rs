@@ -9,8 +9,9 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::{BinaryExpr, Case, Expr, ExprSchemable, Operator};
 use datafusion::scalar::ScalarValue;
 
-use super::aggregate::{Aggregate, Having, Kind, Scalar, Term};
+use super::aggregate::{Aggregate, Kind, Scalar};
 use super::compile::{Aggregated, Cell, unaliased};
+use super::having::{Having, Term};
 
 /// The expression a condition holds at zero or above.
 pub(super) fn floor(condition: &Expr) -> Option<Expr> {
@@ -104,6 +105,9 @@ impl Monotone<'_> {
     /// # Errors
     /// Why it may turn false again.
     pub(super) fn part(&self, condition: &Expr) -> Result<Having, String> {
+        if let Some(flag) = self.flag(condition) {
+            return flag;
+        }
         let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else {
             return Err(format!(
                 "`{condition}` is not a comparison of an aggregate with a number"
@@ -128,17 +132,7 @@ impl Monotone<'_> {
                 ));
             }
         };
-        let place = self
-            .schema
-            .maybe_index_of_column(aggregate)
-            .and_then(|at| self.above[at]);
-        let place = place.ok_or_else(|| format!("`{condition}` is about what the SELECT computes; write it on the aggregates themselves"))?;
-        let Cell::Aggregate(at) = self.aggregated.columns[place] else {
-            return Err(format!(
-                "`{condition}` is about {}, not about an aggregate; put it into WHERE",
-                aggregate.name
-            ));
-        };
+        let at = self.aggregate(aggregate, condition)?;
         let bound = number_of(literal)
             .ok_or_else(|| format!("`{condition}` does not compare with a number"))?;
         let Aggregate { kind, output, .. } = &self.aggregated.aggregates[at];
@@ -158,6 +152,54 @@ impl Monotone<'_> {
             falls,
         }))
     }
+
+    /// A condition that is a flag, or its opposite: `bool_or(x)`, `NOT bool_and(x)`; nothing for any other.
+    fn flag(&self, condition: &Expr) -> Option<Result<Having, String>> {
+        let (column, falls) = match uncast(condition) {
+            Expr::Column(column) => (column, false),
+            Expr::Not(inner) => match uncast(inner) {
+                Expr::Column(column) => (column, true),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        let at = match self.aggregate(column, condition) {
+            Ok(at) => at,
+            Err(reason) => return Some(Err(reason)),
+        };
+        let kind = self.aggregated.aggregates[at].kind;
+        Some(match (kind, falls) {
+            (Kind::Max, false) | (Kind::Min, true) => Ok(Having::Term(Term {
+                aggregate: at,
+                bound: Scalar::Int(i128::from(!falls)),
+                inclusive: true,
+                falls,
+            })),
+            (Kind::Max | Kind::Min, _) => Err(format!(
+                "`{condition}` may turn false again: bool_or(…) and NOT bool_and(…) stay true"
+            )),
+            _ => Err(format!(
+                "`{condition}` is not a comparison of an aggregate with a number"
+            )),
+        })
+    }
+
+    /// The number of the aggregate a column is.
+    fn aggregate(
+        &self,
+        column: &datafusion::common::Column,
+        condition: &Expr,
+    ) -> Result<usize, String> {
+        let place = self.schema.maybe_index_of_column(column);
+        let place = place.and_then(|at| self.above[at]).ok_or_else(|| format!("`{condition}` is about what the SELECT computes; write it on the aggregates themselves"))?;
+        match self.aggregated.columns[place] {
+            Cell::Aggregate(at) => Ok(at),
+            _ => Err(format!(
+                "`{condition}` is about {}, not about an aggregate; put it into WHERE",
+                column.name
+            )),
+        }
+    }
 }
 
 /// Whether a comparison with an aggregate of that kind stays true while rows come.
@@ -168,6 +210,12 @@ fn stays(kind: Kind, op: Operator, is_nonnegative: bool) -> Result<(), &'static 
     );
     match kind {
         Kind::Avg => Err("a mean rises and falls"),
+        Kind::Spread { .. } => Err("a spread rises and falls"),
+        Kind::Quantile(_) => Err("a quantile rises and falls"),
+        Kind::Picked { .. } => {
+            Err("a row that comes later may take the place of the first or last")
+        }
+        Kind::List { .. } => Err("a list is no number"),
         Kind::Min if !falls => Err("a minimum only falls, so < and <= stay true"),
         Kind::Min => Ok(()),
         _ if !grows => Err("it only grows, so > and >= stay true"),

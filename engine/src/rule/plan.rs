@@ -139,14 +139,35 @@ impl WindowSpec {
     }
 }
 
-/// The table a plan scans; `window` when it stands in `TUMBLE` or `HOP`, `sequence` when in `MATCH_RECOGNIZE`.
+/// Sessions a SELECT asks for: rows of a group with less than the gap between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionSpec {
+    /// Milliseconds without a row of the group after which its session is over.
+    pub gap_ms: i64,
+    /// Milliseconds from the first row of a session to its last, at most.
+    pub longest_ms: i64,
+}
+
+/// What rows are put together by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Windowing {
+    /// `TUMBLE` and `HOP`.
+    Aligned(WindowSpec),
+    /// `SESSION`.
+    Sessions(SessionSpec),
+}
+
+/// Length of a session that names none: what goes on for longer is a service, and its days are told apart.
+pub const LONGEST_MS: i64 = 86_400_000;
+
+/// The table a plan scans; `window` when it stands in `TUMBLE`, `HOP` or `SESSION`, `sequence` when in `MATCH_RECOGNIZE`.
 pub(super) struct StreamSource {
     pub(super) table: String,
     /// Columns of the stream, then `window_start` and `window_end` if there is a window; or those of a match.
     pub(super) schema: SchemaRef,
     /// How many of them are the stream's.
     pub(super) n_columns: usize,
-    pub(super) window: Option<WindowSpec>,
+    pub(super) window: Option<Windowing>,
     /// Set when its rows are matches of a sequence in the table's.
     pub(super) sequence: Option<Arc<Sequence>>,
 }
@@ -186,7 +207,7 @@ pub(super) fn reads_stream(plan: &LogicalPlan) -> Result<bool, DataFusionError> 
     })
 }
 
-fn source(table: &str, stream: &Stream, window: Option<WindowSpec>) -> Arc<dyn TableSource> {
+fn source(table: &str, stream: &Stream, window: Option<Windowing>) -> Arc<dyn TableSource> {
     let mut fields: Vec<Arc<Field>> = stream.schema.fields().iter().cloned().collect();
     let n_columns = fields.len();
     if window.is_some() {
@@ -348,7 +369,7 @@ fn refuse(plan: &LogicalPlan) -> Result<(), DataFusionError> {
             LogicalPlan::Sort(_) => "ORDER BY has no meaning on a stream: remove it, findings come in the order of their rows",
             LogicalPlan::Limit(_) => "LIMIT has no meaning on a stream: use `suppress` in the header to have fewer alerts",
             LogicalPlan::Union(_) => "UNION is not supported: write one rule for each part, or join the conditions with OR",
-            LogicalPlan::Window(_) => "OVER (…) is not supported: aggregate over TUMBLE or HOP in FROM and GROUP BY window_start, window_end",
+            LogicalPlan::Window(_) => "OVER (…) is not supported: aggregate over TUMBLE, HOP or SESSION in FROM and GROUP BY window_start, window_end",
             LogicalPlan::Distinct(_) => "SELECT DISTINCT is not supported: use `suppress` with the columns that make a finding the same",
             LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => "the SELECT reads no table: write FROM and a table",
             LogicalPlan::Subquery(_) => SUBQUERY,
@@ -385,7 +406,7 @@ pub(super) fn refuse_expr(expr: &Expr) -> Result<(), DataFusionError> {
             Expr::Exists(within) => refuse_subquery(&within.subquery.subquery)?,
             Expr::ScalarSubquery(_) | Expr::SetComparison(_) => return plan_err!("{SUBQUERY}"),
             Expr::WindowFunction(f) => {
-                return plan_err!("{}(…) OVER is not supported: aggregate over TUMBLE or HOP in FROM and GROUP BY window_start, window_end", f.fun);
+                return plan_err!("{}(…) OVER is not supported: aggregate over TUMBLE, HOP or SESSION in FROM and GROUP BY window_start, window_end", f.fun);
             }
             Expr::ScalarFunction(f) if f.func.signature().volatility != Volatility::Immutable => {
                 return plan_err!("{}() changes from call to call: use event_time, so that a replay gives the same answer", f.func.name());
@@ -421,7 +442,7 @@ impl ContextProvider for Streams<'_> {
         name: &str,
         _: Vec<Expr>,
     ) -> Result<Arc<dyn TableSource>, DataFusionError> {
-        plan_err!("there is no table function `{name}`, there are TUMBLE and HOP")
+        plan_err!("there is no table function `{name}`, there are TUMBLE, HOP and SESSION")
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
@@ -441,7 +462,8 @@ impl ContextProvider for Streams<'_> {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        SESSION.aggregate_functions().get(name).cloned()
+        let own = super::aggregating::own(name);
+        own.or_else(|| SESSION.aggregate_functions().get(name).cloned())
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
@@ -473,7 +495,8 @@ impl ContextProvider for Streams<'_> {
     }
 }
 
-/// Plans `TUMBLE(table, time, size)`, `HOP(table, time, slide, size)` and `table MATCH_RECOGNIZE (…)`.
+/// Plans `TUMBLE(table, time, size)`, `HOP(table, time, slide, size)`, `SESSION(table, time, gap, longest)` and
+/// `table MATCH_RECOGNIZE (…)`.
 #[derive(Debug)]
 struct Windows {
     catalog: Catalog,
@@ -503,8 +526,9 @@ impl RelationPlanner for Windows {
         let form = match function.as_str() {
             "TUMBLE" => "TUMBLE(table, event_time, INTERVAL 'size')",
             "HOP" => "HOP(table, event_time, INTERVAL 'slide', INTERVAL 'size')",
-            "SESSION" | "CUMULATE" => {
-                return plan_err!("{function} windows are not supported: use TUMBLE or HOP");
+            "SESSION" => "SESSION(table, event_time, INTERVAL 'gap')",
+            "CUMULATE" => {
+                return plan_err!("CUMULATE windows are not supported: use TUMBLE or HOP");
             }
             _ => return Ok(RelationPlanning::Original(Box::new(relation))),
         };
@@ -516,8 +540,11 @@ impl RelationPlanner for Windows {
             }
         }
         let (table, time, lengths) = match (function.as_str(), plain.as_slice()) {
-            ("TUMBLE", [table, time, size]) => (table, time, [*size, *size]),
-            ("HOP", [table, time, slide, size]) => (table, time, [*slide, *size]),
+            ("TUMBLE", [table, time, size]) => (table, time, vec![*size, *size]),
+            ("HOP", [table, time, slide, size]) => (table, time, vec![*slide, *size]),
+            ("SESSION", [table, time, lengths @ ..]) if matches!(lengths.len(), 1 | 2) => {
+                (table, time, lengths.to_vec())
+            }
             _ => return plan_err!("{function} takes other arguments: write {form}"),
         };
         let SqlExpr::Identifier(table) = table else {
@@ -544,20 +571,30 @@ impl RelationPlanner for Windows {
                 );
             }
         }
-        let [slide_ms, size_ms] = [
-            self.length_ms(lengths[0], context)?,
-            self.length_ms(lengths[1], context)?,
-        ];
-        if size_ms < slide_ms || size_ms % slide_ms != 0 {
-            return plan_err!(
-                "the size of a HOP is a multiple of its slide, {size_ms} ms is none of {slide_ms} ms (the slide comes first)"
-            );
-        }
-        let scan = LogicalPlanBuilder::scan(
-            table.as_str(),
-            source(&table, stream, Some(WindowSpec { slide_ms, size_ms })),
-            None,
-        )?;
+        let lengths = lengths.into_iter().map(|l| self.length_ms(l, context));
+        let window = match (
+            function.as_str(),
+            lengths.collect::<Result<Vec<_>, _>>()?.as_slice(),
+        ) {
+            ("SESSION", [gap_ms, more @ ..]) => {
+                let (gap_ms, longest_ms) = (*gap_ms, more.first().copied().unwrap_or(LONGEST_MS));
+                if longest_ms < gap_ms {
+                    return plan_err!(
+                        "a session of {longest_ms} ms is shorter than its gap of {gap_ms} ms: write SESSION(table, event_time, INTERVAL 'gap', INTERVAL 'longest')"
+                    );
+                }
+                Windowing::Sessions(SessionSpec { gap_ms, longest_ms })
+            }
+            (_, &[slide_ms, size_ms]) if size_ms < slide_ms || size_ms % slide_ms != 0 => {
+                return plan_err!(
+                    "the size of a HOP is a multiple of its slide, {size_ms} ms is none of {slide_ms} ms (the slide comes first)"
+                );
+            }
+            (_, &[slide_ms, size_ms]) => Windowing::Aligned(WindowSpec { slide_ms, size_ms }),
+            _ => return plan_err!("{function} takes other arguments: write {form}"),
+        };
+        let scan =
+            LogicalPlanBuilder::scan(table.as_str(), source(&table, stream, Some(window)), None)?;
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(
             scan.build()?,
             alias.clone(),

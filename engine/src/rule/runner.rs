@@ -22,9 +22,9 @@ use datafusion::scalar::ScalarValue;
 
 use crate::lane::EventTime;
 
-use super::aggregate::{Input, Values};
 use super::compile::{Cell, Program, WindowProgram, compile, reads};
 use super::finding::{Evidence, Finding, evidence_at};
+use super::input::{Input, Values};
 use super::limit::on_deep_stack;
 use super::plan::{Catalog, Stream, physical};
 use super::sequence::{Match, Prepared};
@@ -66,7 +66,7 @@ pub struct RuleCounters {
     pub groups: u64,
     /// Groups dropped for want of room.
     pub evicted: u64,
-    /// Distinct values not counted because their group was full: counts are lower bounds.
+    /// Values not kept, or kept less exactly, because their group was full: distinct counts are lower bounds then.
     pub capped: u64,
     /// Bytes of state, an estimate.
     pub state_bytes: u64,
@@ -251,7 +251,7 @@ impl RuleRunner {
             .lanes
             .iter()
             .filter_map(|lane| lane.program.window.as_ref());
-        windows.next()?.windows.reach
+        windows.next()?.windows.reach()
     }
 
     /// Rules it runs.
@@ -472,7 +472,7 @@ impl Lane {
     fn counters(&self) -> RuleCounters {
         let mut counters = self.counters.clone();
         if let Some(window) = &self.program.window {
-            let of = window.windows.counters;
+            let of = window.windows.counters();
             (counters.late, counters.evicted, counters.capped) = (of.late, of.evicted, of.capped);
             counters.groups = window.windows.n_groups() as u64;
             counters.state_bytes = window.windows.bytes() as u64;
@@ -906,7 +906,12 @@ impl WindowProgram {
                 .as_ref()
                 .map(|f| mask(f, batch))
                 .transpose()?;
-            Ok(Input { values, filter })
+            let by = aggregate
+                .by
+                .as_ref()
+                .map(|by| Ok::<_, DataFusionError>(Values::plain(&column(by, batch)?)?))
+                .transpose()?;
+            Ok(Input { values, filter, by })
         };
         self.aggregates.iter().map(input).collect()
     }

@@ -3,9 +3,10 @@
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::LogicalPlan;
 
+use super::aggregate::Aggregate;
 use super::compile::{Reads, compile, fault, reads, unaliased};
 use super::limit::on_deep_stack;
-use super::plan::{Catalog, WINDOW_END, WINDOW_START, plan};
+use super::plan::{Catalog, WINDOW_END, WINDOW_START, Windowing, plan};
 use super::window::GroupBytes;
 use super::{Rule, RuleFault};
 
@@ -42,13 +43,11 @@ pub struct WindowShape {
     pub keys: Vec<String>,
     /// What is counted for each group.
     pub aggregates: Vec<String>,
-    /// Milliseconds from start to end.
-    pub size_ms: i64,
-    /// Milliseconds between the starts of two windows; the width of a pane.
-    pub slide_ms: i64,
+    /// Which windows.
+    pub windowing: Windowing,
     /// Milliseconds a window waits for rows that come out of order.
     pub lateness_ms: i64,
-    /// Panes a group may hold.
+    /// Panes a group may hold; a session is one.
     pub panes_max: i64,
     /// True when a group is told as soon as it crosses, false when its window closes.
     pub is_early: bool,
@@ -56,6 +55,8 @@ pub struct WindowShape {
     pub bytes: GroupBytes,
     /// Values a group keeps at most, for each `count(DISTINCT …)`.
     pub values_max: Vec<usize>,
+    /// Aggregates that keep more than a number, and how many bytes in each pane at most.
+    pub kept_max: Vec<(String, usize)>,
 }
 
 /// Tells how a rule is run.
@@ -89,14 +90,22 @@ fn shape_here(rule: &Rule, catalog: &Catalog) -> Result<Shape, Vec<RuleFault>> {
     };
     let sequence = sequence.map(|sequence| sequence.shape());
     let window = window.map(|window| {
-        let (spec, lateness_ms) = (window.windows.spec(), rule.header.lateness.ms);
+        let (windowing, lateness_ms) = (window.windows.windowing(), rule.header.lateness.ms);
+        let kept = |(name, aggregate): (&String, &Aggregate)| {
+            let bytes_max = aggregate.bytes_max();
+            (0 < bytes_max).then(|| (name.clone(), bytes_max))
+        };
+        let kept_max = aggregates.iter().zip(window.aggregates.iter());
         WindowShape {
             keys,
+            kept_max: kept_max.filter_map(kept).collect(),
             aggregates,
-            size_ms: spec.size_ms,
-            slide_ms: spec.slide_ms,
+            windowing,
             lateness_ms,
-            panes_max: spec.panes_max(lateness_ms),
+            panes_max: match windowing {
+                Windowing::Aligned(spec) => spec.panes_max(lateness_ms),
+                Windowing::Sessions(_) => 1,
+            },
             is_early: window.windows.speaks_early(),
             bytes: window.windows.group_bytes(),
             values_max: window.windows.values_max().to_vec(),

@@ -15,8 +15,11 @@ use datafusion::scalar::ScalarValue;
 use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 
-use super::aggregate::{Aggregate, Cell, DISTINCT_MAX, DistinctSet, Having, Input, Kind, Scalar};
+use super::aggregate::{Aggregate, Cell, Kind, Scalar};
+use super::distinct::{DISTINCT_MAX, DistinctSet};
 use super::finding::Evidence;
+use super::having::Having;
+use super::input::Input;
 use super::plan::WindowSpec;
 use crate::state::{LaneWalk, Slab};
 
@@ -30,7 +33,7 @@ const THRESHOLD_REACH: f64 = 10.0;
 const DISTINCT_MIN: f64 = 1024.0;
 
 /// Growth of its count after which a group that is still across is told again.
-const GROWTH: f64 = super::case::GROWTH as f64;
+pub(super) const GROWTH: f64 = super::case::GROWTH as f64;
 
 const NONE: u32 = u32::MAX;
 
@@ -42,6 +45,33 @@ pub enum Mode {
     FirstCrossing(Having),
     /// When they close.
     Close,
+}
+
+impl Mode {
+    /// Where the measure of how near groups come begins; none where no threshold is grown towards.
+    pub(super) fn reach(&self) -> Option<Reach> {
+        let Mode::FirstCrossing(having) = self else {
+            return None;
+        };
+        let term = having.first().filter(|term| !term.falls)?;
+        let greatest = 0.0;
+        term.enough().map(|enough| Reach { greatest, enough })
+    }
+}
+
+/// Values that each `count(DISTINCT …)` of a group keeps at most; `n_windows`: open at once, without those that overlap.
+pub(super) fn values_max(mode: &Mode, aggregates: &[Aggregate], n_windows: i64) -> Vec<usize> {
+    let sets = aggregates.iter().enumerate();
+    let sets = sets.filter(|(_, a)| a.kind == Kind::Distinct);
+    let values = |(at, _)| match mode {
+        Mode::Close => DISTINCT_MAX,
+        Mode::FirstCrossing(having) => having.bound_max(at).map_or(DISTINCT_MAX, |bound| {
+            // A set also holds the values of the windows that wait for stragglers.
+            let values = bound * THRESHOLD_REACH * n_windows as f64;
+            values.clamp(DISTINCT_MIN, DISTINCT_MAX as f64) as usize
+        }),
+    };
+    sets.map(values).collect()
 }
 
 /// One row as windows see it.
@@ -84,7 +114,7 @@ pub struct WindowCounters {
     pub late: u64,
     /// Groups dropped for want of room.
     pub evicted: u64,
-    /// Values not counted because their group was full.
+    /// Values not kept, or kept less exactly, because their group was full.
     pub capped: u64,
 }
 
@@ -105,6 +135,8 @@ pub(super) struct Windows {
     bytes_max: usize,
     /// Last pane of the first window that is open.
     first_open: i64,
+    /// Rows folded so far.
+    n_rows: u64,
     index: HashTable<u32>,
     hasher: foldhash::fast::FixedState,
     groups: Slab<Group>,
@@ -132,6 +164,8 @@ struct Group {
     current: i64,
     running: Box<[Cell]>,
     sets: Box<[DistinctSet]>,
+    /// Bytes that its cells hold of their own.
+    held: usize,
     fired: bool,
     /// Value of the first term when the group was last told, and event time when it was told anew.
     told: f64,
@@ -157,8 +191,9 @@ struct Pane {
 }
 
 /// The last row of a pane, when it is not among its first ones.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-enum Last {
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) enum Last {
+    #[default]
     Sampled,
     Row(usize),
     Kept(Box<Evidence>),
@@ -198,6 +233,7 @@ impl Group {
         bytes.group
             + self.key.len()
             + self.panes.len() * bytes.pane
+            + self.held
             + values * bytes.value
             + samples * bytes.sample
     }
@@ -232,6 +268,7 @@ impl Group {
     fn drop_panes(&mut self, keep: i64) {
         while let Some(pane) = self.panes.pop_front_if(|p| p.at < keep) {
             self.n_pane_samples -= pane.n_samples();
+            self.held -= held(&pane.cells);
         }
     }
 
@@ -244,7 +281,8 @@ impl Group {
 
 impl Pane {
     fn n_samples(&self) -> usize {
-        self.samples.len() + usize::from(matches!(self.last, Last::Kept(_)))
+        // One that is still to be read counts too: what is forgotten must not depend on where a batch ends.
+        self.samples.len() + usize::from(!matches!(self.last, Last::Sampled))
     }
 }
 
@@ -262,22 +300,8 @@ impl Windows {
             .filter(|a| a.kind == Kind::Distinct)
             .count();
         let n_cells = aggregates.len() - n_sets;
-        let mut values_max = vec![DISTINCT_MAX; n_sets];
-        if let Mode::FirstCrossing(having) = &mode {
-            for (at, aggregate) in aggregates
-                .iter()
-                .enumerate()
-                .filter(|(_, a)| a.kind == Kind::Distinct)
-            {
-                if let Some(bound) = having.bound_max(at) {
-                    // A set also holds the values of the windows that wait for stragglers.
-                    let n_windows = 1 + (lateness_ms + spec.size_ms - 1) / spec.size_ms;
-                    let values = bound * THRESHOLD_REACH * n_windows as f64;
-                    values_max[aggregate.slot] =
-                        values.clamp(DISTINCT_MIN, DISTINCT_MAX as f64) as usize;
-                }
-            }
-        }
+        let n_windows = 1 + (lateness_ms + spec.size_ms - 1) / spec.size_ms;
+        let values_max = values_max(&mode, &aggregates, n_windows);
         Windows {
             spec,
             lateness_ms,
@@ -291,6 +315,7 @@ impl Windows {
             groups_max: GROUPS_MAX,
             bytes_max: usize::MAX,
             first_open: i64::MIN,
+            n_rows: 0,
             index: HashTable::new(),
             hasher: foldhash::fast::FixedState::default(),
             groups: Slab::default(),
@@ -307,12 +332,7 @@ impl Windows {
 
     /// Keeps [`Windows::reach`] from now on, where a threshold may be crossed early and is grown towards.
     pub(super) fn measure(&mut self) {
-        if let Mode::FirstCrossing(having) = &self.mode
-            && let Some(term) = having.first().filter(|term| !term.falls)
-        {
-            let greatest = 0.0;
-            self.reach = term.enough().map(|enough| Reach { greatest, enough });
-        }
+        self.reach = self.mode.reach();
     }
 
     fn measured(&mut self, slot: u32) {
@@ -402,9 +422,21 @@ impl Windows {
 
     /// Goes over the state; between batches, so no sample waits to be read from one.
     pub(super) fn walk(&mut self, walk: &mut impl LaneWalk) {
-        let mut ends = (self.first_open, self.newest, self.oldest, self.bytes);
+        let mut ends = (
+            self.first_open,
+            self.newest,
+            self.oldest,
+            self.bytes,
+            self.n_rows,
+        );
         walk.value("windows.ends", &mut ends);
-        (self.first_open, self.newest, self.oldest, self.bytes) = ends;
+        (
+            self.first_open,
+            self.newest,
+            self.oldest,
+            self.bytes,
+            self.n_rows,
+        ) = ends;
         walk.copied("windows.free", &mut self.free);
         walk.copied("windows.by_pane", &mut self.by_pane);
         if walk.slab("windows.groups", &mut self.groups) {
@@ -412,7 +444,7 @@ impl Windows {
         }
     }
 
-    /// Goes on with the groups of windows that counted the same; what is a crossing, and what is kept of one, is its own.
+    /// See [`super::frames::Frames::adopt`].
     pub(super) fn adopt(&mut self, old: Windows) {
         let own = std::mem::replace(self, old);
         (self.case_ms, self.mode, self.aggregates) = (own.case_ms, own.mode, own.aggregates);
@@ -516,6 +548,7 @@ impl Windows {
             // Windows that close are closed one by one through `close_next`.
             self.first_open = self.first_open.max(self.first_open_at(row.clock_ms));
         }
+        self.n_rows += 1;
         let pane = row.time_ms.div_euclid(self.spec.slide_ms);
         if pane.saturating_add(self.spec.n_panes() - 1) < self.first_open {
             self.counters.late += 1;
@@ -563,9 +596,8 @@ impl Windows {
         if is_new {
             self.by_pane.entry(at).or_default().push((slot, generation));
         }
-        for aggregate in self.aggregates.iter().zip(row.inputs) {
-            fold_cell(&mut pane.cells, aggregate, row.at);
-        }
+        let all = |kind| kind != Kind::Distinct;
+        let folded = fold_cells(&mut pane.cells, &self.aggregates, row, self.n_rows, all);
         let n_before = pane.n_samples();
         if pane.samples.len() < per_pane {
             pane.samples.push(sample(row.row));
@@ -577,6 +609,8 @@ impl Windows {
         }
         let n_after = pane.n_samples();
         group.n_pane_samples = group.n_pane_samples + n_after - n_before;
+        group.held = group.held + folded.after - folded.before;
+        self.counters.capped += folded.n_capped;
     }
 
     fn fold_crossing(
@@ -607,15 +641,23 @@ impl Windows {
             keep,
             &self.values_max,
         );
-        for aggregate in self.aggregates.iter().zip(row.inputs) {
-            if oldest <= at {
-                fold_cell(&mut group.running, aggregate, row.at);
-            }
+        if oldest <= at {
+            // Of the others no condition asks before a window closes, and what is told is that of the panes.
+            let asked = Kind::has_threshold;
+            let folded = fold_cells(
+                &mut group.running,
+                &self.aggregates,
+                row,
+                self.n_rows,
+                asked,
+            );
+            group.held = group.held + folded.after - folded.before;
         }
         let (pane, _) = group.pane(at);
-        for aggregate in self.aggregates.iter().zip(row.inputs) {
-            fold_cell(&mut pane.cells, aggregate, row.at);
-        }
+        let all = |kind| kind != Kind::Distinct;
+        let folded = fold_cells(&mut pane.cells, &self.aggregates, row, self.n_rows, all);
+        group.held = group.held + folded.after - folded.before;
+        self.counters.capped += folded.n_capped;
         // Of the first term, as people read the title: how far across the group is now.
         let value = |group: &Group, window: i64| {
             let term = having.first().filter(|term| !term.falls)?;
@@ -685,7 +727,7 @@ impl Windows {
             Kind::Distinct => Ok(ScalarValue::Int64(Some(
                 group.sets[a.slot].within(from, window),
             ))),
-            _ => exact(group, a, from, window).output(a.kind, &a.output),
+            _ => a.output(&exact(group, a, from, window)),
         };
         self.aggregates.iter().map(output).collect()
     }
@@ -734,14 +776,11 @@ impl Windows {
             if group.generation != generation {
                 continue;
             }
-            let before = group.bytes();
             if let Some(pane) = group.panes.iter_mut().find(|p| p.at == at)
                 && let Last::Row(row) = pane.last
             {
                 pane.last = Last::Kept(Box::new(sample(row)));
-                group.n_pane_samples += 1;
             }
-            self.bytes = self.bytes + group.bytes() - before;
         }
     }
 
@@ -834,9 +873,10 @@ fn advance(group: &mut Group, aggregates: &[Aggregate], current: i64, n_panes: i
         .iter_mut()
         .for_each(|set| set.advance(oldest, keep));
     group.samples.retain(|(pane, _)| oldest <= *pane);
-    for aggregate in aggregates.iter().filter(|a| a.kind != Kind::Distinct) {
+    for aggregate in aggregates.iter().filter(|a| a.kind.has_threshold()) {
         let (kind, slot) = (aggregate.kind, aggregate.slot);
         let mut running = std::mem::replace(&mut group.running[slot], Cell::EMPTY);
+        group.held -= running.bytes();
         let leaving = group
             .panes
             .iter()
@@ -849,6 +889,7 @@ fn advance(group: &mut Group, aggregates: &[Aggregate], current: i64, n_panes: i
         } else {
             exact(group, aggregate, oldest, current)
         };
+        group.held += group.running[slot].bytes();
     }
     group.drop_panes(keep);
 }
@@ -878,12 +919,38 @@ fn fold_values(
     n_capped
 }
 
-fn fold_cell(cells: &mut [Cell], (aggregate, input): (&Aggregate, &Input), at: usize) {
-    if aggregate.kind != Kind::Distinct
-        && let Some(value) = input.get(at)
-    {
-        cells[aggregate.slot].fold(aggregate.kind, &value);
+/// What became of the cells of a pane when a row was folded.
+struct FoldedCells {
+    before: usize,
+    after: usize,
+    n_capped: u64,
+}
+
+/// Folds a row into the cells of a pane or of the running window, those of the kinds that are wanted; `number`: of the row.
+fn fold_cells(
+    cells: &mut [Cell],
+    aggregates: &[Aggregate],
+    row: &Row<'_>,
+    number: u64,
+    wanted: impl Fn(Kind) -> bool,
+) -> FoldedCells {
+    let (mut before, mut after, mut n_capped) = (0, 0, 0);
+    let aggregates = aggregates.iter().zip(row.inputs);
+    for (aggregate, input) in aggregates.filter(|(a, _)| wanted(a.kind)) {
+        let folded = cells[aggregate.slot].fold_row(aggregate.kind, input, row.at, number);
+        (before, after) = (before + folded.before, after + folded.after);
+        n_capped += u64::from(folded.is_capped);
     }
+    FoldedCells {
+        before,
+        after,
+        n_capped,
+    }
+}
+
+/// Bytes that cells hold of their own.
+fn held(cells: &[Cell]) -> usize {
+    cells.iter().map(Cell::bytes).sum()
 }
 
 /// An aggregate over the panes `from..=to`.
@@ -924,7 +991,9 @@ fn holds(
     window: i64,
     n_panes: i64,
 ) -> bool {
-    having.holds(&|at| number(group, aggregates, at, window, n_panes))
+    // A group without a row in a window is not in it, whatever the condition says of nothing.
+    let mut rows = group.panes_within(window - (n_panes - 1), window);
+    having.holds(&|at| number(group, aggregates, at, window, n_panes)) && rows.next().is_some()
 }
 
 /// Whether it could hold in any window at all: asked of everything the group keeps, which no window exceeds.

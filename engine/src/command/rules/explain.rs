@@ -19,7 +19,7 @@ use crate::command::reading::{ReadingArgs, pipeline_of, read, source_of};
 use crate::command::{Failure, ModelArgs, NamingArgs, RuleFaults};
 use crate::config::ModelConfig;
 use crate::lake::{EVENTS, Lake};
-use crate::rule::{Finding, Rule, RuleRunner, RuleSet, Shape, Span, WindowShape, shape};
+use crate::rule::{Finding, Rule, RuleRunner, RuleSet, Shape, Span, WindowShape, Windowing, shape};
 use crate::stage::{Watcher, catalog, compile};
 
 /// Options of `rules explain`.
@@ -230,12 +230,18 @@ fn report(rule: &Rule, shape: &Shape, measured: Option<Measured>) -> Value {
         })
         .collect();
     let window = shape.window.as_ref().map(|window| {
+        let (size_ms, slide_ms, gap_ms, longest_ms) = match window.windowing {
+            Windowing::Aligned(of) => (Some(of.size_ms), Some(of.slide_ms), None, None),
+            Windowing::Sessions(of) => (None, None, Some(of.gap_ms), Some(of.longest_ms)),
+        };
+        let kept_max = window.kept_max.iter().cloned();
+        let kept_max: Map<String, Value> = kept_max.map(|(of, n)| (of, json!(n))).collect();
         json!({
             "keys": window.keys, "aggregates": window.aggregates,
-            "size_ms": window.size_ms, "slide_ms": window.slide_ms,
+            "size_ms": size_ms, "slide_ms": slide_ms, "gap_ms": gap_ms, "longest_ms": longest_ms,
             "lateness_ms": window.lateness_ms, "panes_max": window.panes_max,
             "emit": emit(window),
-            "values_max": window.values_max,
+            "values_max": window.values_max, "kept_max": kept_max,
             "bytes": {
                 "group": window.bytes.group, "pane": window.bytes.pane,
                 "value": window.bytes.value, "sample": window.bytes.sample,
@@ -336,19 +342,30 @@ fn show_window(window: &WindowShape, out: &mut impl Write) -> Result<(), Failure
     let bytes = window.bytes;
     writeln!(out, "groups by  {keys}")?;
     writeln!(out, "counts     {}", window.aggregates.join(", "))?;
-    writeln!(
-        out,
-        "windows    of {} every {}, open {} longer; {}, at most {} panes a group",
-        span(window.size_ms),
-        span(window.slide_ms),
-        span(window.lateness_ms),
-        emit(window),
-        window.panes_max
-    )?;
+    let (lateness, emit) = (span(window.lateness_ms), emit(window));
+    match window.windowing {
+        Windowing::Aligned(of) => writeln!(
+            out,
+            "windows    of {} every {}, open {lateness} longer; {emit}, at most {} panes a group",
+            span(of.size_ms),
+            span(of.slide_ms),
+            window.panes_max
+        )?,
+        Windowing::Sessions(of) => writeln!(
+            out,
+            "windows    sessions that {} without a row end, {} at most, open {lateness} longer; {emit}",
+            span(of.gap_ms),
+            span(of.longest_ms)
+        )?,
+    }
+    let (group, pane) = match window.windowing {
+        Windowing::Aligned(_) => ("group", format!("{} a pane, ", bytes.pane)),
+        Windowing::Sessions(_) => ("session", String::new()),
+    };
     write!(
         out,
-        "state      {} bytes a group and its key, {} a pane, {} a sample row",
-        bytes.group, bytes.pane, bytes.sample
+        "state      {} bytes a {group} and its key, {pane}{} a sample row",
+        bytes.group, bytes.sample
     )?;
     for values_max in &window.values_max {
         write!(
@@ -358,5 +375,15 @@ fn show_window(window: &WindowShape, out: &mut impl Write) -> Result<(), Failure
         )?;
     }
     writeln!(out)?;
+    for (aggregate, bytes_max) in &window.kept_max {
+        let of = match window.windowing {
+            Windowing::Aligned(_) => "pane",
+            Windowing::Sessions(_) => "session",
+        };
+        writeln!(
+            out,
+            "           {aggregate}: at most {bytes_max} bytes a {of}"
+        )?;
+    }
     Ok(())
 }

@@ -17,8 +17,9 @@ use models::generations::Generations;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::super::aggregate::{Cell, Kind, Scalar, Values};
+use super::super::aggregate::{Scalar, column_value};
 use super::super::finding::Evidence;
+use super::super::input::Values;
 use super::super::plan::physical;
 use super::super::shape::SequenceShape;
 use super::super::step::{batch_of, column, mask};
@@ -175,7 +176,7 @@ impl Program {
         let holds = holds.map(|condition| condition.as_ref().map(|c| mask(c, &batch)).transpose());
         let values = self.values.iter().map(|value| match value {
             None => Ok(Values::Rows),
-            Some(value) => Ok(Values::new(Kind::Min, &column(value, &batch)?)?),
+            Some(value) => Ok(Values::plain(&column(value, &batch)?)?),
         });
         Ok(Prepared {
             rows,
@@ -253,11 +254,11 @@ impl Program {
         let keys = prepared.key_columns.iter();
         let mut columns: Vec<ArrayRef> = keys.map(|key| key.slice(at, 1)).collect();
         for (slot, measure) in found.measures.iter().zip(&self.sequence.measures) {
-            let cell = match slot {
-                Slot::Count(n) => Cell::holding(Some(Scalar::Int(i128::from(*n)))),
-                Slot::Value(value) => Cell::holding(value.clone()),
+            let value = match slot {
+                Slot::Count(n) => Some(&Scalar::Int(i128::from(*n))),
+                Slot::Value(value) => value.as_ref(),
             };
-            columns.push(cell.output(Kind::Min, &measure.of)?.to_array()?);
+            columns.push(column_value(value, &measure.of)?.to_array()?);
         }
         for ms in [found.started_ms, found.ended_ms] {
             let at = TimestampMillisecondArray::from_value(ms, 1).with_timezone("UTC");

@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::ast::{
     RowsPerMatch, TableFactor, VisitMut, VisitorMut,
 };
 
-use super::super::aggregate::is_foldable;
+use super::super::input::is_foldable;
 use super::super::plan::{WINDOW_START, refuse_expr};
 use super::pattern::Pattern;
 use super::{MATCH_END, MATCH_START, Measure, Sequence, What};
