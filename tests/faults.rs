@@ -415,7 +415,7 @@ fn logs_that_get_more_partitions_take_their_state_along() {
             assert_eq!(report["logs"][0]["made"], 2, "{report}");
             let lanes =
                 crate::support::json(service.command("state inspect").args(["--json", "--read"]));
-            assert_eq!(lanes["lanes"].as_array().map(Vec::len), Some(12), "{lanes}");
+            assert_eq!(lanes["lanes"].as_array().map(Vec::len), Some(16), "{lanes}");
             assert_eq!(lanes["sound"], true);
         }
         three().produce(topic, 1, second);

@@ -81,6 +81,14 @@ impl Found {
     }
 }
 
+/// Whether a path is written as clients write it: what tricks with its form lead to is for the naming to say.
+fn is_plain(target: &str) -> bool {
+    let path = target.split('?').next().unwrap_or("/").to_ascii_lowercase();
+    !["/./", "..", "//", ";", "%2f", "%2e"]
+        .iter()
+        .any(|trick| path.contains(trick))
+}
+
 /// The endpoint a call of a world is of, as the world made it: `METHOD host /template`.
 fn endpoint_of(world: &World, call: &Call) -> String {
     let collection = &world.collections[call.request.collection];
@@ -107,6 +115,21 @@ fn endpoint_of(world: &World, call: &Call) -> String {
     } else if has_id && is_of_collection(n_base) {
         variables.push(n_base + 1);
     }
+    // Probes go for objects of any collection, with methods of their own.
+    if call.request.verb == Verb::Probe {
+        let names = api
+            .collections
+            .iter()
+            .map(|at| world.collections[*at].name.as_str());
+        let is_any = |at: usize| {
+            segments
+                .get(at)
+                .is_some_and(|name| names.clone().any(|n| n == *name))
+        };
+        if is_any(n_base) && segments.len() > n_base + 1 {
+            variables.push(n_base + 1);
+        }
+    }
     if call.request.verb == Verb::Coupon {
         variables.push(segments.len() - 1);
     }
@@ -116,7 +139,10 @@ fn endpoint_of(world: &World, call: &Call) -> String {
     }
     for at in variables {
         if let Some(segment) = segments.get_mut(at) {
-            *segment = "{id}";
+            *segment = match segment.ends_with(".json") {
+                true => "{id}.json",
+                false => "{id}",
+            };
         }
     }
     format!(
@@ -143,7 +169,7 @@ fn drawn(seed: u64, folder: &Path) -> (std::path::PathBuf, BTreeSet<String>) {
         line.clear();
         world::log::write(&world, call, n, &mut line);
         n += 1;
-        if matches!(call.status, 200..=299 | 304) {
+        if matches!(call.status, 200..=299 | 304) && is_plain(&call.request.target) {
             truth.insert(endpoint_of(&world, call));
         }
         file.write_all(line.as_bytes())
@@ -196,8 +222,14 @@ fn shadows_of(
         .map(|(_, rest)| rest)
         .collect();
     let is_hidden = |nth: usize| nth % 5 == seed as usize % 5;
+    let all_paths = paths.clone();
     for (nth, rest) in paths.into_iter().enumerate() {
         let (host, path) = rest.split_once(' ').expect("a host");
+        // What a documented path describes is documented: `/notes/search` is a `/notes/{id}`.
+        let is_described = all_paths.iter().any(|other| {
+            let (of, template) = other.split_once(' ').expect("a host");
+            *other != rest && of == host && is_of(template, path)
+        });
         let item: serde_json::Map<String, Value> = truth
             .iter()
             .filter_map(|key| key.split_once(' '))
@@ -209,7 +241,7 @@ fn shadows_of(
                 )
             })
             .collect();
-        match is_hidden(nth) {
+        match is_hidden(nth) && !is_described {
             true => hidden.extend(
                 item.keys()
                     .map(|method| format!("{} {rest}", method.to_ascii_uppercase())),

@@ -134,7 +134,7 @@ impl Report {
         let all = self.entries.iter();
         let all = all.flat_map(|entry| entry.deviations.iter().map(move |one| (one, entry)));
         let mut all: Vec<(&Deviation, &Entry)> = all.collect();
-        all.sort_by(|(a, _), (b, _)| b.severity.cmp(&a.severity));
+        all.sort_by_key(|(one, _)| std::cmp::Reverse(one.severity));
         all.into_iter()
             .map(|(one, entry)| {
                 vec![
