@@ -135,8 +135,12 @@ fn session(bytes_max: usize) -> Result<SessionContext, DataFusionError> {
     Ok(session)
 }
 
-/// Functions of ours that a query may call besides DataFusion's: there is none yet, and this is their place.
-fn register_functions(_session: &SessionContext) {}
+/// Functions of ours that a query may call besides DataFusion's: those of rules.
+fn register_functions(session: &SessionContext) {
+    for function in crate::rule::function::all() {
+        session.register_udf(function.as_ref().clone());
+    }
+}
 
 /// The lake as the table `events`.
 ///

@@ -77,6 +77,9 @@ pub(in super::super) fn read(
         );
     }
     let (table, filter, columns) = scanned(&context.plan(*table)?)?;
+    let filter = filter
+        .map(|filter| with_params(filter, params))
+        .transpose()?;
     let mut reader = Reader {
         params,
         context,
@@ -174,6 +177,20 @@ fn unqualified(expr: Expr) -> Result<Expr, DataFusionError> {
     Ok(bare?.data)
 }
 
+/// The expression with the values of its parameters.
+fn with_params(expr: Expr, params: &HashMap<String, ScalarValue>) -> Result<Expr, DataFusionError> {
+    let known = expr.transform(|e| match e {
+        Expr::Placeholder(placeholder) => {
+            match params.get(placeholder.id.trim_start_matches('$')) {
+                Some(value) => Ok(Transformed::yes(Expr::Literal(value.clone(), None))),
+                None => plan_err!("there is no parameter {}", placeholder.id),
+            }
+        }
+        other => Ok(Transformed::no(other)),
+    });
+    Ok(known?.data)
+}
+
 struct Reader<'a> {
     params: &'a HashMap<String, ScalarValue>,
     context: &'a mut dyn RelationPlannerContext,
@@ -219,16 +236,7 @@ impl Reader<'_> {
     fn expression(&mut self, sql: SqlExpr) -> Result<Expr, DataFusionError> {
         let expr = self.context.sql_to_expr(sql, &self.columns)?;
         refuse_expr(&expr)?;
-        let known = expr.transform(|e| match e {
-            Expr::Placeholder(placeholder) => {
-                match self.params.get(placeholder.id.trim_start_matches('$')) {
-                    Some(value) => Ok(Transformed::yes(Expr::Literal(value.clone(), None))),
-                    None => plan_err!("there is no parameter {}", placeholder.id),
-                }
-            }
-            other => Ok(Transformed::no(other)),
-        });
-        unqualified(known?.data)
+        unqualified(with_params(expr, self.params)?)
     }
 
     fn key(&mut self, sql: SqlExpr) -> Result<(String, Expr), DataFusionError> {
