@@ -4,7 +4,7 @@
 //! `simulation` (the lanes under every fault), `snapshots` (what is saved of them), `standby` (copies of that), `bounds` (what an
 //! attacker may choose), `templates` (what names endpoints), `lake` (scored events kept, and asked again), `sigma` (rules of
 //! others), `hostile_rules` (rules of somebody who means harm), `lookups` (tables beside the logs), `rules` (rules as data), `workbench` (rules tried over
-//! files), `inventory` (which endpoints there are), `detection`, `alerts` and `explain` (what comes out), `kafka` (the same over
+//! files), `inventory` (which endpoints there are), `posture` (what is wrong with them), `detection`, `alerts` and `explain` (what comes out), `kafka` (the same over
 //! a real Apache Kafka), `reload` (rules that change there), `secure` (over
 //! one that asks for a login), `topology` (what changes on it under a running service), `losses` (what is gone, full or wrong
 //! when a service comes to it), `faults` (processes and brokers that end), `tidy` (what holds of the project itself). Tests that
@@ -25,6 +25,7 @@ mod lake;
 mod lookups;
 mod losses;
 mod poison;
+mod posture;
 mod reload;
 mod replay;
 mod rules;
