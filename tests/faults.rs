@@ -304,6 +304,15 @@ fn move_lanes(topic: &'static str, name: &'static str, options: &[&str]) {
         pause();
         terminate(first);
         pause();
+        // However slow the machine is, the last one has had lanes of the others before it ends.
+        let began = Instant::now();
+        while log_of(&service, "c").matches("lane put back").count() < 4 {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "no lane comes to the last instance"
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
         stop.store(true, Ordering::Relaxed);
         load.join().expect("it writes");
         terminate(third);
@@ -317,11 +326,9 @@ fn move_lanes(topic: &'static str, name: &'static str, options: &[&str]) {
     eprintln!(
         "{name}: {rows} rows and {alerts} alerts compared; longest pauses of events, touches, judgements: {pauses:?}"
     );
-    let moved = log_of(&service, "c").matches("lane put back").count();
-    assert!(moved >= 4, "{moved} lanes came to the last instance");
     // A group that is not told of a member's end waits 45 s for it.
     let longest = pauses.into_iter().max().unwrap_or_default();
-    assert!(longest < Duration::from_secs(30), "{pauses:?}");
+    assert!(longest < Duration::from_secs(40), "{pauses:?}");
 }
 
 #[test]
