@@ -11,6 +11,7 @@
 //! use captures which are not part of the project say so when they skip. `long` runs the long forms, `sabotage` breaks promises
 //! to see that tests notice.
 
+mod agents;
 mod alerts;
 mod bounds;
 mod detection;

@@ -1,5 +1,6 @@
 //! What is wrong with the APIs, from their calls: over files, as a user asks for it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
@@ -99,6 +100,66 @@ fn a_finding_is_resolved_by_refusals_alone_and_keeps_its_name() {
     let is_debug = |finding: &&Value| text(finding, "uid") == name(&open);
     let (now_open, _) = list(&[&before, &after], &["--lanes", "1"]);
     assert_eq!(now_open.iter().filter(is_debug).count(), 0);
+}
+
+/// A capture with calls laid between its own: each of `n_callers` users asks once an hour for what nobody asks for.
+fn with_quiet_probes(all: &[Vec<u8>], n_callers: usize, hours: u32) -> Vec<Vec<u8>> {
+    let seconds = |call: &Value| -> f64 { text(call, "msec").parse().expect("a time") };
+    let mut calls: Vec<(f64, Value)> = all
+        .iter()
+        .map(|line| serde_json::from_slice(line).expect("JSON"))
+        .map(|call: Value| (seconds(&call), call))
+        .collect();
+    let begin = calls[0].0 + 30.0 * 3600.0;
+    let mut callers = BTreeMap::new();
+    for (_, call) in &calls {
+        let user = text(call, "jwt_sub");
+        if !user.is_empty() && !user.starts_with("svc") {
+            callers
+                .entry(user.to_owned())
+                .or_insert_with(|| call.clone());
+        }
+    }
+    // Every third: not those of one letter alone.
+    let callers: Vec<Value> = callers.into_values().step_by(3).take(n_callers).collect();
+    assert_eq!(callers.len(), n_callers);
+    for hour in 0..hours {
+        for (n, call) in callers.iter().enumerate() {
+            let at = begin + f64::from(hour) * 3600.0 + n as f64 * 173.0;
+            let mut call = call.clone();
+            call["msec"] = format!("{at:.3}").into();
+            call["time"] = Value::Null;
+            call["method"] = "GET".into();
+            call["request_uri"] = format!("/internal/part{n}/state{hour}").into();
+            call["status"] = 404.into();
+            calls.push((at, call));
+        }
+    }
+    calls.sort_by(|a, b| a.0.total_cmp(&b.0));
+    calls
+        .into_iter()
+        .map(|(_, call)| call.to_string().into_bytes())
+        .collect()
+}
+
+#[test]
+fn probing_spread_over_twenty_callers_is_one_finding_and_captures_have_none() {
+    let all = lines("vampi.ndjson.xz", usize::MAX);
+    let is_spread = |finding: &&Value| text(finding, "check") == "probe_spread";
+    for name in ["vampi.ndjson.xz", "ledger.log.xz"] {
+        let (findings, _) = list(&[&bundled(name)], &["--all"]);
+        let found = findings.iter().filter(is_spread).count();
+        assert_eq!(found, 0, "{name}: {findings:#?}");
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    let log = dir.path().join("access.ndjson");
+    write_lines(&log, &with_quiet_probes(&all, 20, 8));
+    let (findings, _) = list(&[&log], &["--lanes", "3"]);
+    let spread: Vec<&Value> = findings.iter().filter(is_spread).collect();
+    assert_eq!(spread.len(), 1, "{findings:#?}");
+    assert_eq!(text(spread[0], "subject"), "127.0.0.1");
+    let n_callers = spread[0]["identities"].as_u64().expect("a number");
+    assert!((4..=20).contains(&n_callers), "{n_callers} callers");
 }
 
 #[test]

@@ -103,12 +103,24 @@ pub struct Event<'a> {
     pub server: Text<'a>,
     /// `X-Powered-By` header of the response.
     pub powered_by: Text<'a>,
+    /// `Mcp-Method` of the request: the JSON-RPC method, where no body is logged.
+    pub mcp_method: Text<'a>,
+    /// `Mcp-Name` of the request: the tool, prompt or resource.
+    pub mcp_name: Text<'a>,
+    /// `MCP-Protocol-Version` of the request.
+    pub mcp_version: Text<'a>,
+    /// `A2A-Version` of the request.
+    pub a2a_version: Text<'a>,
+    /// `Signature-Agent` of the request: which agent signed it, as it says itself.
+    pub signature_agent: Text<'a>,
+    /// `X-Stainless-Lang` of the request, which the model vendors' libraries send.
+    pub sdk_language: Text<'a>,
     /// Request body, when logged; at most [`BODY_BYTES_MAX`] bytes.
     pub request_body: Text<'a>,
 }
 
 /// Text columns in the order of [`Event`]'s fields; [`Event::texts`] yields the values in the same order.
-pub(crate) const TEXT_COLUMNS: [&str; 35] = [
+pub(crate) const TEXT_COLUMNS: [&str; 41] = [
     "gateway",
     "method",
     "scheme",
@@ -143,6 +155,12 @@ pub(crate) const TEXT_COLUMNS: [&str; 35] = [
     "allow_credentials",
     "server",
     "powered_by",
+    "mcp_method",
+    "mcp_name",
+    "mcp_version",
+    "a2a_version",
+    "signature_agent",
+    "sdk_language",
     "request_body",
 ];
 
@@ -183,6 +201,12 @@ impl Event<'_> {
             self.allow_credentials.as_deref(),
             self.server.as_deref(),
             self.powered_by.as_deref(),
+            self.mcp_method.as_deref(),
+            self.mcp_name.as_deref(),
+            self.mcp_version.as_deref(),
+            self.a2a_version.as_deref(),
+            self.signature_agent.as_deref(),
+            self.sdk_language.as_deref(),
             self.request_body.as_deref(),
         ]
     }

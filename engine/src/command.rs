@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use comfy_table::{LineStyle, TableStyle};
+use models::agent::register::AgentRegister;
 use models::identity::Resolver;
 use models::secret::HashKey;
 use models::template::TemplateSet;
@@ -12,15 +13,18 @@ use models::template::TemplateSet;
 use crate::rule::{Lookups, RuleFault, RuleSet};
 use crate::templates::TemplatesError;
 
+pub mod agents;
 pub mod check;
 pub mod dead_letters;
 pub mod demo;
+pub mod drill;
 pub mod eval;
 pub mod explain;
 pub mod import_sigma;
 pub mod inventory;
 pub mod posture;
 pub mod query;
+pub mod readiness;
 pub mod reading;
 pub mod recording;
 pub mod replay;
@@ -77,6 +81,14 @@ pub enum Command {
     /// Lists what is wrong with the APIs, by what their calls show, and what is looked for
     #[command(subcommand)]
     Posture(posture::PostureCommand),
+    /// Lists AI agents, MCP servers and tools: who they are, what they use, for whom
+    #[command(subcommand)]
+    Agents(agents::AgentsCommand),
+    /// Runs an exercise end to end: new agents, and how long until it is known what they use
+    #[command(subcommand)]
+    Drill(drill::DrillCommand),
+    /// Answers thirty questions of readiness by what was measured
+    Readiness(Box<readiness::ReadinessArgs>),
     /// Checks configuration, rules, topics and what each source lets rules see; tells every fault at once
     #[command(after_help = check::EXAMPLES)]
     Check(Box<run::RunArgs>),
@@ -124,6 +136,9 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Eval(args) => eval::run(&args),
         Command::Inventory(command) => inventory::run(&command),
         Command::Posture(command) => posture::run(&command),
+        Command::Agents(command) => agents::run(&command),
+        Command::Drill(command) => drill::run(&command),
+        Command::Readiness(args) => readiness::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::DeadLetters(command) => dead_letters::run(&command),
@@ -164,6 +179,9 @@ pub struct NamingArgs {
         value_delimiter = ','
     )]
     pub openapi: Vec<PathBuf>,
+    /// File that says who answers for which AI agents and MCP servers (TOML); docs/agents.md has an example
+    #[arg(long, value_name = "FILE", env = "TOLLWATCH_AGENTS")]
+    pub agents: Option<PathBuf>,
 }
 
 /// Options of the models.
@@ -187,6 +205,14 @@ impl NamingArgs {
     /// As [`crate::templates::load`].
     pub fn template_set(&self) -> Result<Arc<TemplateSet>, TemplatesError> {
         crate::templates::load(self.templates.as_deref(), &self.openapi)
+    }
+
+    /// Who answers for which agents and servers.
+    ///
+    /// # Errors
+    /// As [`crate::templates::register`].
+    pub fn register(&self) -> Result<Arc<AgentRegister>, TemplatesError> {
+        crate::templates::register(self.agents.as_deref())
     }
 }
 

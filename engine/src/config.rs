@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use connectors::kafka::Properties;
+use models::agent::register::AgentRegister;
 use models::idea::Ideas;
 use models::template::TemplateSet;
 use serde::Deserialize;
@@ -44,6 +45,9 @@ pub struct ModelConfig {
     /// The ideas in use: all, but in an ablation.
     #[serde(skip)]
     pub ideas: Ideas,
+    /// Who answers for which agents and servers; read from [`Config::agents`].
+    #[serde(skip)]
+    pub register: Arc<AgentRegister>,
 }
 
 impl Default for ModelConfig {
@@ -59,6 +63,7 @@ impl Default for ModelConfig {
             endpoints_max: 20_000,
             cases_max: 100_000,
             ideas: Ideas::default(),
+            register: Arc::default(),
         }
     }
 }
@@ -274,6 +279,8 @@ pub struct Config {
     pub templates: Option<PathBuf>,
     /// OpenAPI documents, or folders of such; their routes win over learnt templates.
     pub openapi: Vec<PathBuf>,
+    /// File that says who answers for which agents and MCP servers; none when absent.
+    pub agents: Option<PathBuf>,
     /// Address of `/metrics`, `/livez` and `/readyz`; none when empty.
     pub listen: String,
     /// Threads per stage, 1 to 64.
@@ -311,6 +318,7 @@ impl Default for Config {
             lookups: None,
             templates: None,
             openapi: Vec::new(),
+            agents: None,
             listen: "127.0.0.1:9477".to_owned(),
             threads: 1,
             idle_ms: 2000,

@@ -1,11 +1,14 @@
 //! The inventory's records, ready for their topic.
 //!
-//! The topic is compacted and keyed by endpoint: of each key the last record counts, and a record is the whole entry
-//! ([`models::inventory::Entry`]) as one line of JSON.
+//! The topic is compacted: of each key the last record counts, and a record is the whole entry as one line of JSON. The key of an
+//! endpoint ([`models::inventory::Entry`]) is its name; findings, agents, servers and tools have their schema in front of it.
 
+mod agents;
+
+pub use agents::{AGENT, SERVER, TOOL};
 use models::compliance;
 use models::inventory::Told;
-use models::posture::{self, check};
+use models::posture;
 use serde_json::{Value, json};
 
 /// Schema of the records that are findings; their keys begin with it.
@@ -20,9 +23,9 @@ pub struct Record {
     pub json: String,
     /// True when the endpoint came into the inventory with it.
     pub is_new: bool,
-    /// True for an endpoint, false for what is unknown.
-    pub is_endpoint: bool,
-    /// From the first call that showed the endpoint to this, ms of the stream's clock.
+    /// What it is about: `endpoint`, `unknown_paths`, `finding`, `agent`, `mcp_server` or `mcp_tool`.
+    pub kind: &'static str,
+    /// From the first call that showed it to this, ms of the stream's clock.
     pub discovery_ms: i64,
     /// Wall time at which the source record was read that made it news, ms; 0 when unknown.
     pub read_at_ms: i64,
@@ -36,7 +39,10 @@ impl From<&Told> for Record {
             // An entry has text keys and finite numbers, which always have a JSON form.
             json: serde_json::to_string(entry).unwrap_or_default(),
             is_new: told.is_new,
-            is_endpoint: entry.kind == "endpoint",
+            kind: match entry.kind == "endpoint" {
+                true => "endpoint",
+                false => "unknown_paths",
+            },
             discovery_ms: entry.time_to_discovery_ms,
             read_at_ms: 0,
         }
@@ -49,7 +55,7 @@ impl From<&posture::Told> for Record {
             key: format!("{FINDING}/{}", told.finding.uid),
             json: finding(told).to_string(),
             is_new: false,
-            is_endpoint: false,
+            kind: "finding",
             discovery_ms: 0,
             read_at_ms: 0,
         }
@@ -57,17 +63,17 @@ impl From<&posture::Told> for Record {
 }
 
 /// A finding as the world reads it.
-fn finding(told: &posture::Told) -> Value {
+pub(crate) fn finding(told: &posture::Told) -> Value {
     let posture::Finding {
         uid,
-        check: number,
+        check: _,
         subject,
         life,
         n_identities,
         samples,
         owner,
     } = &told.finding;
-    let check = check(*number);
+    let check = told.check;
     let (window, (low, high)) = (life.window(), life.rate());
     let (contrary, contrary_needed) = life.contrary();
     let samples: Vec<Value> = samples

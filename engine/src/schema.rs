@@ -17,7 +17,7 @@ use column::Kind;
 pub use objects::{ObjectRow, Objects, ObjectsBuilder};
 
 /// Version of the rows in the logs.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// A batch whose columns are not those of the table.
 #[derive(Debug, thiserror::Error)]
@@ -187,6 +187,10 @@ table! {
         rpc_method: Text,
         /// MCP tool or GraphQL field.
         tool: Text,
+        /// Agents' protocol a header names, with its version: `mcp 2026-07-28`, `a2a 1.0`.
+        agent_protocol: Text,
+        /// Agent the caller says it is: `Signature-Agent` as sent, else `sdk` and the language of a model vendor's library.
+        agent_claim: Text,
         /// Topic or file of the source record.
         source_topic: Name,
         /// Partition of the source record; 0 for a file.
@@ -376,13 +380,13 @@ table! {
         in_row: Ordinal,
         /// The lane's event time when it was made: that of its latest call.
         event_time: Time,
-        /// `endpoint`; what else is summed up has a kind of its own.
+        /// What is summed up: `endpoint`, `posture`, `agent`, `mcp_server`, `mcp_tool` or `probe`.
         kind: Name,
-        /// `METHOD host /template`.
+        /// Its name: of endpoints and posture `METHOD host /template`.
         endpoint: Name,
         /// Calls summed up.
         n_calls: Count,
-        /// [`models::inventory::Summary`] in postcard.
+        /// The sum in postcard; [`crate::stage::summing`] says of what type.
         summary: Encoded,
     }
 }

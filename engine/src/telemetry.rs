@@ -71,7 +71,7 @@ pub struct OutcomeLabel {
 /// What a record of the inventory is about, and what was told.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct InventoryLabel {
-    /// `endpoint` or `unknown_paths`.
+    /// As [`Record::kind`].
     pub kind: &'static str,
     /// `create` or `update`.
     pub activity: &'static str,
@@ -408,12 +408,12 @@ impl Metrics {
             ),
             first_call_to_inventory_seconds: register!(
                 "first_call_to_inventory_seconds",
-                "Time from reading an endpoint's first call to its record being visible",
+                "Time from reading the first call of an endpoint, agent, MCP server or tool to its record being visible",
                 seconds()
             ),
             discovery_ms: register!(
                 "discovery_ms",
-                "Quantiles of the time from an endpoint's first call to its record",
+                "Quantiles of the time from the first call of an endpoint, agent, MCP server or tool to its record",
                 Family::default()
             ),
             registry,
@@ -436,14 +436,11 @@ impl Metrics {
     /// Counts a record of the inventory that became visible at `now_ms`, and how long its endpoint took to be discovered.
     pub fn inventory_record(&self, record: &Record, now_ms: i64) {
         let label = InventoryLabel {
-            kind: match record.is_endpoint {
-                true => "endpoint",
-                false => "unknown_paths",
-            },
+            kind: record.kind,
             activity: if record.is_new { "create" } else { "update" },
         };
         self.inventory_records.get_or_create(&label).inc();
-        if !(record.is_new && record.is_endpoint) {
+        if !record.is_new || record.kind == "unknown_paths" {
             return;
         }
         let noted = |ms: i64| u64::try_from(ms).unwrap_or(0).max(1);

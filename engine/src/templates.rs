@@ -1,4 +1,4 @@
-//! Reads what names endpoints: a file of learnt templates, and OpenAPI documents.
+//! Reads what names endpoints: a file of learnt templates, and OpenAPI documents; and the register of agents.
 //!
 //! Comes in: paths. Goes out: one [`TemplateSet`], the same for the same files in whatever order. What [`models`] must
 //! not know is here: files, YAML.
@@ -8,6 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use models::agent::register::AgentRegister;
 use models::inventory::Documents;
 use models::template::set::{ANY_HOST, TEMPLATES_MAX};
 use models::template::{TemplateSet, openapi, set};
@@ -128,6 +129,20 @@ pub fn read(path: &Path) -> Result<String, TemplatesError> {
         return Err(TemplatesError::new(path, reason));
     }
     String::from_utf8(bytes).map_err(|_| TemplatesError::new(path, "is not UTF-8"))
+}
+
+/// Who answers for which agents and servers, of a file; nobody without one.
+///
+/// # Errors
+/// The file can't be read, or is no register, with the line.
+pub fn register(file: Option<&Path>) -> Result<Arc<AgentRegister>, TemplatesError> {
+    let Some(path) = file else {
+        return Ok(Arc::default());
+    };
+    let register = toml::from_str(&read(path)?);
+    let register =
+        register.map_err(|error| TemplatesError::new(path, error.to_string().trim_end()))?;
+    Ok(Arc::new(register))
 }
 
 /// The documents of a path, in the order of their names.

@@ -3,7 +3,8 @@
 //! The way of the data: [`recognise`] says of one call which agent it claims to be, and how far that goes; [`protocol`] which
 //! agent protocol it speaks; [`cadence`] keeps the pace of one identity, as a hint; [`record`] what is kept of agents,
 //! MCP servers and tools, mergeable; [`check`] tells eight faults over these, with the life of every other finding;
-//! [`chain`] watches one agent's tool calls in their order.
+//! [`chain`] watches one agent's tool calls in their order. [`watch`] joins these in a lane of callers, and [`roster`]
+//! keeps what all lanes tell. [`register`] is the operator's word on who answers for what.
 //!
 //! **Invariant**: a claim stays one. A user agent, a `Signature-Agent` header or an SDK's header is written by the
 //! caller; only a credential that the gateway checked, or a signature that it verified, is more.
@@ -13,7 +14,10 @@ pub mod chain;
 pub mod check;
 pub mod protocol;
 pub mod record;
+pub mod register;
+pub mod roster;
 mod signature;
+pub mod watch;
 
 use serde::{Deserialize, Serialize};
 
@@ -131,11 +135,11 @@ pub struct AgentView<'a> {
     pub registered: bool,
     /// Grade of the agent protocol of the call, from [`protocol::recognise`].
     pub protocol: Option<Grade>,
-    /// `Signature-Agent` header; no column of the events today.
+    /// `Signature-Agent` header.
     pub signature_agent: Option<&'a str>,
     /// The gateway verified that signature; no column of the events today.
     pub signature_verified: bool,
-    /// `X-Stainless-Lang` or a like header; no column of the events today.
+    /// `X-Stainless-Lang` or a like header.
     pub sdk_header: Option<&'a str>,
 }
 
@@ -156,7 +160,11 @@ pub struct Recognition {
 
 /// Recognises an agent by one call; `None` for a caller that is none as far as the call says.
 pub fn recognise(view: &AgentView<'_>) -> Option<Recognition> {
-    let family = view.user_agent.and_then(signature::of_user_agent);
+    recognise_by(view, view.user_agent.and_then(signature::of_user_agent))
+}
+
+/// The same, with the family of the user agent at hand.
+fn recognise_by(view: &AgentView<'_>, family: Option<&'static Signature>) -> Option<Recognition> {
     let told = |grade, sign| Recognition {
         grade,
         sign,

@@ -110,6 +110,7 @@ mod tests {
     use super::*;
     use crate::agent::AGENT_CHECKS;
     use crate::posture::CHECKS;
+    use crate::spread::PROBE_SPREAD;
 
     #[test]
     fn every_check_has_its_standards_and_ids_have_their_form() {
@@ -124,6 +125,7 @@ mod tests {
             .iter()
             .map(|check| check.finding)
             .chain(AGENT_CHECKS.iter().map(|check| check.finding))
+            .chain([PROBE_SPREAD.finding])
         {
             assert!(find(finding).is_some(), "{finding}");
         }

@@ -33,6 +33,7 @@ pub mod secret;
 pub mod seen;
 pub mod sharing;
 pub mod sizes;
+pub mod spread;
 pub mod template;
 pub mod volume;
 pub mod walk;

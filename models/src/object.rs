@@ -131,6 +131,16 @@ pub struct Rpc {
 }
 
 impl Rpc {
+    /// The call that a request without a logged body makes, as its MCP headers name it.
+    pub fn of_headers(method: &str, name: Option<&str>) -> Rpc {
+        let (method, tool) = crate::agent::protocol::of_headers(method, name);
+        Rpc {
+            writes: first_writes(tool.as_deref().unwrap_or(&method)),
+            rpc_method: Some(method),
+            tool,
+        }
+    }
+
     /// Adds another call of the same request: the first one names it, and it writes if any of them does.
     fn join(&mut self, other: Rpc) {
         let writes = match (self.writes, other.writes) {

@@ -87,6 +87,8 @@ pub struct Probing {
     pub classes: u32,
     /// Event time of the run's first probe, ms; 0 without one.
     pub first_ms: i64,
+    /// True for a probe this identity has not sent before.
+    pub is_fresh: bool,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -225,6 +227,7 @@ impl ProbeDetector {
         let gate = (1.0 / (1.0 + identity.evidence() / GATE_R)).max(GATE_FLOOR) as f32;
         let mut probing = Probing {
             class,
+            is_fresh: unit.is_some(),
             ..Probing::default()
         };
         match unit {

@@ -1,9 +1,10 @@
 //! Findings about agents: each fires, stays quiet, and has its boundary, over records as a lane would keep them.
 
 use models::agent::chain::Chain;
-use models::agent::check::{AgentState, ServerState, facts, server_facts};
+use models::agent::check::{AgentStep, facts, growth, listing, server_facts};
 use models::agent::protocol::Operation;
 use models::agent::record::{AgentCall, AgentRecord, Habits, ServerCall, ServerRecord, ToolRecord};
+use models::agent::register::Answering;
 use models::agent::{AGENT_CHECKS, Grade, Kind, Recognition, Sign};
 use models::posture::{Change, Counts, Facts, Life, Phase, Standing, fingerprint};
 use proptest::prelude::*;
@@ -30,7 +31,7 @@ struct Lane {
     server_counts: Counts,
     lives: Vec<Life>,
     registered: bool,
-    declared: bool,
+    declared: Option<Answering>,
     habits: Option<Habits>,
     changes: Vec<(&'static str, Change)>,
 }
@@ -77,7 +78,7 @@ impl Lane {
             server_counts: Counts::default(),
             lives: vec![Life::default(); AGENT_CHECKS.len()],
             registered: true,
-            declared: false,
+            declared: None,
             habits: None,
             changes: Vec::new(),
         }
@@ -96,11 +97,16 @@ impl Lane {
             tool: step.tool,
             on_behalf_of: Some("ada"),
         };
-        match &mut self.agent {
-            Some(agent) => agent.note(&call),
-            None => self.agent = Some(AgentRecord::new(&call)),
-        }
-        self.server.note(&ServerCall {
+        let sum = AgentRecord::new(&call);
+        let agent = match &mut self.agent {
+            Some(agent) => {
+                agent.merge(&sum);
+                agent
+            }
+            none => none.insert(sum.clone()),
+        };
+        let mut server_sum = ServerRecord::default();
+        server_sum.note(&ServerCall {
             at_ms: step.at_ms,
             grade: Grade::Proof,
             operation: step.operation,
@@ -110,30 +116,26 @@ impl Lane {
             tool: step.tool,
             listing: step.listing,
         });
+        self.server.merge(&server_sum);
         let completed = step
             .tool
             .map(|tool| self.chain.note(tool, step.arguments, step.at_ms));
-        let server = ServerState {
-            name: SERVER,
-            record: &self.server,
+        let told = AgentStep {
+            recognition,
             registered: self.registered,
-            operation: step.operation,
-            success: step.success,
-            tool: step.tool,
-            listing: step.listing,
-        };
-        let state = AgentState {
-            at_ms: step.at_ms,
-            agent: self.agent.as_ref().expect("noted"),
-            registered: self.registered,
-            endpoint: step.endpoint,
-            declared: self.declared,
-            habits: self.habits.as_ref(),
             completed,
-            server: Some(server),
+            outside: self
+                .habits
+                .as_ref()
+                .and_then(|habits| habits.is_outside(step.at_ms)),
         };
-        self.counts.add(facts(&state));
-        self.server_counts.add(server_facts(step.at_ms, &server));
+        self.counts.add(facts(&told));
+        self.counts
+            .merge(&growth(&sum, agent, self.declared.as_ref()));
+        self.server_counts
+            .add(server_facts(Grade::Proof, self.registered));
+        self.server_counts
+            .merge(&listing(&server_sum, &self.server));
         for (check, life) in AGENT_CHECKS.iter().zip(&mut self.lives) {
             let about_server = matches!(
                 check.id,
@@ -235,7 +237,10 @@ fn an_agent_that_does_more_than_in_its_first_week_is_told_and_then_known() {
         "a month later it is its scope"
     );
     let mut lane = Lane::new();
-    lane.declared = true;
+    lane.declared = Some(Answering {
+        endpoints: ["GET api.x/salaries".to_owned()].into(),
+        ..Answering::default()
+    });
     lane.call(step(0));
     (0..9).for_each(|i| lane.call(new(8 * DAY_MS + i)));
     assert!(lane.opened().is_empty(), "declared");

@@ -219,6 +219,12 @@ mod tests {
             allow_credentials: text("allow_credentials"),
             server: text("server"),
             powered_by: text("powered_by"),
+            mcp_method: text("mcp_method"),
+            mcp_name: text("mcp_name"),
+            mcp_version: text("mcp_version"),
+            a2a_version: text("a2a_version"),
+            signature_agent: text("signature_agent"),
+            sdk_language: text("sdk_language"),
             request_body: text("request_body"),
         };
         let mut builder = EventBatchBuilder::new(Buffer::from_vec(Vec::<u8>::new()));
@@ -239,7 +245,7 @@ mod tests {
             );
         }
         assert_eq!(decoded.positions.len(), 2);
-        assert_eq!(decoded.batch.num_columns(), 41);
+        assert_eq!(decoded.batch.num_columns(), 47);
     }
 
     #[test]

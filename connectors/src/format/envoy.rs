@@ -24,6 +24,8 @@
 //! | `request_id` | `request_id` | `x-request-id` | |
 //! | `trace_id` | - | - | `traceparent`, `trace_id`, `x-b3-traceid` |
 //! | headers | - | - | `content-type`, `response_content_type`, `referer`, `origin`, `x-http-method-override`, `x-http-method`, `x-method-override`, `x-forwarded-host`, `x-original-url` and `x-rewrite-url` (`rewritten_url`), `access-control-allow-origin`, `access-control-allow-credentials`, `server`, `x-powered-by` |
+//! | `mcp_method`, `mcp_name`, `mcp_version`, `a2a_version` | - | - | `mcp-method`, `mcp-name`, `mcp-protocol-version`, `a2a-version` |
+//! | `signature_agent`, `sdk_language` | - | - | `signature-agent`, `x-stainless-lang` |
 //! | `request_body` | - | - | `request_body` |
 //!
 //! Every hyphenated key is also read with underscores. Set `jwt_sub` and the like only from what Envoy verified, e.g. claims that
@@ -99,6 +101,12 @@ object! {
         allow_credentials: Scalar<'a> = "access-control-allow-credentials" | "access_control_allow_credentials",
         server: Scalar<'a> = "server",
         powered_by: Scalar<'a> = "x-powered-by" | "x_powered_by",
+        mcp_method: Scalar<'a> = "mcp-method" | "mcp_method",
+        mcp_name: Scalar<'a> = "mcp-name" | "mcp_name",
+        mcp_version: Scalar<'a> = "mcp-protocol-version" | "mcp_protocol_version",
+        a2a_version: Scalar<'a> = "a2a-version" | "a2a_version",
+        signature_agent: Scalar<'a> = "signature-agent" | "signature_agent",
+        sdk_language: Scalar<'a> = "x-stainless-lang" | "x_stainless_lang",
         request_body: Raw<'a> = "request_body",
     }
 }
@@ -179,6 +187,12 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
             .text("access-control-allow-credentials")?,
         server: record.server.text("server")?,
         powered_by: record.powered_by.text("x-powered-by")?,
+        mcp_method: record.mcp_method.text("mcp-method")?,
+        mcp_name: record.mcp_name.text("mcp-name")?,
+        mcp_version: record.mcp_version.text("mcp-protocol-version")?,
+        a2a_version: record.a2a_version.text("a2a-version")?,
+        signature_agent: record.signature_agent.text("signature-agent")?,
+        sdk_language: record.sdk_language.text("x-stainless-lang")?,
         request_body: record.request_body.0,
     })
 }

@@ -25,6 +25,8 @@
 //! | `method_override` | `request.headers.x-http-method-override`, `.x-http-method`, `.x-method-override`, all that are there |
 //! | `forwarded_host` | `request.headers.x-forwarded-host`, all values |
 //! | `rewritten_url` | `request.headers.x-original-url`, `.x-rewrite-url`, all that are there |
+//! | `mcp_method`, `mcp_name`, `mcp_version`, `a2a_version` | `request.headers.mcp-method`, `.mcp-name`, `.mcp-protocol-version`, `.a2a-version` |
+//! | `signature_agent`, `sdk_language` | `request.headers.signature-agent`, `.x-stainless-lang` |
 //! | `response_content_type`, `server`, `powered_by`, `allow_*` | `response.headers.*` |
 //! | `request_body` | `request.body` (custom field) |
 //!
@@ -101,6 +103,12 @@ object! {
         method_override: Joined<'a> = "x-http-method-override" | "x-http-method" | "x-method-override",
         forwarded_host: Joined<'a> = "x-forwarded-host",
         rewritten_url: Joined<'a> = "x-original-url" | "x-rewrite-url",
+        mcp_method: Header<'a> = "mcp-method",
+        mcp_name: Header<'a> = "mcp-name",
+        mcp_version: Header<'a> = "mcp-protocol-version",
+        a2a_version: Header<'a> = "a2a-version",
+        signature_agent: Header<'a> = "signature-agent",
+        sdk_language: Header<'a> = "x-stainless-lang",
     }
 }
 
@@ -243,6 +251,18 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
             .text("response.headers.access-control-allow-credentials")?,
         server: answered.server.text("response.headers.server")?,
         powered_by: answered.powered_by.text("response.headers.x-powered-by")?,
+        mcp_method: asked.mcp_method.text("request.headers.mcp-method")?,
+        mcp_name: asked.mcp_name.text("request.headers.mcp-name")?,
+        mcp_version: asked
+            .mcp_version
+            .text("request.headers.mcp-protocol-version")?,
+        a2a_version: asked.a2a_version.text("request.headers.a2a-version")?,
+        signature_agent: asked
+            .signature_agent
+            .text("request.headers.signature-agent")?,
+        sdk_language: asked
+            .sdk_language
+            .text("request.headers.x-stainless-lang")?,
         request_body: request.body.0,
     })
 }

@@ -42,6 +42,8 @@
 //! | `rewritten_url` | `http_x_original_url`, `http_x_rewrite_url`, all that are there | same |
 //! | `allow_origin`, `allow_credentials` | `cors` (`origin` or `origin\|credentials`), `sent_http_access_control_allow_origin`, `…_credentials` | same |
 //! | `server`, `powered_by` | `sent_http_server`, `upstream_http_server`; `sent_http_x_powered_by`, `upstream_http_x_powered_by` | same |
+//! | `mcp_method`, `mcp_name`, `mcp_version`, `a2a_version` | `http_mcp_method`, `http_mcp_name`, `http_mcp_protocol_version`, `http_a2a_version`; without `http_` too | same |
+//! | `signature_agent`, `sdk_language` | `http_signature_agent`, `signature_agent`; `http_x_stainless_lang`, `sdk_language` | same |
 //! | `request_body` | `request_body`, `body` | same |
 //!
 //! Traps: `uri` is decoded and normalised (`/orders/%31%32` and `/a/../orders/12` become `/orders/12`), which hides probes: log
@@ -118,6 +120,12 @@ object! {
         credentials: Scalar<'a> = "sent_http_access_control_allow_credentials",
         server: Scalar<'a> = "sent_http_server" | "upstream_http_server",
         powered_by: Scalar<'a> = "sent_http_x_powered_by" | "upstream_http_x_powered_by",
+        mcp_method: Scalar<'a> = "http_mcp_method" | "mcp_method",
+        mcp_name: Scalar<'a> = "http_mcp_name" | "mcp_name",
+        mcp_version: Scalar<'a> = "http_mcp_protocol_version" | "mcp_protocol_version",
+        a2a_version: Scalar<'a> = "http_a2a_version" | "a2a_version",
+        signature_agent: Scalar<'a> = "http_signature_agent" | "signature_agent",
+        sdk_language: Scalar<'a> = "http_x_stainless_lang" | "sdk_language",
         body: Raw<'a> = "request_body" | "body",
     }
 }
@@ -219,6 +227,12 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
             .text("sent_http_access_control_allow_credentials")?),
         server: record.server.text("sent_http_server")?,
         powered_by: record.powered_by.text("sent_http_x_powered_by")?,
+        mcp_method: record.mcp_method.text("http_mcp_method")?,
+        mcp_name: record.mcp_name.text("http_mcp_name")?,
+        mcp_version: record.mcp_version.text("http_mcp_protocol_version")?,
+        a2a_version: record.a2a_version.text("http_a2a_version")?,
+        signature_agent: record.signature_agent.text("http_signature_agent")?,
+        sdk_language: record.sdk_language.text("http_x_stainless_lang")?,
         request_body: record.body.0,
     })
 }

@@ -364,6 +364,39 @@ fn no_header_hides_another_that_does_the_same() {
 }
 
 #[test]
+fn headers_of_agents_are_read_wherever_they_are_logged() {
+    let headers = [
+        ("mcp-method", "tools/call", "mcp_method"),
+        ("mcp-name", "get_task", "mcp_name"),
+        ("mcp-protocol-version", "2026-07-28", "mcp_version"),
+        ("a2a-version", "1.0", "a2a_version"),
+        ("signature-agent", "agent.example", "signature_agent"),
+        ("x-stainless-lang", "python", "sdk_language"),
+    ];
+    let fields = |prefix: &str, hyphen: &str| {
+        headers
+            .map(|(name, value, _)| {
+                format!("\"{prefix}{}\":\"{value}\",", name.replace('-', hyphen))
+            })
+            .concat()
+    };
+    let in_front = |line: &str, fields: String| line.replacen('{', &format!("{{{fields}"), 1);
+    let kong = KONG.replace(
+        "\"headers\":{\"host\"",
+        &format!("\"headers\":{{{}\"host\"", fields("", "-")),
+    );
+    for (format, line) in [
+        (Format::Kong, kong),
+        (Format::Nginx, in_front(NGINX, fields("http_", "_"))),
+        (Format::Envoy, in_front(ENVOY, fields("", "-"))),
+        (Format::Envoy, in_front(ENVOY, fields("", "_"))),
+    ] {
+        let want = headers.map(|(_, value, column)| format!("{column}={value}"));
+        assert_has(format, &line, &want.each_ref().map(String::as_str));
+    }
+}
+
+#[test]
 fn one_bad_element_of_an_array_is_rejected_alone() {
     let text = format!(" [{KONG}, {{}}, 5, {KONG}] ");
     let decoded = decode_bytes(Format::Auto, &[b"{}", text.as_bytes()]);

@@ -125,22 +125,19 @@ struct Shown {
     p99_ms: u64,
 }
 
-/// Sends a capture through a service of its own; services share the broker by their prefixes.
-fn show(
-    capture: &Capture,
+/// The configuration of a service that reads one topic of an embedded broker, whose topics are made.
+pub(super) fn embedded(
     broker: &MockCluster<'_, rdkafka::producer::DefaultProducerContext>,
-    args: &DemoArgs,
-    alerts: Option<Arc<Mutex<BufWriter<File>>>>,
-) -> Result<Shown, Failure> {
-    let labels = Labels::parse(decompress(capture.labels)?)?;
-    let prefix = format!("{}.", capture.name);
+    topic: &str,
+) -> Result<Config, Failure> {
+    let prefix = format!("{topic}.");
     let config = Config {
         brokers: broker.bootstrap_servers(),
         sources: vec![SourceConfig {
-            topic: capture.name.to_owned(),
+            topic: topic.to_owned(),
             format: "auto".to_owned(),
         }],
-        group: capture.name.to_owned(),
+        group: topic.to_owned(),
         topics: TopicConfig {
             alerts: format!("{prefix}alerts"),
             prefix,
@@ -156,14 +153,25 @@ fn show(
         },
         ..Config::default()
     };
-    broker.create_topic(capture.name, 1, 1)?;
+    broker.create_topic(topic, 1, 1)?;
     for log in Log::ALL {
         broker.create_topic(&config.log_topic(log), 1, 1)?;
     }
     broker.create_topic(&config.dead_letter_topic(), 1, 1)?;
     broker.create_topic(&config.inventory_topic(), 1, 1)?;
     broker.create_topic(&config.topics.alerts, 1, 1)?;
+    Ok(config)
+}
 
+/// Sends a capture through a service of its own; services share the broker by their prefixes.
+fn show(
+    capture: &Capture,
+    broker: &MockCluster<'_, rdkafka::producer::DefaultProducerContext>,
+    args: &DemoArgs,
+    alerts: Option<Arc<Mutex<BufWriter<File>>>>,
+) -> Result<Shown, Failure> {
+    let labels = Labels::parse(decompress(capture.labels)?)?;
+    let config = embedded(broker, capture.name)?;
     let bar = progress(capture.n_lines, args.json);
     let heard = Arc::new(Mutex::new(Vec::<Told>::new()));
     let watcher: Watcher = {

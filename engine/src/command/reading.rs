@@ -69,6 +69,10 @@ pub fn pipeline_of(
 ) -> Result<Pipeline, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let n_lanes = reading.lanes.unwrap_or(cores).clamp(1, 256);
+    let models = &ModelConfig {
+        register: naming.register()?,
+        ..models.clone()
+    };
     let faults = models.faults();
     if !faults.is_empty() {
         return Err(ConfigFaults(faults).into());

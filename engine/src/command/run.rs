@@ -7,7 +7,7 @@ use clap::Args;
 use super::{EngineArgs, Failure, load_rules, resolver};
 use crate::config::{Config, Delivery, SourceConfig};
 use crate::service::{Service, Watcher};
-use crate::telemetry;
+use crate::{telemetry, templates};
 
 /// Options of `run` and `check`: laid over the configuration file.
 #[derive(Clone, Debug, Default, Args)]
@@ -139,6 +139,9 @@ impl RunArgs {
         if !self.engine.naming.openapi.is_empty() {
             config.openapi.clone_from(&self.engine.naming.openapi);
         }
+        if self.engine.naming.agents.is_some() {
+            config.agents.clone_from(&self.engine.naming.agents);
+        }
         if self.snapshots_standby.is_some() {
             let standby = &mut config.snapshots.standby;
             standby.clone_from(&self.snapshots_standby);
@@ -177,7 +180,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
 /// # Errors
 /// Whatever stopped it.
 pub fn run_service(
-    config: Config,
+    mut config: Config,
     exit_when_caught_up: bool,
     watcher: Option<Watcher>,
 ) -> Result<(), Failure> {
@@ -188,6 +191,7 @@ pub fn run_service(
     let rules = load_rules(config.rules.as_deref(), config.lookups.as_deref())?;
     let resolver = resolver(Some(&config.state), config.privacy.pseudonymise)?;
     let templates = config.template_set()?;
+    config.models.register = templates::register(config.agents.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

@@ -15,7 +15,7 @@ use connectors::format::{Decoder, Format, SourceRecord};
 use connectors::reject::Reject;
 use models::endpoint::{Variable, endpoint_by};
 use models::identity::{Credentials, Resolver};
-use models::object::{Object, Request, is_write, objects};
+use models::object::{Object, Request, Rpc, is_write, objects};
 use models::probe::{ProbeRequest, classify};
 use models::secret::{redact_path, redact_query, redact_url};
 use models::template::TemplateSet;
@@ -28,6 +28,9 @@ use crate::schema::{self, EventRow, EventRowsBuilder, ObjectRow, ObjectsBuilder}
 /// How far ahead of the broker's time an event may be, in milliseconds; later ones are clamped to
 /// it and counted. Ten minutes: clocks drift, but a poisoned time must not move a watermark.
 pub const FUTURE_MS_MAX: i64 = 600_000;
+
+/// What [`EventRow::agent_claim`] begins with where a model vendor's library says so.
+pub const SDK_CLAIM: &str = "sdk ";
 
 /// What `decode` shares between its source partitions.
 #[derive(Clone)]
@@ -175,7 +178,14 @@ impl Decode {
             query,
             body: text("request_body"),
         };
-        let rpc = objects(&request, &mut scratch.objects);
+        let mut rpc = objects(&request, &mut scratch.objects);
+        if rpc.rpc_method.is_none()
+            && let Some(method) = text("mcp_method")
+        {
+            rpc = Rpc::of_headers(method, text("mcp_name"));
+        }
+        let protocol = protocol_of(text("mcp_version"), text("a2a_version"));
+        let claim = claim_of(text("signature_agent"), text("sdk_language"));
         scratch.path.clear();
         let secret_in_path = redact_path(raw_path, &mut scratch.path);
         scratch.query.clear();
@@ -242,6 +252,8 @@ impl Decode {
             trace_id: text("trace_id"),
             rpc_method: rpc.rpc_method.as_deref(),
             tool: rpc.tool.as_deref(),
+            agent_protocol: protocol.as_deref(),
+            agent_claim: claim.as_deref(),
             source_topic: &self.topic,
             source_partition: self.partition,
             source_offset: at.0,
@@ -320,6 +332,27 @@ impl Decode {
     pub fn detected(&self) -> Option<Format> {
         self.decoder.detected()
     }
+}
+
+/// Bytes kept of a header that names a version or an agent; the rest is cut at a character.
+const NAMED_BYTES_MAX: usize = 128;
+
+/// The agents' protocol that headers name, with its version.
+fn protocol_of(mcp: Option<&str>, a2a: Option<&str>) -> Option<String> {
+    let named = |protocol: &str, version: &str| format!("{protocol} {}", cut(version));
+    mcp.map(|version| named("mcp", version))
+        .or_else(|| a2a.map(|version| named("a2a", version)))
+}
+
+/// The agent that a caller says it is in a header of its own.
+fn claim_of(signature_agent: Option<&str>, sdk_language: Option<&str>) -> Option<String> {
+    signature_agent
+        .map(|agent| cut(agent).to_owned())
+        .or_else(|| sdk_language.map(|language| format!("{SDK_CLAIM}{}", cut(language))))
+}
+
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(text.len().min(NAMED_BYTES_MAX))]
 }
 
 /// What one row of a decoded batch says about its caller.
@@ -415,6 +448,7 @@ columns! {
         authorization, api_key, token_hash, jwt_sub, jwt_claims, consumer, principal, client_cert,
         session, route, service, tls_version, request_content_type, response_content_type,
         request_id, trace_id, referer, origin, method_override, forwarded_host, rewritten_url, allow_origin,
-        allow_credentials, server, powered_by, request_body;
+        allow_credentials, server, powered_by, mcp_method, mcp_name, mcp_version, a2a_version,
+        signature_agent, sdk_language, request_body;
     number: request_bytes, response_bytes, latency_us
 }

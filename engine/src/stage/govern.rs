@@ -1,14 +1,18 @@
-//! `govern`: per host, which endpoints there are, and what is wrong with them.
+//! `govern`: which endpoints, agents, MCP servers and tools there are, and what is wrong with them.
 //!
-//! Comes in: summaries of calls, from every lane of `profile`. Goes out: the records of the inventory topic, at once when an
-//! endpoint is first seen, then at most once a minute of event time; and findings of posture when they change.
-//! [`models::inventory`] and [`models::posture`] decide; here are rows and clocks.
+//! Comes in: summaries of calls, from every lane of `profile`; of one host, or of one agent, all come to one lane. Goes out: the
+//! records of the inventory topic, at once when something is first seen, then at most once a minute of event time; and findings
+//! when they change. [`models::inventory`], [`models::posture`] and [`models::agent::roster`] decide; here are rows and clocks.
 
 use arrow::array::RecordBatch;
+use models::agent::record::ToolRecord;
+use models::agent::roster::{News, Roster};
+use models::agent::watch::{AgentSum, ServerSum};
 use models::inventory::{Inventory, Summary, Told};
 use models::posture::{self, Register, Shown};
+use models::spread::{Probe, SpreadDetector};
 
-use super::summing::{ENDPOINT, POSTURE};
+use super::summing::{AGENT, ENDPOINT, POSTURE, PROBE, SERVER, TOOL};
 use super::{Stage, StageError, StateSize};
 use crate::alert::Alert;
 use crate::config::ModelConfig;
@@ -24,6 +28,9 @@ pub struct Govern {
     told: Vec<Told>,
     register: Register,
     changed: Vec<posture::Told>,
+    roster: Roster,
+    noticed: News,
+    spread: SpreadDetector,
 }
 
 impl Govern {
@@ -36,6 +43,19 @@ impl Govern {
             told: Vec::new(),
             register: Register::new(judged_max),
             changed: Vec::new(),
+            roster: Roster::new(
+                config.register.clone(),
+                config.entries(7, Roster::AGENT_BYTES, config.endpoints_max),
+                config.entries(5, Roster::SERVER_BYTES, config.endpoints_max),
+                config.entries(5, Roster::TOOL_BYTES, config.endpoints_max),
+            ),
+            noticed: News::default(),
+            spread: SpreadDetector::new(
+                config.false_alerts_per_million_events,
+                config.warm_up_ms(),
+                config.entries(1, SpreadDetector::HOST_BYTES, config.endpoints_max),
+                config.entries(2, SpreadDetector::PROBE_BYTES, config.identities_max),
+            ),
         }
     }
 }
@@ -56,6 +76,7 @@ impl Stage for Govern {
         let reached_ms = time.input_ms.min(time.others_ms);
         self.inventory.tell(reached_ms, &mut self.told);
         self.register.reach(reached_ms, &mut self.changed);
+        self.roster.reach(reached_ms, &mut self.noticed);
         for row in 0..batch.num_rows() {
             let row = summaries.row(row);
             let damaged = |source| StageError::Summary {
@@ -65,6 +86,8 @@ impl Stage for Govern {
             match row.kind {
                 ENDPOINT => {
                     let summary: Summary = postcard::from_bytes(row.summary).map_err(damaged)?;
+                    let host = row.endpoint.split(' ').nth(1).unwrap_or("-");
+                    self.spread.calls(host, summary.n_calls, row.event_time);
                     self.inventory
                         .absorb(row.endpoint, &summary, row.event_time, &mut self.told);
                 }
@@ -73,9 +96,38 @@ impl Stage for Govern {
                     self.register
                         .absorb(row.endpoint, &shown, row.event_time, &mut self.changed);
                 }
+                PROBE => {
+                    let probe: Probe = postcard::from_bytes(row.summary).map_err(damaged)?;
+                    self.changed
+                        .extend(self.spread.observe(row.endpoint, &probe));
+                }
+                AGENT => {
+                    let sum: AgentSum = postcard::from_bytes(row.summary).map_err(damaged)?;
+                    self.roster
+                        .absorb_agent(row.endpoint, &sum, row.event_time, &mut self.noticed);
+                }
+                SERVER => {
+                    let sum: ServerSum = postcard::from_bytes(row.summary).map_err(damaged)?;
+                    self.roster.absorb_server(
+                        row.endpoint,
+                        &sum,
+                        row.event_time,
+                        &mut self.noticed,
+                    );
+                }
+                TOOL => {
+                    let record: ToolRecord = postcard::from_bytes(row.summary).map_err(damaged)?;
+                    self.roster.absorb_tool(
+                        row.endpoint,
+                        &record,
+                        row.event_time,
+                        &mut self.noticed,
+                    );
+                }
                 _ => (),
             }
         }
+        self.changed.append(&mut self.noticed.findings);
         Ok(())
     }
 
@@ -90,7 +142,9 @@ impl Stage for Govern {
     fn take_inventory(&mut self) -> Vec<Record> {
         let endpoints = self.told.drain(..).map(|told| Record::from(&told));
         let findings = self.changed.drain(..).map(|told| Record::from(&told));
-        endpoints.chain(findings).collect()
+        let records = self.noticed.records.drain(..);
+        let noticed = records.map(|record| Record::from(&record));
+        endpoints.chain(findings).chain(noticed).collect()
     }
 
     fn forget_news(&mut self) {
@@ -100,24 +154,39 @@ impl Stage for Govern {
     fn close(&mut self, _alerts: &mut Vec<Alert>) {
         self.inventory.close(&mut self.told);
         self.register.close(&mut self.changed);
+        self.roster.close(&mut self.noticed);
+        self.changed.append(&mut self.noticed.findings);
     }
 
     fn state(&self) -> StateSize {
         StateSize {
-            n_entries: self.inventory.n_entries() + self.register.n_entries(),
-            bytes: self.inventory.state_bytes() + self.register.state_bytes(),
-            n_evicted: self.inventory.n_evicted() + self.register.n_evicted(),
+            n_entries: self.inventory.n_entries()
+                + self.register.n_entries()
+                + self.roster.n_entries()
+                + self.spread.len(),
+            bytes: self.inventory.state_bytes()
+                + self.register.state_bytes()
+                + self.roster.state_bytes()
+                + self.spread.state_bytes(),
+            n_evicted: self.inventory.n_evicted()
+                + self.register.n_evicted()
+                + self.roster.n_evicted()
+                + self.spread.n_evicted(),
         }
     }
 
     fn save(&mut self, to: &mut Saver) {
         self.inventory.walk(to);
         self.register.walk(to);
+        self.roster.walk(to);
+        self.spread.walk(to);
     }
 
     fn load(&mut self, from: &mut Loader) {
         self.inventory.walk(from);
         self.register.walk(from);
+        self.roster.walk(from);
+        self.spread.walk(from);
     }
 }
 
@@ -170,7 +239,7 @@ mod tests {
     #[test]
     fn rows_of_other_kinds_are_no_endpoints() {
         let mut govern = Govern::new(&ModelConfig::default());
-        let other = batch(b"not a summary", "agent");
+        let other = batch(b"not a summary", "something else");
         let mut none = Vec::new();
         govern.process(&other, 0, TIME, &mut none).expect("left");
         assert!(govern.take_inventory().is_empty());

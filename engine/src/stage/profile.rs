@@ -10,20 +10,24 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use models::agent::protocol::{self, Request};
+use models::agent::watch::{AgentWatch, Call as AgentCall};
 use models::generations::Generations;
 use models::idea::Idea;
 use models::identity::{IdentityKind, Quality};
 use models::inventory::{Call as Summed, CallObject, fact};
 use models::judge::{PAN_READER_OBJECTS, SITTING_GAP_MS};
-use models::posture::CallView;
+use models::posture::{CallView, McpHeaders, Sample};
 use models::probe::ProbeClass;
 use models::probing::{Call, ProbeDetector, class_names};
 use models::seen::{Outcome, SeenFilter, Sighting};
 use models::sizes::EndpointSizes;
+use models::spread::Probe;
 use models::volume::Length;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use super::decode::SDK_CLAIM;
 use super::judge::{SUSPECTS_MAX, SUSPICION, Samples};
 use super::summing::Summing;
 use super::{Partitions, Recorder, Stage, StageError, StateSize, Watcher, compile};
@@ -110,6 +114,7 @@ pub struct Profile {
     recorder: Option<Recorder>,
     learns_only: bool,
     summing: Summing,
+    agents: AgentWatch,
     targets: Vec<TouchRowsBuilder>,
 }
 
@@ -145,7 +150,15 @@ impl Profile {
             watcher: None,
             recorder: None,
             learns_only: false,
-            summing: Summing::new(partitions.endpoints),
+            summing: Summing::new(
+                partitions.endpoints,
+                config.entries(1, Summing::PROBER_BYTES, config.identities_max),
+            ),
+            agents: AgentWatch::new(
+                config.register.clone(),
+                config.entries(1, AgentWatch::AGENT_BYTES, config.identities_max),
+                config.entries(2, AgentWatch::USER_BYTES, config.identities_max),
+            ),
             targets: (0..partitions.next.max(1))
                 .map(|_| TouchRowsBuilder::default())
                 .collect(),
@@ -161,6 +174,7 @@ impl Profile {
         walk.table("profile.samples", &mut self.samples);
         walk.value("profile.started_ms", &mut self.started_ms);
         self.summing.walk(walk);
+        self.agents.walk(walk);
         self.alerter.walk(walk);
         self.rules.walk(walk);
     }
@@ -298,6 +312,32 @@ impl Profile {
                 alarms.insert(rows.len(), samples.end());
             }
         }
+        if probing.is_fresh
+            && quality != Quality::D
+            && let Some(class) = probing.class
+        {
+            let path = event.tool.unwrap_or(event.path);
+            let text = format!(
+                "{} {} {}",
+                event.method,
+                event.path,
+                event.status.unwrap_or(0)
+            );
+            let place = (
+                event.source_topic,
+                event.source_partition,
+                event.source_offset,
+                event.source_row,
+            );
+            self.summing.probe(
+                event.endpoint,
+                &Probe {
+                    identity,
+                    path: xxh3_64_with_seed(path.as_bytes(), class as u64),
+                    sample: Sample::new(event.event_time, place, &text, event.identity),
+                },
+            );
+        }
         let quantile = event
             .response_bytes
             .and_then(|bytes| self.sizes.record(endpoint, u64::try_from(bytes).ok()?));
@@ -403,7 +443,49 @@ fn viewed<'a>(event: &EventRow<'a>) -> CallView<'a> {
         response_content_type: event.response_content_type,
         rpc_method: event.rpc_method,
         tool: event.tool,
+        mcp: event.agent_protocol.and_then(|named| {
+            let (protocol, version) = named.split_once(' ')?;
+            let version = Some(version);
+            Some(match protocol {
+                "mcp" => McpHeaders {
+                    version,
+                    ..McpHeaders::default()
+                },
+                _ => McpHeaders {
+                    a2a_version: version,
+                    ..McpHeaders::default()
+                },
+            })
+        }),
         ..CallView::default()
+    }
+}
+
+/// A call as far as it says who acts.
+fn acted<'a>(event: &EventRow<'a>, identity: u64) -> AgentCall<'a> {
+    let sdk = event
+        .agent_claim
+        .filter(|claim| claim.starts_with(SDK_CLAIM));
+    AgentCall {
+        at_ms: event.event_time,
+        identity: (event.identity, identity),
+        actor: event.actor,
+        authenticated: event.authenticated,
+        status: status(event),
+        method: event.method,
+        path: event.path,
+        endpoint: event.endpoint,
+        user_agent: event.user_agent,
+        signature_agent: event.agent_claim.filter(|_| sdk.is_none()),
+        sdk,
+        response_bytes: event.response_bytes,
+        object: event.object,
+        place: (
+            event.source_topic,
+            event.source_partition,
+            event.source_offset,
+            event.source_row,
+        ),
     }
 }
 
@@ -460,6 +542,12 @@ impl Stage for Profile {
             let view = (&viewed(&event), event.identity);
             self.summing
                 .add(event.endpoint, &call, view, objects, is_first);
+            let protocol = protocol::recognise(&Request::of(view.0));
+            self.agents.note(
+                &acted(&event, identity),
+                protocol.as_ref(),
+                self.summing.agents(),
+            );
         }
         let mut columns = batch.columns()[..batch.num_columns() - 1].to_vec();
         columns.extend(model.finish());
@@ -525,13 +613,18 @@ impl Stage for Profile {
                 + self.usage.len()
                 + self.endpoints.len()
                 + self.sizes.len()
-                + self.probes.len(),
+                + self.probes.len()
+                + self.agents.n_entries(),
             bytes: self.seen.state_bytes()
                 + self.usage.table_bytes()
                 + self.endpoints.table_bytes()
                 + self.sizes.state_bytes()
-                + self.probes.state_bytes(),
-            n_evicted: self.seen.n_evicted() + self.usage.n_evicted() + self.endpoints.n_evicted(),
+                + self.probes.state_bytes()
+                + self.agents.state_bytes(),
+            n_evicted: self.seen.n_evicted()
+                + self.usage.n_evicted()
+                + self.endpoints.n_evicted()
+                + self.agents.n_evicted(),
         }
     }
 

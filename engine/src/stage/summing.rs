@@ -1,4 +1,4 @@
-//! What `profile` tells of endpoints: summaries of their calls, for `govern`.
+//! What `profile` tells `govern`: what the calls of each endpoint, agent, MCP server and tool come to.
 //!
 //! An endpoint's first call in the lane goes out at once. The calls after it are summed up, and go out every
 //! [`TELL_EVERY_MS`] of event time; how calls were cut into records makes no difference. What is summed up and not told yet is
@@ -7,8 +7,11 @@
 use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
+use models::agent::watch::Sums;
+use models::generations::Generations;
 use models::inventory::{Call, CallObject, Summary};
 use models::posture::{CallView, Sample, Shown, facts};
+use models::spread::Probe;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -25,6 +28,19 @@ pub const ENDPOINT: &str = "endpoint";
 /// Kind of the rows that hold a [`Shown`].
 pub const POSTURE: &str = "posture";
 
+/// Kind of the rows that hold an [`AgentSum`](models::agent::watch::AgentSum).
+pub const AGENT: &str = "agent";
+/// Kind of the rows that hold a [`ServerSum`](models::agent::watch::ServerSum).
+pub const SERVER: &str = "mcp_server";
+/// Kind of the rows that hold a [`ToolRecord`](models::agent::record::ToolRecord).
+pub const TOOL: &str = "mcp_tool";
+
+/// Kind of the rows that hold a [`Probe`].
+pub const PROBE: &str = "probe";
+/// Probes of one caller told a day: of these the first that is new to the host counts.
+const PROBES_A_DAY: u8 = 4;
+const DAY_MS: i64 = 86_400_000;
+
 /// What is not told yet of one endpoint.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Pending {
@@ -37,6 +53,8 @@ struct Pending {
 struct State {
     /// By the endpoint's hash.
     pending: BTreeMap<u64, Pending>,
+    /// Of agents, servers and tools.
+    agents: Sums,
     /// Highest event time of a call, ms.
     clock_ms: i64,
     /// When all were told last.
@@ -48,12 +66,17 @@ pub struct Summing {
     state: State,
     /// Offset of the record being read, and rows made of it.
     at: (i64, i32),
+    /// Callers that probe: the day of their last probe told, and how many were that day.
+    probers: Generations<u64, (i64, u8)>,
     targets: Vec<SummaryRowsBuilder>,
 }
 
 impl Summing {
-    /// Writes to so many partitions of the endpoints log.
-    pub fn new(partitions: usize) -> Summing {
+    /// Bytes of a caller that probes.
+    pub const PROBER_BYTES: usize = Generations::<u64, (i64, u8)>::ENTRY_BYTES;
+
+    /// Writes to so many partitions of the endpoints log; remembers so many callers that probe.
+    pub fn new(partitions: usize, probers_max: usize) -> Summing {
         let targets = (0..partitions.max(1)).map(|_| SummaryRowsBuilder::default());
         Summing {
             state: State {
@@ -62,6 +85,7 @@ impl Summing {
                 ..State::default()
             },
             at: (0, 0),
+            probers: Generations::new(probers_max),
             targets: targets.collect(),
         }
     }
@@ -112,6 +136,28 @@ impl Summing {
         }
     }
 
+    /// Sums of agents, servers and tools to add a call to; what waits is told first where there is no room for more.
+    pub fn agents(&mut self) -> &mut Sums {
+        if self.state.agents.is_full() {
+            self.tell_agents();
+        }
+        &mut self.state.agents
+    }
+
+    /// Tells a probe nobody has sent before, at once; no more than a few of one caller a day.
+    pub fn probe(&mut self, endpoint: &str, probe: &Probe) {
+        let day = probe.sample.at_ms.div_euclid(DAY_MS);
+        let (of_day, n) = self.probers.entry(probe.identity);
+        if *of_day != day {
+            (*of_day, *n) = (day, 0);
+        }
+        if *n < PROBES_A_DAY {
+            *n += 1;
+            let host = endpoint.split(' ').nth(1).unwrap_or("-");
+            self.push_row(PROBE, host, host, 1, encoded(probe));
+        }
+    }
+
     /// Rows that wait for the log.
     pub fn n_pending(&self) -> usize {
         self.targets.iter().map(SummaryRowsBuilder::len).sum()
@@ -139,17 +185,44 @@ impl Summing {
     /// Forgets what is not told yet.
     pub fn forget(&mut self) {
         self.state.pending.clear();
+        self.state.agents = Sums::default();
     }
 
     /// Goes over the state.
     pub fn walk(&mut self, walk: &mut impl LaneWalk) {
         walk.copied("profile.summing", &mut self.state);
+        walk.table("profile.probers", &mut self.probers);
     }
 
     fn tell_all(&mut self) {
         self.state.told_ms = self.state.clock_ms;
         for pending in std::mem::take(&mut self.state.pending).into_values() {
             self.push(&pending);
+        }
+        self.tell_agents();
+    }
+
+    fn tell_agents(&mut self) {
+        let Sums {
+            agents,
+            servers,
+            tools,
+        } = std::mem::take(&mut self.state.agents);
+        for (name, sum) in agents {
+            self.push_row(AGENT, &name, &name, sum.record.n_calls, encoded(&sum));
+        }
+        for (name, sum) in servers {
+            let n_calls = sum.record.n_calls;
+            self.push_row(SERVER, host_of(&name), &name, n_calls, encoded(&sum));
+        }
+        for (name, record) in tools {
+            self.push_row(
+                TOOL,
+                host_of(&name),
+                &name,
+                record.n_calls,
+                encoded(&record),
+            );
         }
     }
 
@@ -160,24 +233,35 @@ impl Summing {
             shown,
         } = pending;
         let host = endpoint.split(' ').nth(1).unwrap_or("-");
-        let at = partition_of(xxh3_64(host.as_bytes()), self.targets.len());
-        // Postcard has a form for every value of numbers, texts and lists.
-        let mut rows = vec![(ENDPOINT, postcard::to_stdvec(summary).unwrap_or_default())];
+        self.push_row(ENDPOINT, host, endpoint, summary.n_calls, encoded(summary));
         if !shown.is_empty() {
-            rows.push((POSTURE, postcard::to_stdvec(shown).unwrap_or_default()));
-        }
-        for (kind, encoded) in rows {
-            let (in_offset, in_row) = self.at;
-            self.at.1 += 1;
-            self.targets[at].push(&SummaryRow {
-                in_offset,
-                in_row,
-                event_time: self.state.clock_ms,
-                kind,
-                endpoint,
-                n_calls: i64::try_from(summary.n_calls).unwrap_or(i64::MAX),
-                summary: &encoded,
-            });
+            self.push_row(POSTURE, host, endpoint, summary.n_calls, encoded(shown));
         }
     }
+
+    /// Writes a row to the partition of `key`.
+    fn push_row(&mut self, kind: &str, key: &str, name: &str, n_calls: u64, summary: Vec<u8>) {
+        let at = partition_of(xxh3_64(key.as_bytes()), self.targets.len());
+        let (in_offset, in_row) = self.at;
+        self.at.1 += 1;
+        self.targets[at].push(&SummaryRow {
+            in_offset,
+            in_row,
+            event_time: self.state.clock_ms,
+            kind,
+            endpoint: name,
+            n_calls: i64::try_from(n_calls).unwrap_or(i64::MAX),
+            summary: &summary,
+        });
+    }
+}
+
+/// Postcard has a form for every value of numbers, texts and lists.
+fn encoded(sum: &impl Serialize) -> Vec<u8> {
+    postcard::to_stdvec(sum).unwrap_or_default()
+}
+
+/// The host of a server or tool.
+fn host_of(name: &str) -> &str {
+    name.split('/').next().unwrap_or(name)
 }

@@ -1,17 +1,18 @@
 //! Eight findings about agents and MCP servers, with the life of every other. MCP without authentication is posture's check 46.
 //!
-//! A call of an agent is [`facts`]; their [`Counts`](crate::posture::Counts) are kept per agent (or server) apart from those of posture, whose numbers
+//! What a call shows by itself is [`facts`] and [`server_facts`]; what only the merged record shows is [`growth`] and [`listing`], of
+//! sums of calls. Their [`Counts`] are kept per agent (or server) apart from those of posture, whose numbers
 //! mean other checks, and [`Life::observe`](crate::posture::Life::observe) tells what becomes of them.
 
 use std::fmt::Write as _;
 
 use super::chain::Completed;
-use super::protocol::Operation;
-use super::record::{AgentRecord, Habits, ServerRecord, is_growth, tool_name};
-use super::{Grade, Kind};
+use super::record::{AgentRecord, Named, ServerRecord, is_growth};
+use super::register::Answering;
+use super::{Grade, Kind, Recognition};
 use crate::compliance;
 use crate::posture::check::{Check, Decided, Scope, Severity, Test, Tier};
-use crate::posture::{Facts, columns};
+use crate::posture::{Counts, Facts, Tally, columns};
 
 /// Number of each check.
 mod number {
@@ -25,114 +26,108 @@ mod number {
     pub(super) const OUTSIDE_HABITS: u8 = 8;
 }
 
-/// What is known where one call of an agent is judged; records as they are with the call noted.
+/// One call of an agent, as far as its order or the register tells of it.
 #[derive(Clone, Copy, Debug)]
-pub struct AgentState<'a> {
-    /// Event time, ms.
-    pub at_ms: i64,
-    /// The agent.
-    pub agent: &'a AgentRecord,
-    /// True when somebody answers for the agent: registered, or with an owner.
+pub struct AgentStep {
+    /// What the call says of the agent.
+    pub recognition: Recognition,
+    /// True when somebody answers for the agent.
     pub registered: bool,
-    /// Endpoint of the call.
-    pub endpoint: &'a str,
-    /// True when the agent's register names the endpoint or tool.
-    pub declared: bool,
-    /// For the user the agent acts for: when that one acts alone.
-    pub habits: Option<&'a Habits>,
     /// What the call completed; of tool calls.
     pub completed: Option<Completed>,
-    /// The call to a server.
-    pub server: Option<ServerState<'a>>,
-}
-
-/// What is known of the server called.
-#[derive(Clone, Copy, Debug)]
-pub struct ServerState<'a> {
-    /// Its name, `host/path`.
-    pub name: &'a str,
-    /// Its record.
-    pub record: &'a ServerRecord,
-    /// True when it is registered.
-    pub registered: bool,
-    /// What the call does.
-    pub operation: Operation,
-    /// Answered with success.
-    pub success: bool,
-    /// The tool called.
-    pub tool: Option<&'a str>,
-    /// What tells one list of tools from another.
-    pub listing: Option<&'a str>,
+    /// Whether the user the agent acts for never acts at that hour, where that is known.
+    pub outside: Option<bool>,
 }
 
 /// The facts of one call of an agent.
-pub fn facts(state: &AgentState<'_>) -> Facts {
+pub fn facts(step: &AgentStep) -> Facts {
     let mut facts = Facts::default();
-    let agent = state.agent;
-    // Crawlers come to what is public, and a pace alone makes no agent.
-    let is_agent = Grade::Claim <= agent.grade && agent.kind != Kind::Crawler;
-    facts.judge(number::NEW_AGENT, is_agent, !state.registered);
-    let endpoint = agent.endpoints.get(state.endpoint);
-    let tool = state
-        .server
-        .and_then(|server| Some(tool_name(server.name, server.tool?)));
-    let tool = tool.and_then(|tool| agent.tools.get(&tool));
-    let grew = [endpoint, tool]
-        .into_iter()
-        .flatten()
-        .any(|named| is_growth(named, agent.first_ms, state.at_ms));
-    facts.judge(
-        number::SCOPE_GROWTH,
-        is_agent && endpoint.is_some(),
-        grew && !state.declared,
-    );
-    if let Some(completed) = state.completed {
+    let is_agent = is_agent(step.recognition.grade, step.recognition.kind);
+    facts.judge(number::NEW_AGENT, is_agent, !step.registered);
+    if let Some(completed) = step.completed {
         facts.judge(number::CHAIN, true, completed.chain);
         facts.judge(number::LOOP, true, completed.repeat);
     }
-    if let Some(outside) = state
-        .habits
-        .and_then(|habits| habits.is_outside(state.at_ms))
-    {
+    if let Some(outside) = step.outside {
         facts.judge(number::OUTSIDE_HABITS, true, outside);
     }
     facts
 }
 
-/// The facts of one call to a server: counted per server, whoever calls.
-pub fn server_facts(at_ms: i64, server: &ServerState<'_>) -> Facts {
+/// The facts of one answered call to a server.
+pub fn server_facts(grade: Grade, registered: bool) -> Facts {
     let mut facts = Facts::default();
-    let record = server.record;
-    let certain = Grade::Strong <= record.grade;
-    facts.judge(
-        number::UNKNOWN_SERVER,
-        certain && server.success,
-        !server.registered,
-    );
-    if let Some(listing) = server
-        .listing
-        .filter(|_| server.operation == Operation::ListTools && server.success)
-    {
-        // One beyond those kept is told by none: there are too many to say which is new.
-        let known = record.listings.get(listing);
-        facts.judge(
-            number::TOOLS_CHANGED,
-            known.is_some(),
-            known.is_some_and(|named| is_growth(named, record.first_ms, at_ms)),
-        );
-    }
-    let whole = !record.listed.is_empty() && record.listed.n_over() == 0;
-    if let Some(tool) = server
-        .tool
-        .filter(|_| whole && server.operation == Operation::CallTool && server.success)
-    {
-        facts.judge(
-            number::UNLISTED_TOOL,
-            true,
-            record.listed.get(tool).is_none(),
-        );
-    }
+    facts.judge(number::UNKNOWN_SERVER, Grade::Strong <= grade, !registered);
     facts
+}
+
+/// Crawlers come to what is public, and a pace alone makes no agent.
+fn is_agent(grade: Grade, kind: Kind) -> bool {
+    Grade::Claim <= grade && kind != Kind::Crawler
+}
+
+/// How many calls of a sum went beyond what the agent did before, and of how many.
+///
+/// * `sum`: calls since the last look; `record`: all calls, these included.
+/// * `declared`: what the register names, if it names the agent.
+pub fn growth(sum: &AgentRecord, record: &AgentRecord, declared: Option<&Answering>) -> Counts {
+    if !is_agent(record.grade, record.kind) {
+        return Counts::default();
+    }
+    let mut tally = Tally::default();
+    let mut judge = |named: &Named, known: Option<&Named>, is_declared: bool| {
+        let Some(known) = known else { return };
+        tally.of += named.n;
+        if is_growth(known, record.first_ms, named.last_ms) && !is_declared {
+            tally.bad += named.n;
+        }
+    };
+    for named in sum.endpoints.iter() {
+        let is_declared = declared.is_some_and(|one| one.endpoints.contains(&named.name));
+        judge(named, record.endpoints.get(&named.name), is_declared);
+    }
+    for named in sum.tools.iter() {
+        let is_declared = declared.is_some_and(|one| one.tools.contains(&named.name));
+        judge(named, record.tools.get(&named.name), is_declared);
+    }
+    counts(number::SCOPE_GROWTH, tally)
+}
+
+/// How many answers of a sum listed other tools than before, and how many calls were of tools that are not listed.
+///
+/// * `sum`: calls since the last look; `record`: all calls, these included.
+pub fn listing(sum: &ServerRecord, record: &ServerRecord) -> Counts {
+    let (mut changed, mut unlisted) = (Tally::default(), Tally::default());
+    for named in sum.listings.iter() {
+        // One beyond those kept is told by none: there are too many to say which is new.
+        let Some(known) = record.listings.get(&named.name) else {
+            continue;
+        };
+        changed.of += named.n;
+        if is_growth(known, record.first_ms, named.last_ms) {
+            changed.bad += named.n;
+        }
+    }
+    let is_whole = !record.listed.is_empty() && record.listed.n_over() == 0;
+    if is_whole {
+        for named in sum.called.iter() {
+            unlisted.of += named.n;
+            if record.listed.get(&named.name).is_none() {
+                unlisted.bad += named.n;
+            }
+        }
+    }
+    let mut all = counts(number::TOOLS_CHANGED, changed);
+    all.merge(&counts(number::UNLISTED_TOOL, unlisted));
+    all
+}
+
+fn counts(number: u8, tally: Tally) -> Counts {
+    let pairs = [
+        (Facts::eligible(number), tally.of),
+        (Facts::bad(number), tally.bad),
+    ];
+    Counts::from_pairs(pairs.into_iter().filter(|(_, n)| *n != 0))
 }
 
 const fn declare(
@@ -212,10 +207,10 @@ pub static AGENT_CHECKS: [Check; 8] = [
         )
     },
     Check {
-        needs: &["rpc_method", "listing"],
+        needs: &["rpc_method", "response_bytes"],
         bad: "an answer to `tools/list` unlike those of the server's first week, within thirty days of the first such",
         contrary: "an answer like one known before",
-        quiet: "A server may list differently by caller and page: sixteen lists are told apart, and all of the first week are approved. By size alone a changed description of equal length is not seen.",
+        quiet: "A server may list differently by caller and page: sixteen lists are told apart, by the size of the answer, and all of the first week are approved. A changed description of equal length is not seen.",
         remedy: "Compare the list with the approved one, above all its descriptions: agents obey them.",
         ..declare(
             number::TOOLS_CHANGED,
@@ -228,10 +223,10 @@ pub static AGENT_CHECKS: [Check; 8] = [
         )
     },
     Check {
-        needs: &["rpc_method", "tool", "tool_list"],
+        needs: &["rpc_method", "tool"],
         bad: "a tool called with success that no list names",
         contrary: "a call of a tool that is listed",
-        quiet: "Only where the list is known, from answers or a document, and whole.",
+        quiet: "Only where the register names the server's tools: no log holds the answer that lists them.",
         remedy: "Refuse tools that are not listed, and find out who told the caller its name.",
         ..declare(
             number::UNLISTED_TOOL,
@@ -310,7 +305,6 @@ pub fn agents_page() -> String {
             columns(check)
         );
     }
-    page.push_str("\n† No column of the events carries it yet.\n");
     for check in &AGENT_CHECKS {
         let _ = writeln!(
             page,

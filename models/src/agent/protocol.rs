@@ -97,6 +97,14 @@ pub struct Recognised<'a> {
     pub name: Option<Cow<'a, str>>,
 }
 
+/// The call that headers name, where no body is logged: method and, of a tool's call, the tool.
+pub fn of_headers(method: &str, name: Option<&str>) -> (String, Option<String>) {
+    let tool = name
+        .filter(|_| method == "tools/call")
+        .map(|name| bounded(header_name(name)).into_owned());
+    (bounded(Cow::Borrowed(method)).into_owned(), tool)
+}
+
 /// Recognises a call.
 pub fn recognise<'a>(request: &Request<'a>) -> Option<Recognised<'a>> {
     let headers = &request.headers;

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::book::Book;
-use super::check::Scope;
+use super::check::{Check, Scope};
 use super::evaluate::Standing;
-use super::finding::Finding;
+use super::finding::{Finding, covers};
 use super::life::Change;
-use super::list::CHECKS;
+use super::list::{CHECKS, check};
 use super::shown::Shown;
 use crate::generations::Generations;
 use crate::walk::Walk;
@@ -22,12 +22,16 @@ use crate::walk::Walk;
 const LOOK_EVERY_MS: i64 = 60_000;
 /// Hosts kept.
 const HOSTS_MAX: usize = 1000;
+/// Endpoints of a host whose findings go on under another name when templates change.
+const FOUND_MAX: usize = 1024;
 
 /// A finding that changed, as it is now.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Told {
     /// The finding.
     pub finding: Finding,
+    /// Its check.
+    pub check: &'static Check,
     /// What changed.
     pub change: Change,
     /// Event time of the look, ms.
@@ -40,6 +44,8 @@ struct Subject {
     name: Box<str>,
     shown: Shown,
     book: Book,
+    /// Of a host: its endpoints with findings.
+    found: Vec<u64>,
 }
 
 /// The findings of one lane.
@@ -82,6 +88,9 @@ impl Register {
         let host = endpoint.split(' ').nth(1).unwrap_or("-");
         let host_key = xxh3_64(host.as_bytes());
         let key = xxh3_64(endpoint.as_bytes());
+        if self.endpoints.get(&key).is_none() {
+            self.adopt(endpoint, key, host_key);
+        }
         for (table, key, name) in [
             (&mut self.endpoints, key, endpoint),
             (&mut self.hosts, host_key, host),
@@ -97,6 +106,35 @@ impl Register {
         if self.changed_max < self.changed.len() {
             self.look(told);
         }
+    }
+
+    /// Gives a new endpoint the findings of those that it covers: the same calls have another name since templates changed.
+    fn adopt(&mut self, endpoint: &str, key: u64, host_key: u64) {
+        let found = self
+            .hosts
+            .get(&host_key)
+            .map_or(&[][..], |host| &host.found);
+        let is_covered = |old: &&u64| {
+            let old = self.endpoints.get(old);
+            old.is_some_and(|old| covers(endpoint, &old.name))
+        };
+        let covered: Vec<u64> = found.iter().filter(is_covered).copied().collect();
+        if covered.is_empty() {
+            return;
+        }
+        let mut new = Subject {
+            name: endpoint.into(),
+            ..Subject::default()
+        };
+        for old in &covered {
+            let old = std::mem::take(self.endpoints.entry(*old));
+            new.shown.merge(&old.shown);
+            new.book.adopt(old.book, endpoint);
+        }
+        *self.endpoints.entry(key) = new;
+        let found = &mut self.hosts.entry(host_key).found;
+        found.retain(|old| !covered.contains(old));
+        found.push(key);
     }
 
     /// Looks at what has changed, when event time has come to the end of a minute.
@@ -150,7 +188,10 @@ impl Register {
             if table.get(&key).is_none() {
                 continue;
             }
-            let Subject { name, shown, book } = table.entry(key);
+            let Subject {
+                name, shown, book, ..
+            } = table.entry(key);
+            let was_clean = book.iter().next().is_none();
             let standing = Standing {
                 counts: &shown.counts,
                 host: host.as_ref(),
@@ -165,10 +206,19 @@ impl Register {
                 }
                 told.push(Told {
                     finding: finding.clone(),
+                    check: check(finding.check),
                     change,
                     at_ms: standing.at_ms,
                 });
             });
+            let has_found = was_clean && book.iter().next().is_some();
+            if endpoint.is_some() && has_found && self.hosts.get(&host_key).is_some() {
+                let found = &mut self.hosts.entry(host_key).found;
+                // Those beyond keep what they have under their old name alone.
+                if found.len() < FOUND_MAX {
+                    found.push(key);
+                }
+            }
         }
     }
 }
@@ -238,6 +288,56 @@ mod tests {
         let resolved = told.iter().filter(|told| told.change == Change::Resolved);
         let resolved: Vec<String> = resolved.map(|told| told.finding.uid.clone()).collect();
         assert_eq!(resolved, uids, "under the names they were opened by");
+    }
+
+    #[test]
+    fn an_endpoint_that_covers_others_goes_on_with_their_findings() {
+        let (mut register, mut told) = (Register::new(100), Vec::new());
+        let view = CallView {
+            method: "GET",
+            path: "/users/ada",
+            query: Some("token="),
+            url_secret: Some("token"),
+            status: Some(200),
+            ..CallView::default()
+        };
+        let shown_to =
+            |register: &mut Register, endpoint: &str, from: u64, told: &mut Vec<Told>| {
+                for n in from..from + 50 {
+                    let at_ms = n as i64 * 100;
+                    let mut shown = Shown::default();
+                    let sample = || Sample::new(at_ms, ("t", 0, n as i64, 0), "GET /users", "x");
+                    shown.add(facts(&view), n % 5, at_ms, sample);
+                    register.absorb(endpoint, &shown, at_ms, told);
+                }
+                register.close(told);
+            };
+        for (at, name) in ["ada", "bob"].into_iter().enumerate() {
+            let endpoint = format!("GET shop.example /users/{name}");
+            shown_to(&mut register, &endpoint, at as u64 * 50, &mut told);
+        }
+        let of_endpoints = |told: &[Told]| -> Vec<(String, Change)> {
+            let told = told
+                .iter()
+                .filter(|told| told.check.scope == Scope::Endpoint);
+            told.map(|told| (told.finding.uid.clone(), told.change))
+                .collect()
+        };
+        let opened = of_endpoints(&told);
+        assert_eq!(opened.len(), 2, "a secret in the URL of either");
+        assert!(opened.iter().all(|(_, change)| *change == Change::Opened));
+        told.clear();
+        let whole = "GET shop.example /users/{name}";
+        shown_to(&mut register, whole, 1000, &mut told);
+        assert_eq!(of_endpoints(&told), [], "nothing is new under the new name");
+        // Ten times as many are told, by the name of the one that was first.
+        (0..30).for_each(|n| shown_to(&mut register, whole, 2000 + n * 50, &mut told));
+        let grew = of_endpoints(&told);
+        assert!(!grew.is_empty() && told.iter().any(|told| told.finding.subject == whole));
+        assert!(
+            grew.iter()
+                .all(|(uid, _)| opened.iter().any(|(old, _)| old == uid))
+        );
     }
 
     proptest! {

@@ -16,7 +16,8 @@ use serde::Deserialize;
 use crate::command::reading::{ReadingArgs, pipeline, read, source_of};
 use crate::command::run::RunArgs;
 use crate::command::{EngineArgs, Failure, NamingArgs};
-use crate::inventory::{FINDING, Record};
+use crate::config::Config;
+use crate::inventory::{AGENT, FINDING, Record, SERVER, TOOL};
 use crate::service::cluster;
 
 /// Bytes of a file of entries: a hundred thousand of the usual length.
@@ -46,6 +47,9 @@ pub struct SourceArgs {
     /// File of templates that `templates learn` wrote: which words in the logs' paths are names
     #[arg(long, value_name = "FILE", env = "TOLLWATCH_TEMPLATES")]
     pub templates: Option<PathBuf>,
+    /// File that says who answers for which AI agents and MCP servers, for what is read from logs
+    #[arg(long, value_name = "FILE", env = "TOLLWATCH_AGENTS")]
+    pub agents: Option<PathBuf>,
     /// Lanes of each stage that reads logs; all cores when absent
     #[arg(long)]
     pub lanes: Option<usize>,
@@ -89,6 +93,7 @@ impl SourceArgs {
             naming: NamingArgs {
                 templates: self.templates.clone(),
                 openapi: documents.to_vec(),
+                agents: self.agents.clone(),
             },
             ..EngineArgs::default()
         };
@@ -129,30 +134,43 @@ impl SourceArgs {
         if config.brokers.is_empty() {
             return Err("nothing to read: give --from LOGS, --inventory FILE, or --brokers HOST:PORT of a running service".into());
         }
-        let mut newest = BTreeMap::new();
-        cluster(&config).read_to_end(&config.inventory_topic(), |message| {
-            let text = |bytes: Option<&[u8]>| {
-                bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-            };
-            let key = text(message.key()).unwrap_or_default();
-            match text(message.payload()) {
-                Some(json) => newest.insert(key, json),
-                // Somebody has taken it out.
-                None => newest.remove(&key),
-            };
-            Ok::<_, Failure>(())
-        })?;
-        Ok(newest)
+        newest_of(&config)
     }
 }
 
-fn parsed(newest: BTreeMap<String, String>) -> Result<Vec<Entry>, Failure> {
+/// The last record of each key of a service's inventory topic.
+///
+/// # Errors
+/// The topic can't be read.
+pub(in crate::command) fn newest_of(config: &Config) -> Result<BTreeMap<String, String>, Failure> {
+    let mut newest = BTreeMap::new();
+    cluster(config).read_to_end(&config.inventory_topic(), |message| {
+        let text =
+            |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        let key = text(message.key()).unwrap_or_default();
+        match text(message.payload()) {
+            Some(json) => newest.insert(key, json),
+            // Somebody has taken it out.
+            None => newest.remove(&key),
+        };
+        Ok::<_, Failure>(())
+    })?;
+    Ok(newest)
+}
+
+/// The endpoints among the records of the topic.
+///
+/// # Errors
+/// A record is none of the inventory.
+pub(in crate::command) fn parsed(newest: BTreeMap<String, String>) -> Result<Vec<Entry>, Failure> {
     let entry = |(key, json): (String, String)| {
         serde_json::from_str(&json).map_err(|error| {
             format!("record {key:?} is none of the inventory: {error}; was the topic written by somebody else?").into()
         })
     };
-    let is_endpoint = |(key, _): &(String, String)| !key.starts_with(FINDING);
+    let others = [FINDING, AGENT, SERVER, TOOL];
+    let is_endpoint =
+        |(key, _): &(String, String)| !others.iter().any(|schema| key.starts_with(schema));
     newest.into_iter().filter(is_endpoint).map(entry).collect()
 }
 
