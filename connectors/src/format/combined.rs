@@ -28,6 +28,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use super::detect::has_any;
 use super::json::{STATUS_MAX, believe};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
@@ -53,6 +54,11 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
 
 /// Bytes of `dd/Mon/yyyy:HH:MM:SS +zzzz`.
 const CLF_BYTES: usize = 26;
+
+/// Says whether a line has a quoted request after a time in brackets.
+pub(super) fn looks_like(text: &str) -> bool {
+    has_any(text, &["] \""])
+}
 
 /// Decodes one line.
 pub(super) fn decode(line: &str) -> Result<Event<'_>, Fault> {
