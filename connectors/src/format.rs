@@ -8,10 +8,23 @@
 //! Each decoder is one file with its mapping table, its traps and its tests; adding one is a file and a row of the table below.
 //! Invalid UTF-8 is replaced (U+FFFD) and the record decoded all the same: nginx passes raw 0xFF bytes inside valid JSON.
 
+mod akamai;
+mod apigee;
+mod aws_alb;
+mod aws_api_gateway;
+mod aws_waf;
+mod azure_apim;
+mod azure_app_gateway;
+mod cloudflare;
+mod cloudfront;
 mod combined;
 mod detect;
 mod envelope;
 mod envoy;
+mod f5;
+mod gcp;
+mod headers;
+mod imperva;
 mod json;
 mod kong;
 mod nginx;
@@ -70,6 +83,30 @@ formats! {
     Nginx = nginx, "nginx", [], Json;
     /// nginx and Apache combined and common logs.
     Combined = combined, "combined", ["apache"], Text;
+    /// AWS API Gateway: REST, HTTP and WebSocket APIs.
+    AwsApiGateway = aws_api_gateway, "aws-api-gateway", [], Json;
+    /// AWS Application Load Balancer.
+    AwsAlb = aws_alb, "aws-alb", ["alb"], Text;
+    /// Amazon CloudFront standard logs.
+    CloudFront = cloudfront, "cloudfront", ["aws-cloudfront"], Either;
+    /// Google Cloud load balancer, API Gateway, Endpoints.
+    Gcp = gcp, "gcp", [], Json;
+    /// Azure API Management.
+    AzureApim = azure_apim, "azure-apim", ["apim"], Json;
+    /// Azure Application Gateway.
+    AzureAppGateway = azure_app_gateway, "azure-app-gateway", [], Json;
+    /// Cloudflare Logpush.
+    Cloudflare = cloudflare, "cloudflare", [], Json;
+    /// Akamai DataStream 2.
+    Akamai = akamai, "akamai", [], Json;
+    /// Apigee MessageLogging.
+    Apigee = apigee, "apigee", [], Json;
+    /// F5 BIG-IP LTM.
+    F5 = f5, "f5", ["big-ip"], Json;
+    /// Imperva Cloud WAF.
+    Imperva = imperva, "imperva", ["incapsula"], Text;
+    /// AWS WAF.
+    AwsWaf = aws_waf, "aws-waf", [], Json;
 }
 
 /// What a format is, and how its records are told and read.
@@ -92,6 +129,8 @@ enum Shape {
     Json,
     /// A line of text.
     Text,
+    /// One or the other, as the gateway is configured.
+    Either,
 }
 
 impl Shape {
@@ -99,6 +138,7 @@ impl Shape {
         match self {
             Shape::Json => is_json,
             Shape::Text => !is_json,
+            Shape::Either => true,
         }
     }
 }
@@ -400,8 +440,14 @@ impl Decoder {
                 batch.push(&event, place.position);
                 Ok(())
             }
+            _ if self.is_header(text) => Ok(()),
             _ => Err(place.reject(&fault)),
         }
+    }
+
+    /// Says whether a text that is no event is of the header of a file's lines: neither an event nor a reject.
+    fn is_header(&self, text: &str) -> bool {
+        matches!(self.format, Format::Auto | Format::CloudFront) && cloudfront::is_header(text)
     }
 
     fn decode_one<'a>(&mut self, text: &'a str) -> Result<Event<'a>, Fault> {

@@ -3,7 +3,8 @@
 //! | form | example |
 //! |---|---|
 //! | RFC 3339, any fraction, any offset | `2026-01-05T11:50:05.154+01:00`, `2026-01-05 10:50:05Z` |
-//! | the same without a zone, read as UTC | `2026-01-05 10:50:05` |
+//! | the same without a zone, read as UTC; with slashes, or a colon before the clock (F5 BIG-IP) | `2026-01-05 10:50:05`, `2026/01/05 10:50:05`, `2026-01-05:10:50:05.154Z` |
+//! | HTTP | `Mon, 05 Jan 2026 10:50:05 GMT` |
 //! | CLF | `05/Jan/2026:11:50:05 +0100`, with or without brackets |
 //! | a number, unit by magnitude | `1767613805`, `1767613805.154`, `1767613805154`, … |
 //!
@@ -28,7 +29,8 @@ pub fn parse_time(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     match bytes {
         [b'[', inner @ .., b']'] => parse_clf(inner),
-        [_, _, _, _, b'-', ..] => parse_rfc3339(bytes),
+        [_, _, _, _, b'-' | b'/', ..] => parse_rfc3339(bytes),
+        [_, _, _, b',', b' ', rest @ ..] => parse_http(rest),
         [_, _, b'/', ..] => parse_clf(bytes),
         _ => parse_number(text),
     }
@@ -98,21 +100,7 @@ pub fn parse_clf(bytes: &[u8]) -> Option<i64> {
     else {
         return None;
     };
-    let month = match &[m1, m2, m3] {
-        b"Jan" => 1,
-        b"Feb" => 2,
-        b"Mar" => 3,
-        b"Apr" => 4,
-        b"May" => 5,
-        b"Jun" => 6,
-        b"Jul" => 7,
-        b"Aug" => 8,
-        b"Sep" => 9,
-        b"Oct" => 10,
-        b"Nov" => 11,
-        b"Dec" => 12,
-        _ => return None,
-    };
+    let month = month([m1, m2, m3])?;
     let year = if year.len() == 4 {
         digits(year)?
     } else {
@@ -123,7 +111,57 @@ pub fn parse_clf(bytes: &[u8]) -> Option<i64> {
     Some(day_ms + clock_ms - offset_ms(&[sign, z1, z2, z3, z4])?)
 }
 
-/// Reads `yyyy-mm-ddThh:mm:ss[.fraction][zone]`; `T` may be a space, the zone `Z`, `±hh:mm`, `±hhmm`, `±hh` or absent.
+fn month(name: [u8; 3]) -> Option<i64> {
+    const NAMES: [&[u8; 3]; 12] = [
+        b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov",
+        b"Dec",
+    ];
+    (1..)
+        .zip(NAMES)
+        .find(|(_, known)| **known == name)
+        .map(|(month, _)| month)
+}
+
+/// Reads `dd Mon yyyy hh:mm:ss GMT` (RFC 9110, section 5.6.7), which follows the day of the week.
+fn parse_http(bytes: &[u8]) -> Option<i64> {
+    let &[
+        d1,
+        d2,
+        b' ',
+        m1,
+        m2,
+        m3,
+        b' ',
+        y1,
+        y2,
+        y3,
+        y4,
+        b' ',
+        h1,
+        h2,
+        b':',
+        n1,
+        n2,
+        b':',
+        s1,
+        s2,
+        b' ',
+        b'G',
+        b'M',
+        b'T',
+    ] = bytes
+    else {
+        return None;
+    };
+    let day_ms = date_ms(
+        digits(&[y1, y2, y3, y4])?,
+        month([m1, m2, m3])?,
+        digits(&[d1, d2])?,
+    )?;
+    Some(day_ms + clock_ms(digits(&[h1, h2])?, digits(&[n1, n2])?, digits(&[s1, s2])?)?)
+}
+
+/// Reads `yyyy-mm-ddThh:mm:ss[.fraction][zone]`; `-` may be `/`, `T` a space or a colon, the zone `Z`, `±hh:mm`, `±hhmm`, `±hh` or absent.
 fn parse_rfc3339(bytes: &[u8]) -> Option<i64> {
     let (head, tail) = bytes.split_at_checked(19)?;
     let &[
@@ -131,13 +169,13 @@ fn parse_rfc3339(bytes: &[u8]) -> Option<i64> {
         y2,
         y3,
         y4,
-        b'-',
+        b'-' | b'/',
         m1,
         m2,
-        b'-',
+        b'-' | b'/',
         d1,
         d2,
-        b'T' | b't' | b' ' | b'_',
+        b'T' | b't' | b' ' | b'_' | b':',
         h1,
         h2,
         b':',
@@ -249,6 +287,11 @@ mod tests {
             ("2022-09-08 12:51:05", Some(1_662_641_465_000)),
             ("2022-09-08 12:51:05 UTC", Some(1_662_641_465_000)),
             ("2022-09-08 14:51:05 +0200", Some(1_662_641_465_000)),
+            ("2022/09/08 12:51:05", Some(1_662_641_465_000)),
+            ("2022-09-08:12:51:05.656Z", Some(1_662_641_465_656)),
+            ("Thu, 08 Sep 2022 12:51:05 GMT", Some(1_662_641_465_000)),
+            ("Thu, 08 Foo 2022 12:51:05 GMT", None),
+            ("Thu, 08 Sep 2022 12:51:05 CET", None),
             ("10/Oct/2000:13:55:36 -0700", Some(971_211_336_000)),
             ("[10/Oct/2000:13:55:36 -0700]", Some(971_211_336_000)),
             ("10/Oct/2000:13:55:36 +0545", Some(971_165_436_000)),

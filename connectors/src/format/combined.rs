@@ -116,7 +116,8 @@ fn broken(field: &'static str) -> Fault {
     )
 }
 
-fn status(word: &str) -> Result<Option<u16>, Fault> {
+/// A status of three digits; `-` and 000 are none.
+pub(super) fn status(word: &str) -> Result<Option<u16>, Fault> {
     match (word, word.parse()) {
         ("-", _) | (_, Ok(..100)) => Ok(None),
         (_, Ok(status @ ..=STATUS_MAX)) => Ok(Some(status)),
@@ -209,14 +210,14 @@ fn user(words: &str) -> Option<&str> {
     Some(user).filter(|user| fits && !matches!(*user, "" | "-" | "\"\""))
 }
 
-/// The fields after the time, one after the other.
-struct Fields<'a> {
-    rest: &'a str,
+/// Fields of a line, one after the other.
+pub(super) struct Fields<'a> {
+    pub(super) rest: &'a str,
 }
 
 impl<'a> Fields<'a> {
     /// Takes a word without quotes.
-    fn word(&mut self) -> Option<&'a str> {
+    pub(super) fn word(&mut self) -> Option<&'a str> {
         let rest = self.rest.trim_ascii_start();
         if rest.is_empty() || rest.starts_with('"') {
             return None;
@@ -227,7 +228,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Takes a quoted text, without quotes and escapes; `None` if the next field is not quoted or never ends.
-    fn quoted(&mut self) -> Option<Cow<'a, str>> {
+    pub(super) fn quoted(&mut self) -> Option<Cow<'a, str>> {
         let inner = self.rest.trim_ascii_start().strip_prefix('"')?;
         let bytes = inner.as_bytes();
         let (mut at, mut is_escaped) = (0, false);
@@ -249,7 +250,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn known(text: Cow<'_, str>) -> Text<'_> {
+/// The text, unless it stands for none.
+pub(super) fn known(text: Cow<'_, str>) -> Text<'_> {
     (!matches!(text.as_ref(), "" | "-")).then_some(text)
 }
 

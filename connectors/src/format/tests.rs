@@ -19,6 +19,24 @@ pub(super) const LINES: &[(Format, &str)] = &[
     (Format::Envoy, ENVOY),
     (Format::Nginx, NGINX),
     (Format::Combined, COMBINED),
+    (Format::AwsApiGateway, aws_api_gateway::tests::LINE),
+    (Format::AwsApiGateway, aws_api_gateway::tests::WEB_SOCKET),
+    (Format::AwsAlb, aws_alb::tests::LINE),
+    (Format::CloudFront, cloudfront::tests::LINE),
+    (Format::CloudFront, cloudfront::tests::JSON),
+    (Format::Gcp, gcp::tests::LINE),
+    (Format::Gcp, gcp::tests::ENDPOINTS),
+    (Format::AzureApim, azure_apim::tests::LINE),
+    (Format::AzureApim, azure_apim::tests::ROW),
+    (Format::AzureAppGateway, azure_app_gateway::tests::LINE),
+    (Format::AzureAppGateway, azure_app_gateway::tests::ROW),
+    (Format::Cloudflare, cloudflare::tests::LINE),
+    (Format::Akamai, akamai::tests::LINE),
+    (Format::Apigee, apigee::tests::LINE),
+    (Format::Apigee, apigee::tests::ENTRY),
+    (Format::F5, f5::tests::LINE),
+    (Format::Imperva, imperva::tests::LINE),
+    (Format::AwsWaf, aws_waf::tests::LINE),
 ];
 
 pub(super) fn decode_bytes(format: Format, payloads: &[&[u8]]) -> DecodedBatch {
@@ -117,8 +135,12 @@ fn formats_have_names_and_aliases() {
     let error = "haproxy".parse::<Format>().unwrap_err().to_string();
     assert_eq!(
         error,
-        "unknown format \"haproxy\", known are auto, kong, envoy (istio), nginx, combined (apache)"
+        format!(
+            "unknown format \"haproxy\", known are auto, {}",
+            known_names()
+        )
     );
+    assert!(error.contains(", envoy (istio), nginx, "), "{error}");
     assert_eq!(
         formats().map(|(name, ..)| name.parse::<Format>().unwrap().to_string()),
         formats().map(|(name, ..)| name)
