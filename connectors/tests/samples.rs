@@ -16,6 +16,17 @@ struct Sample {
     rejects: &'static [&'static str],
 }
 
+/// Tests of somebody's rules, which need no method or no path.
+const WITHOUT_METHOD: [&str; 7] = [
+    "missing_field: httpRequest.uri",
+    "missing_field: httpRequest.uri",
+    "missing_field: httpRequest.uri",
+    "missing_field: httpRequest.httpMethod",
+    "missing_field: httpRequest.httpMethod",
+    "missing_field: httpRequest.httpMethod",
+    "missing_field: httpRequest.uri",
+];
+
 const SAMPLES: &[Sample] = &[
     Sample {
         name: "aws-apigateway-rest.ndjson",
@@ -141,6 +152,13 @@ const SAMPLES: &[Sample] = &[
         n_events: 2,
         first: &["path=/pen-test/pets", "host=somewhere.someone.dev"],
         rejects: &[],
+    },
+    Sample {
+        name: "aws-waf-panther.ndjson",
+        format: Format::AwsWaf,
+        n_events: 31,
+        first: &["path=/wp-admin/", "status=403", "client_ip=203.0.113.45"],
+        rejects: &WITHOUT_METHOD,
     },
 ];
 

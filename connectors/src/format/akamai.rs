@@ -1,4 +1,4 @@
-//! Akamai DataStream 2, delivery streams in JSON (*Data set parameters*, *Log format*, stream versions 1 to 3, as of 2026-07).
+//! Akamai DataStream 2, delivery streams in JSON (*Data set parameters*, *Log format*, stream versions 1 to 3, of 2026-07).
 //!
 //! | event | field |
 //! |---|---|
@@ -21,7 +21,7 @@
 //! Keys are also read in lower case, as some shippers write them. A stream needs the fields above, *Request path* before all: one that
 //! is not chosen looks like one that is blank, as JSON streams leave blank fields out.
 //!
-//! By default nothing says who called. The property's behaviour *Log custom details* can log what the edge verified, e.g. variables
+//! By default nothing says who called. The custom log field of the property's behaviour *Log Request Details* can say what the edge verified, e.g. variables
 //! that *JWT verification* filled: `sub:{{user.PMUSER_SUB}}|consumer:{{user.PMUSER_APP}}`. Log nothing there that a client sets, a bar
 //! least of all: the first of a name counts.
 //!
@@ -89,7 +89,7 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         .method("reqMethod")?
         .ok_or_else(|| Fault::missing("reqMethod"))?;
     let session = target::decoded(record.cookie.text("cookie")?)
-        .and_then(|cookie| Some(target::cut(&cookie, target::session_cookie(&cookie)?)));
+        .and_then(|cookie| target::session_of(&cookie));
     let tls_version = record.tls_version.text("tlsVersion")?;
     let custom = target::decoded(record.custom.text("customField")?);
     let said = |name: &str| custom.as_ref().and_then(|custom| named(custom, name));

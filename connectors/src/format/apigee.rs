@@ -1,5 +1,5 @@
-//! Apigee X, hybrid and Edge: what a `MessageLogging` policy writes in JSON (*MessageLogging policy*, *Flow variables reference*, as of
-//! 2026-01), alone or as the `jsonPayload` of a Cloud Logging entry.
+//! Apigee X, hybrid and Edge: what a `MessageLogging` policy writes in JSON (*MessageLogging policy*, *Flow variables reference*, read
+//! 2026-11), alone or as the `jsonPayload` of a Cloud Logging entry.
 //!
 //! A proxy logs nothing by itself: the policy's message says what, and under which keys. This one, attached to the PostClientFlow:
 //!
@@ -35,8 +35,8 @@
 //! | `request_id`, `trace_id` | `correlationId`; `traceparent` |
 //!
 //! Traps: a variable that is not set is written as an empty text; the reference flow writes the API product's name as `developerApp`,
-//! which names no caller: where both are alike it is not read; `request.uri` is after `rewrite`; `client.ip` is what the load balancer's
-//! `X-Forwarded-For` says, as configured in `forwarded-for` of the environment.
+//! which names no caller: where both are alike it is not read; a policy may have changed `request.uri` by then; `client.ip` is the load balancer's address
+//! unless the environment resolves client addresses.
 
 use std::borrow::Cow;
 
@@ -103,12 +103,7 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one message or log entry.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let entry: Entry<'_> = read(text)?;
-    let record: Record<'_> = if entry.payload.verb.is_blank() {
-        read(text)?
-    } else {
-        entry.payload
-    };
+    let record = record_of(text)?;
     let event_time_ms = record
         .received
         .clone()
@@ -160,6 +155,17 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         origin: record.origin.text("origin")?,
         ..Event::default()
     })
+}
+
+/// The message, alone or in a log entry.
+fn record_of(text: &str) -> Result<Record<'_>, Fault> {
+    if has_any(text, &["\"jsonPayload\""]) {
+        let entry: Entry<'_> = read(text)?;
+        if !entry.payload.verb.is_blank() {
+            return Ok(entry.payload);
+        }
+    }
+    read(text)
 }
 
 /// From the request's first byte to the answer's last; unknown where either stamp is.

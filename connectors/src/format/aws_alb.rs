@@ -1,4 +1,4 @@
-//! AWS Application Load Balancer access logs: text (user guide, *Access log entries*, 33 fields as of 2025-11; older lines are shorter).
+//! AWS Application Load Balancer access logs: text (user guide, *Access log entries*, up to the transforms of 2025; older lines are shorter).
 //!
 //! ```text
 //! type time elb client:port target:port request_s target_s response_s elb_status target_status received_bytes sent_bytes

@@ -1,9 +1,9 @@
 //! AWS API Gateway access logs in JSON: REST, HTTP and WebSocket APIs (developer guide, *Variables for access logging for API Gateway*
-//! and *Customize HTTP API access logs*, as of 2026-01).
+//! and *Customize HTTP API access logs*, read 2026-11).
 //!
 //! Which variables are logged, and under which keys, the stage's access log format says. The documented formats lack what matters most:
-//! the path (they hold only its template) and who called. The format to use instead (leave out what the API does not have; HTTP APIs
-//! know no `resourcePath`, no keys and no `principalId`, WebSocket APIs no path):
+//! the path (they hold only its template) and who called. The format to use instead (leave out what the API does not have: HTTP APIs
+//! have no `resourcePath` and no API keys, WebSocket APIs no path):
 //!
 //! ```text
 //! {"requestTimeEpoch":"$context.requestTimeEpoch","requestId":"$context.requestId","ip":"$context.identity.sourceIp",

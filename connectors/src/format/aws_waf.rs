@@ -1,4 +1,4 @@
-//! AWS WAF web ACL traffic logs (developer guide, *Log fields for web ACL traffic*, format version 1, as of 2026-01).
+//! AWS WAF web ACL traffic logs (developer guide, *Log fields for web ACL traffic*, format version 1).
 //!
 //! | event | field |
 //! |---|---|
@@ -97,7 +97,7 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         request_id: request.id.text("httpRequest.requestId")?,
         ..Event::default()
     };
-    request.headers.request(&mut event)?;
+    request.headers.fill_request(&mut event)?;
     Ok(event)
 }
 

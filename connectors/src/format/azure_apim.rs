@@ -1,4 +1,4 @@
-//! Azure API Management: the resource log `GatewayLogs` (*Gateway log schema reference*, 2025-06), as a diagnostic setting sends it to
+//! Azure API Management: the resource log `GatewayLogs` (*Gateway log schema reference*, read 2026-11), as a diagnostic setting sends it to
 //! an event hub or a storage account, or a row of the table `ApiManagementGatewayLogs`, whose names begin with capitals.
 //!
 //! | event | `GatewayLogs`; names of the table are the same in title case |
@@ -127,8 +127,8 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         request_body: properties.request_body.0,
         ..Event::default()
     };
-    properties.request_headers.request(&mut event)?;
-    properties.response_headers.response(&mut event)?;
+    properties.request_headers.fill_request(&mut event)?;
+    properties.response_headers.fill_response(&mut event)?;
     Ok(event)
 }
 

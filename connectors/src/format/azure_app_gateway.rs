@@ -1,4 +1,4 @@
-//! Azure Application Gateway: the resource log `ApplicationGatewayAccessLog` (*Diagnostic logs*, *AGWAccessLogs*, 2025-09), as a
+//! Azure Application Gateway: the resource log `ApplicationGatewayAccessLog` (*Diagnostic logs*, *AGWAccessLogs*, read 2026-11), as a
 //! diagnostic setting sends it, or a row of the table `AGWAccessLogs`, whose names begin with capitals.
 //!
 //! | event | v2 | v1 |

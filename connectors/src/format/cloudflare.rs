@@ -1,4 +1,4 @@
-//! Cloudflare Logpush: the dataset `http_requests` (Cloudflare Logs documentation, *HTTP requests*, 2026-01).
+//! Cloudflare Logpush: the dataset `http_requests` (Cloudflare Logs documentation, *HTTP requests* and *Custom fields*, read 2026-11).
 //!
 //! | event | field |
 //! |---|---|
@@ -131,13 +131,15 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         session: record.cookies.session.text("Cookies")?,
         service: record.zone.text("ZoneName")?,
         tls_version: ssl_protocol.filter(|_| !is_plain),
-        response_content_type: record.content_type.text("EdgeResponseContentType")?,
         request_id: record.ray_id.text("RayID")?,
         referer: record.referer.text("ClientRequestReferer")?,
         ..Event::default()
     };
-    record.request_headers.request(&mut event)?;
-    record.response_headers.response(&mut event)?;
+    record.request_headers.fill_request(&mut event)?;
+    record.response_headers.fill_response(&mut event)?;
+    if event.response_content_type.is_none() {
+        event.response_content_type = record.content_type.text("EdgeResponseContentType")?;
+    }
     Ok(event)
 }
 

@@ -1,4 +1,4 @@
-//! Amazon CloudFront standard logs (developer guide, *Standard logging reference*, 33 fields as of 2025-11): text with tabs, legacy and
+//! Amazon CloudFront standard logs (developer guide, *Standard logging reference*, 33 fields, read 2026-11): text with tabs, legacy and
 //! version 2, or the JSON of version 2.
 //!
 //! | event | field, and its column in the text |
@@ -117,7 +117,7 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         record.timestamp_ms.time("timestamp(ms)")
     }?;
     let session = target::decoded(record.cookie.text("cs(Cookie)")?)
-        .and_then(|cookie| Some(target::cut(&cookie, target::session_cookie(&cookie)?)));
+        .and_then(|cookie| target::session_of(&cookie));
     let protocol = record.protocol.text("cs-protocol")?;
     Ok(Event {
         event_time_ms,

@@ -1,13 +1,13 @@
-//! F5 BIG-IP LTM: request logging through Telemetry Streaming in JSON (Telemetry Streaming 1.33+, AS3 `Traffic_Log_Profile`, *Request
-//! Logging* of BIG-IP 17).
+//! F5 BIG-IP LTM: request logging through Telemetry Streaming in JSON (AS3 `Traffic_Log_Profile`, *Request Logging* of BIG-IP; the
+//! keys are those of F5's and Elastic's example templates).
 //!
 //! Which variables are logged, and under which keys, the logging profile's template says. This one of the *response*, whose status the
 //! template of the request does not know yet:
 //!
 //! ```text
 //! event_source="request_logging",event_timestamp="$DATE_HTTP",client_ip="$CLIENT_IP",http_method="$HTTP_METHOD",http_uri="$HTTP_URI",
-//! http_host="$Host",http_status="$HTTP_STATCODE",req_elapsed_time="$RESPONSE_MSECS",bytes_out="$RESPONSE_SIZE",virtual_name="$VIRTUAL_NAME",
-//! server_pool="$SERVER_POOL?",user="${X-Forwarded-User}",http_user_agent="${User-agent}",http_content_type="${Content-type}"
+//! http_host="${Host}",http_status="$HTTP_STATCODE",req_elapsed_time="$RESPONSE_MSECS",bytes_out="$RESPONSE_SIZE",virtual_name="$VIRTUAL_NAME",
+//! server_pool="$VIRTUAL_POOL_NAME",user="${X-Forwarded-User}",http_user_agent="${User-agent}",http_content_type="${Content-type}"
 //! ```
 //!
 //! | event | key |
@@ -27,8 +27,8 @@
 //!
 //! Traps: `$DATE_YYYY/…` forms and `$TIME_*` are the unit's **local time** without a zone, read as UTC: log `$DATE_HTTP`, or set the unit
 //! to UTC; the template does not escape: a client's quote in a header ends its value, and Telemetry Streaming takes what follows as keys,
-//! so log `$HTTP_URI` and what the unit itself knows before any header; a header's value is the client's word unless an iRule or APM
-//! sets it. ASM's, AFM's and APM's events are other formats.
+//! so log `$HTTP_URI` and what the unit itself knows before any header (the first of a key counts); a header's value is the client's
+//! word, the user's least of all to be believed, unless an iRule or APM drops what the client sent and sets it. ASM's, AFM's and APM's events are other formats.
 
 use super::detect::has_any;
 use super::json::{Scalar, authorization, object, read};
@@ -97,7 +97,7 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
     let session = record
         .cookie
         .text("cookie")?
-        .and_then(|cookie| Some(target::cut(&cookie, target::session_cookie(&cookie)?)));
+        .and_then(|cookie| target::session_of(&cookie));
     Ok(Event {
         event_time_ms,
         gateway: "f5",
@@ -105,7 +105,7 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
             .method
             .method("http_method")?
             .ok_or_else(|| Fault::missing("http_method"))?,
-        scheme,
+        scheme: scheme.and_then(|scheme| target::http_scheme(&scheme)),
         host: record.host.text("http_host")?.or(host),
         path,
         query,

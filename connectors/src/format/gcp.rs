@@ -1,5 +1,5 @@
 //! Google Cloud: log entries of Application Load Balancers, API Gateway and Cloud Endpoints (Cloud Logging `LogEntry` v2 with
-//! `HttpRequest`; *Application Load Balancer logging*, *Endpoints logs*, as of 2026-01).
+//! `HttpRequest`; *Application Load Balancer logging*, *Endpoints logs*, read 2026-11).
 //!
 //! | event | load balancer, API Gateway | Endpoints (`jsonPayload`) |
 //! |---|---|---|

@@ -1,234 +1,162 @@
-//! Headers of a call where a gateway logs many of them, as an object or as a list.
-//!
-//! ```text
-//! {"User-Agent": "curl", "Accept": ["a", "b"]}
-//! [{"name": "User-Agent", "value": "curl"}]
-//! [{"User-Agent": "curl"}]
-//! ```
+//! Headers as formats with all of them log them: an object, or a list of names and values.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::Fault;
-use super::json::{ExactKey, Header, Joined, Scalar, Slot, authorization, is_redacted};
+use super::json::{
+    ExactKey, Header, Joined, Object, Scalar, Slot, authorization, is_redacted, object,
+};
 use super::target;
-use crate::event::{Event, Text};
+use crate::event::Event;
 
-/// The headers that an event has columns for. Names count in any case; of a header sent twice the first counts, but of those that a
-/// client may hide behind another all do.
+/// The headers that an event has a place for; of one message, a request or a response.
+///
+/// Of a header sent twice the first counts, but of those by which a client hides one value behind another, all do.
 #[derive(Debug, Default)]
 pub(super) struct Headers<'a> {
-    host: Scalar<'a>,
+    pub(super) host: Scalar<'a>,
+    content_type: Scalar<'a>,
     user_agent: Scalar<'a>,
     authorization: Scalar<'a>,
     api_key: Scalar<'a>,
-    content_type: Scalar<'a>,
-    referer: Scalar<'a>,
-    origin: Scalar<'a>,
+    cookie: Scalar<'a>,
+    session: Scalar<'a>,
     request_id: Scalar<'a>,
     trace: Scalar<'a>,
-    mcp_session: Scalar<'a>,
-    cookie: Scalar<'a>,
-    method_override: Joined<'a>,
-    forwarded_host: Joined<'a>,
-    rewritten_url: Joined<'a>,
-    server: Scalar<'a>,
-    powered_by: Scalar<'a>,
+    referer: Scalar<'a>,
+    origin: Scalar<'a>,
+    method_override: Scalar<'a>,
+    forwarded_host: Scalar<'a>,
+    rewritten_url: Scalar<'a>,
     allow_origin: Scalar<'a>,
     allow_credentials: Scalar<'a>,
-}
-
-/// Says whether a header is one that a client may send twice to hide one value behind another.
-fn is_joined(name: &str) -> bool {
-    matches!(
-        name,
-        "x-http-method-override"
-            | "x-http-method"
-            | "x-method-override"
-            | "x-forwarded-host"
-            | "x-original-url"
-            | "x-rewrite-url"
-    )
+    server: Scalar<'a>,
+    powered_by: Scalar<'a>,
+    is_other: bool,
 }
 
 impl<'a> Headers<'a> {
-    /// Takes one header, whose name is in lower case.
-    pub(super) fn take(&mut self, name: &str, value: Scalar<'a>) {
-        let slot = match name {
-            "host" => &mut self.host,
-            "user-agent" => &mut self.user_agent,
-            "authorization" => &mut self.authorization,
-            "x-api-key" | "apikey" | "api-key" | "ocp-apim-subscription-key" => &mut self.api_key,
-            "content-type" => &mut self.content_type,
-            "referer" => &mut self.referer,
-            "origin" => &mut self.origin,
-            "x-request-id" => &mut self.request_id,
-            "traceparent" | "x-b3-traceid" => &mut self.trace,
-            "mcp-session-id" => &mut self.mcp_session,
-            "cookie" => &mut self.cookie,
-            "server" => &mut self.server,
-            "x-powered-by" => &mut self.powered_by,
-            "access-control-allow-origin" => &mut self.allow_origin,
-            "access-control-allow-credentials" => &mut self.allow_credentials,
-            name if is_joined(name) => {
-                let joined = match name {
-                    "x-forwarded-host" => &mut self.forwarded_host,
-                    "x-original-url" | "x-rewrite-url" => &mut self.rewritten_url,
-                    _ => &mut self.method_override,
-                };
-                return joined.add(value);
+    /// The place of a header by its name in lower case, and whether all its values count.
+    fn place(&mut self, name: &str) -> Option<(&mut Scalar<'a>, bool)> {
+        Some(match name {
+            "host" => (&mut self.host, false),
+            "content-type" => (&mut self.content_type, false),
+            "user-agent" => (&mut self.user_agent, false),
+            "authorization" => (&mut self.authorization, false),
+            "x-api-key" | "apikey" | "api-key" | "ocp-apim-subscription-key" => {
+                (&mut self.api_key, false)
             }
-            _ => return,
-        };
-        if slot.is_blank() {
-            *slot = value;
+            "cookie" => (&mut self.cookie, false),
+            "mcp-session-id" => (&mut self.session, false),
+            "x-request-id" => (&mut self.request_id, false),
+            "traceparent" | "x-b3-traceid" => (&mut self.trace, false),
+            "referer" => (&mut self.referer, false),
+            "origin" => (&mut self.origin, false),
+            "x-http-method-override" | "x-http-method" | "x-method-override" => {
+                (&mut self.method_override, true)
+            }
+            "x-forwarded-host" => (&mut self.forwarded_host, true),
+            "x-original-url" | "x-rewrite-url" => (&mut self.rewritten_url, true),
+            "access-control-allow-origin" => (&mut self.allow_origin, false),
+            "access-control-allow-credentials" => (&mut self.allow_credentials, false),
+            "server" => (&mut self.server, false),
+            "x-powered-by" => (&mut self.powered_by, false),
+            _ => return None,
+        })
+    }
+
+    /// Takes a header of a list; the name in any case.
+    pub(super) fn put(&mut self, name: &str, value: Scalar<'a>) {
+        if let Some((place, is_joined)) = self.place(&lower(name)) {
+            if is_joined {
+                *place = std::mem::take(place).join(value);
+            } else if place.is_blank() {
+                *place = value;
+            }
         }
     }
 
-    /// Gives what the request's headers say to an event, where it says nothing else already.
-    pub(super) fn request(self, event: &mut Event<'a>) -> Result<(), Fault> {
-        let (authorization, is_hidden) = authorization(self.authorization.text("authorization")?);
+    /// Fills what a request's headers tell and the event does not have from elsewhere.
+    pub(super) fn fill_request(self, event: &mut Event<'a>) -> Result<(), Fault> {
+        let (authorization, is_hidden) =
+            authorization(self.authorization.text("request header authorization")?);
+        event.authorization = event.authorization.take().or(authorization);
         event.authenticated_hint |= is_hidden;
-        let session = self.mcp_session.text("mcp-session-id")?.or_else(|| {
-            let cookie = match self.cookie {
-                Scalar::Text(cookie) => cookie,
-                _ => return None,
-            };
-            Some(target::cut(&cookie, target::session_cookie(&cookie)?))
-        });
-        let texts = [
-            (&mut event.host, self.host.text("host")?),
-            (&mut event.user_agent, self.user_agent.text("user-agent")?),
-            (&mut event.authorization, authorization),
+        let cookie = self.cookie.text("request header cookie")?;
+        let session = self.session.text("request header mcp-session-id")?;
+        let session = session.or_else(|| cookie.as_ref().and_then(target::session_of));
+        let trace = self.trace.text("request header traceparent")?;
+        for (place, value) in [
+            (&mut event.host, self.host.text("request header host")?),
+            (
+                &mut event.request_content_type,
+                self.content_type.text("request header content-type")?,
+            ),
+            (
+                &mut event.user_agent,
+                self.user_agent.text("request header user-agent")?,
+            ),
             (
                 &mut event.api_key,
                 self.api_key
-                    .text("x-api-key")?
+                    .text("request header x-api-key")?
                     .filter(|key| !is_redacted(key)),
             ),
             (&mut event.session, session),
             (
-                &mut event.request_content_type,
-                self.content_type.text("content-type")?,
+                &mut event.request_id,
+                self.request_id.text("request header x-request-id")?,
             ),
-            (&mut event.referer, self.referer.text("referer")?),
-            (&mut event.origin, self.origin.text("origin")?),
-            (&mut event.request_id, self.request_id.text("x-request-id")?),
+            (&mut event.trace_id, trace.map(target::trace_id)),
             (
-                &mut event.trace_id,
-                self.trace.text("traceparent")?.map(target::trace_id),
+                &mut event.referer,
+                self.referer.text("request header referer")?,
+            ),
+            (
+                &mut event.origin,
+                self.origin.text("request header origin")?,
             ),
             (
                 &mut event.method_override,
-                self.method_override.text("x-http-method-override")?,
+                self.method_override
+                    .text("request header x-http-method-override")?,
             ),
             (
                 &mut event.forwarded_host,
-                self.forwarded_host.text("x-forwarded-host")?,
+                self.forwarded_host
+                    .text("request header x-forwarded-host")?,
             ),
             (
                 &mut event.rewritten_url,
-                self.rewritten_url.text("x-original-url")?,
+                self.rewritten_url.text("request header x-original-url")?,
             ),
-        ];
-        fill(texts);
+        ] {
+            if place.is_none() {
+                *place = value;
+            }
+        }
         Ok(())
     }
 
-    /// Gives what the response's headers say to an event, where it says nothing else already.
-    pub(super) fn response(self, event: &mut Event<'a>) -> Result<(), Fault> {
-        let texts = [
-            (
-                &mut event.response_content_type,
-                self.content_type.text("content-type")?,
-            ),
-            (&mut event.server, self.server.text("server")?),
-            (&mut event.powered_by, self.powered_by.text("x-powered-by")?),
-            (
-                &mut event.allow_origin,
-                self.allow_origin.text("access-control-allow-origin")?,
-            ),
-            (
-                &mut event.allow_credentials,
-                self.allow_credentials
-                    .text("access-control-allow-credentials")?,
-            ),
-        ];
-        fill(texts);
+    /// Fills what a response's headers tell.
+    pub(super) fn fill_response(self, event: &mut Event<'a>) -> Result<(), Fault> {
+        event.response_content_type = self.content_type.text("response header content-type")?;
+        event.allow_origin = self
+            .allow_origin
+            .text("response header access-control-allow-origin")?;
+        event.allow_credentials = self
+            .allow_credentials
+            .text("response header access-control-allow-credentials")?;
+        event.server = self.server.text("response header server")?;
+        event.powered_by = self.powered_by.text("response header x-powered-by")?;
         Ok(())
     }
 }
 
-fn fill<'a, const N: usize>(texts: [(&mut Text<'a>, Text<'a>); N]) {
-    for (column, text) in texts {
-        if column.is_none() {
-            *column = text;
-        }
-    }
-}
-
-impl<'a> Slot<'a> for Headers<'a> {
-    fn fill<A: MapAccess<'a>>(&mut self, map: &mut A) -> Result<(), A::Error> {
-        *self = map.next_value()?;
-        Ok(())
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Headers<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Headers<'a>, D::Error> {
-        deserializer.deserialize_any(HeadersVisitor)
-    }
-}
-
-/// A value that is neither an object nor a list has no headers.
-struct HeadersVisitor;
-
-impl<'de> Visitor<'de> for HeadersVisitor {
-    type Value = Headers<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("headers")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Headers<'de>, A::Error> {
-        let mut headers = Headers::default();
-        while let Some(name) = map.next_key::<ExactKey<'de>>()? {
-            let name = lower(&name.0);
-            let value = value(&name, &mut map)?;
-            headers.take(&name, value);
-        }
-        Ok(headers)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Headers<'de>, A::Error> {
-        let mut headers = Headers::default();
-        while let Some(element) = seq.next_element::<Element<'de>>()? {
-            headers.take(&lower(&element.name), element.value);
-        }
-        Ok(headers)
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Headers<'de>, E> {
-        Ok(Headers::default())
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<Headers<'de>, E> {
-        Ok(Headers::default())
-    }
-}
-
-/// All values of a header that hides none, else the first.
-fn value<'de, A: MapAccess<'de>>(name: &str, map: &mut A) -> Result<Scalar<'de>, A::Error> {
-    if is_joined(name) {
-        Ok(map.next_value::<Joined<'de>>()?.0)
-    } else {
-        Ok(map.next_value::<Header<'de>>()?.0)
-    }
-}
-
-fn lower<'a>(name: &'a str) -> Cow<'a, str> {
+/// A header's name in lower case: a client writes it as it likes.
+fn lower(name: &str) -> Cow<'_, str> {
     if name.bytes().any(|b| b.is_ascii_uppercase()) {
         Cow::Owned(name.to_ascii_lowercase())
     } else {
@@ -236,36 +164,100 @@ fn lower<'a>(name: &'a str) -> Cow<'a, str> {
     }
 }
 
-/// One header of a list: under `name` and `value`, or under its own name.
-#[derive(Default)]
-struct Element<'a> {
-    name: Cow<'a, str>,
-    value: Scalar<'a>,
+impl Object for Headers<'_> {
+    fn is_other(&self) -> bool {
+        self.is_other
+    }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Element<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Element<'a>, D::Error> {
-        struct ElementVisitor;
-        impl<'de> Visitor<'de> for ElementVisitor {
-            type Value = Element<'de>;
+impl<'a> Slot<'a> for Headers<'a> {
+    fn fill<A: MapAccess<'a>>(&mut self, map: &mut A) -> Result<(), A::Error> {
+        map.next_value_seed(self)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a header")
-            }
+impl<'a> DeserializeSeed<'a> for &mut Headers<'a> {
+    type Value = ();
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Element<'de>, A::Error> {
-                let mut element = Element::default();
-                while let Some(key) = map.next_key::<ExactKey<'de>>()? {
-                    match (key.0.as_ref(), map.next_value::<Header<'de>>()?.0) {
-                        ("name", Scalar::Text(name)) => element.name = name,
-                        ("value", value) => element.value = value,
-                        (_, value) => (element.name, element.value) = (key.0, value),
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'a> Visitor<'a> for &mut Headers<'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("headers")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<ExactKey<'a>>()? {
+            match self.place(&lower(&key.0)) {
+                Some((place, true)) => {
+                    *place = std::mem::take(place).join(map.next_value::<Joined<'a>>()?.0);
+                }
+                Some((place, false)) => {
+                    let value = map.next_value::<Header<'a>>()?.0;
+                    if place.is_blank() {
+                        *place = value;
                     }
                 }
-                Ok(element)
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
             }
         }
-        deserializer.deserialize_map(ElementVisitor)
+        Ok(())
+    }
+
+    /// Reads `[{"name": …, "value": …}]`, as OCSF has it; Lua writes an empty object as `[]`.
+    fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<(), A::Error> {
+        let mut pair = Pair::default();
+        while seq.next_element_seed(&mut pair)?.is_some() {
+            let Pair { name, value, .. } = std::mem::take(&mut pair);
+            match name {
+                Scalar::Text(name) => self.put(&name, value.0),
+                _ => self.is_other = true,
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
+        self.is_other = true;
+        Ok(())
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        self.is_other = true;
+        Ok(())
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        self.is_other = true;
+        Ok(())
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        self.is_other = true;
+        Ok(())
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        self.is_other = true;
+        Ok(())
+    }
+}
+
+object! {
+    struct Pair {
+        name: Scalar<'a> = "name" | "key",
+        value: Header<'a> = "value",
     }
 }
 
@@ -283,9 +275,9 @@ mod tests {
             ..Event::default()
         };
         let record: Record<'_> = read(text).unwrap();
-        record.headers.request(&mut event).unwrap();
+        record.headers.fill_request(&mut event).unwrap();
         let record: Record<'_> = read(text).unwrap();
-        record.headers.response(&mut event).unwrap();
+        record.headers.fill_response(&mut event).unwrap();
         event
     }
 
@@ -305,7 +297,6 @@ mod tests {
             r#"[{"name":"Host","value":"h"},{"name":"User-Agent","value":"curl/8"},{"value":"[REDACTED]","name":"authorization"},
                 {"name":"x-forwarded-host","value":"a"},{"name":"X-Forwarded-Host","value":"b"},{"name":"Cookie","value":"sid=s1"},
                 {"name":"server","value":"x/1"},{"name":"user-agent","value":"second"}]"#,
-            r#"[{"Host":"h"},{"User-Agent":"curl/8"},{"Authorization":"***"},{"X-Forwarded-Host":"a"},{"x-forwarded-host":"b"},{"Cookie":"sid=s1"},{"Server":"x/1"},{}]"#,
         ] {
             assert_eq!(event_of(headers), want, "{headers}");
         }
@@ -313,7 +304,15 @@ mod tests {
 
     #[test]
     fn what_is_no_header_is_left_out() {
-        for headers in ["null", "\"text\"", "{}", "[]", r#"{"host":""}"#] {
+        for headers in [
+            "null",
+            "\"text\"",
+            "5",
+            "{}",
+            "[]",
+            "[{}]",
+            r#"{"host":""}"#,
+        ] {
             let event = event_of(headers);
             assert_eq!(
                 (event.host.as_deref(), event.user_agent),

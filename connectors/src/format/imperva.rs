@@ -1,5 +1,5 @@
-//! Imperva Cloud WAF (Incapsula): access events in CEF (*Log File Structure*, *Example Logs* of Cloud Application Security, as of
-//! 2025-11), alone or behind a syslog header.
+//! Imperva Cloud WAF (Incapsula): access events in CEF (*Log File Structure* and *Example Logs* of Cloud Application Security,
+//! read 2026-11), alone or behind a syslog header.
 //!
 //! ```text
 //! CEF:0|Incapsula|SIEMintegration|1|1|Normal|0| key=value key=value with blanks …
@@ -160,8 +160,8 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         request_body: scalar(record.body).text("postbody")?,
         ..Event::default()
     };
-    headers(record.request_headers).request(&mut event)?;
-    headers(record.response_headers).response(&mut event)?;
+    headers(record.request_headers).fill_request(&mut event)?;
+    headers(record.response_headers).fill_response(&mut event)?;
     Ok(event)
 }
 
@@ -256,7 +256,7 @@ fn headers(value: &str) -> Headers<'static> {
     let list: Vec<BTreeMap<String, String>> =
         sonic_rs::from_str(&unescaped(value)).unwrap_or_default();
     for (name, value) in list.into_iter().flatten() {
-        headers.take(&name.to_ascii_lowercase(), Scalar::Text(value.into()));
+        headers.put(&name, Scalar::Text(value.into()));
     }
     headers
 }

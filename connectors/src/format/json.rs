@@ -145,7 +145,7 @@ impl<'a> Scalar<'a> {
     }
 
     /// Both texts, if they differ; else the one that is not blank.
-    fn join(self, other: Scalar<'a>) -> Scalar<'a> {
+    pub(super) fn join(self, other: Scalar<'a>) -> Scalar<'a> {
         match (self, other) {
             (first, second) if second.is_blank() || first == second => first,
             (first, second) if first.is_blank() => second,
@@ -372,17 +372,12 @@ pub(super) struct Joined<'a>(pub(super) Scalar<'a>);
 impl<'a> Slot<'a> for Joined<'a> {
     fn fill<A: MapAccess<'a>>(&mut self, map: &mut A) -> Result<(), A::Error> {
         let value: Joined<'a> = map.next_value()?;
-        self.add(value.0);
+        self.0 = std::mem::take(&mut self.0).join(value.0);
         Ok(())
     }
 }
 
 impl<'a> Joined<'a> {
-    /// Adds one more value.
-    pub(super) fn add(&mut self, value: Scalar<'a>) {
-        self.0 = std::mem::take(&mut self.0).join(value);
-    }
-
     /// The values as text.
     pub(super) fn text(self, field: &'static str) -> Result<Text<'a>, Fault> {
         self.0.text(field)

@@ -94,25 +94,23 @@ pub(super) fn http_scheme(scheme: &str) -> Option<Cow<'static, str>> {
 
 /// Undoes percent encoding once; what is not UTF-8 afterwards is replaced.
 pub(super) fn percent_decoded(text: Cow<'_, str>) -> Cow<'_, str> {
-    if memchr::memchr(b'%', text.as_bytes()).is_none() {
+    let source = text.as_bytes();
+    let mut signs = memchr::memchr_iter(b'%', source).peekable();
+    if signs.peek().is_none() {
         return text;
     }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = match *rest {
-            [b'%', high, low, ref rest @ ..]
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
-                bytes.push(hex(high) << 4 | hex(low));
-                rest
-            }
-            _ => {
-                bytes.push(byte);
-                after
-            }
+    let (mut bytes, mut start) = (Vec::with_capacity(source.len()), 0);
+    for sign in signs {
+        let Some(&[high, low]) = source.get(sign + 1..sign + 3) else {
+            break;
         };
+        if start <= sign && high.is_ascii_hexdigit() && low.is_ascii_hexdigit() {
+            bytes.extend_from_slice(&source[start..sign]);
+            bytes.push(hex(high) << 4 | hex(low));
+            start = sign + 3;
+        }
     }
+    bytes.extend_from_slice(&source[start..]);
     match String::from_utf8(bytes) {
         Ok(text) => text.into(),
         Err(error) => String::from_utf8_lossy(error.as_bytes())
@@ -215,6 +213,11 @@ pub(super) fn session_cookie(cookies: &str) -> Option<Range<usize>> {
         (NAMES.contains(&name) && !matches!(value, "" | "REDACTED"))
             .then_some(start..start + value.len())
     })
+}
+
+/// As [`session_cookie`], cut out.
+pub(super) fn session_of<'a>(cookies: &Cow<'a, str>) -> Text<'a> {
+    session_cookie(cookies).map(|part| cut(cookies, part))
 }
 
 #[cfg(test)]
@@ -334,6 +337,7 @@ mod tests {
             ("%C3%A9", "é"),
             ("%ff%", "\u{fffd}%"),
             ("%4", "%4"),
+            ("%%41%4%41", "%A%4A"),
             ("%é1", "%é1"),
         ];
         for (text, want) in rows {
