@@ -56,6 +56,8 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
 const MARK: &str = "CEF:0|Incapsula|";
 /// Bytes within which a syslog header ends and the event begins.
 const SYSLOG_BYTES_MAX: usize = 256;
+/// Longest key. Without a bound each sign in a long value would have the whole value searched for its key.
+const KEY_BYTES_MAX: usize = 64;
 /// Longest time between `start` and `end` that is believed: a day.
 const LATENCY_MS_MAX: i64 = 86_400_000;
 
@@ -185,7 +187,12 @@ fn pairs(extension: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut signs = memchr::memchr_iter(b'=', bytes)
         .filter(move |at| !is_escaped(bytes, *at))
         .filter_map(move |sign| {
-            let start = memchr::memrchr(b' ', &bytes[..sign]).map_or(0, |at| at + 1);
+            let near = sign.saturating_sub(KEY_BYTES_MAX + 1);
+            let start = match memchr::memrchr(b' ', &bytes[near..sign]) {
+                Some(at) => near + at + 1,
+                None if near == 0 => 0,
+                None => return None,
+            };
             let is_key = start < sign && bytes[start..sign].iter().all(u8::is_ascii_alphanumeric);
             is_key.then_some((start, sign))
         })
@@ -390,5 +397,8 @@ pub(super) mod tests {
             ]
         );
         assert_eq!(pairs("no keys").count(), 0);
+        let long = |n_bytes| format!(" {}=1", "k".repeat(n_bytes));
+        assert_eq!(pairs(&long(KEY_BYTES_MAX)).count(), 1);
+        assert_eq!(pairs(&long(KEY_BYTES_MAX + 1)).count(), 0);
     }
 }
