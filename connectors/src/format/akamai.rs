@@ -21,9 +21,9 @@
 //! Keys are also read in lower case, as some shippers write them. A stream needs the fields above, *Request path* before all: one that
 //! is not chosen looks like one that is blank, as JSON streams leave blank fields out.
 //!
-//! By default nothing says who called. The custom log field of the property's behaviour *Log Request Details* can say what the edge verified, e.g. variables
-//! that *JWT verification* filled: `sub:{{user.PMUSER_SUB}}|consumer:{{user.PMUSER_APP}}`. Log nothing there that a client sets, a bar
-//! least of all: the first of a name counts.
+//! By default nothing says who called. The custom log field of the property's behaviour *Log Request Details* can say what the edge
+//! verified, e.g. variables that *JWT verification* filled: `sub:{{user.PMUSER_SUB}}|consumer:{{user.PMUSER_APP}}`. Log nothing there
+//! that a client sets, a bar least of all: the first of a name counts.
 //!
 //! Traps: blanks and bytes that are no ASCII are percent-encoded, `%` is not; old streams write the user agent as a form does (`+` for
 //! a blank); a stream may sample.

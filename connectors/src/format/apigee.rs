@@ -5,15 +5,17 @@
 //!
 //! ```text
 //! <Message contentType="application/json">{"organization":"{organization.name}","environment":"{environment.name}",
-//!  "apiProxy":"{apiproxy.name}","flow":"{current.flow.name}","correlationId":"{messageid}","clientReceived":"{client.received.start.timestamp}",
-//!  "proxyResponseSent":"{client.sent.end.timestamp}","verb":"{request.verb}","requestUri":"{request.uri}","host":"{request.header.host}",
-//!  "scheme":"{client.scheme}","clientIp":"{client.ip}","proxyResponseCode":"{message.status.code}","userAgent":"{request.header.user-agent}",
-//!  "jwtSub":"{jwt.VERIFY.claim.subject}","developerId":"{developer.id}","developerApp":"{developer.app.name}","clientId":"{client_id}",
-//!  "origin":"{request.header.origin}","responseSize":"{message.header.content-length}"}</Message>
+//!  "apiProxy":"{apiproxy.name}","flow":"{current.flow.name}","correlationId":"{messageid}",
+//!  "clientReceived":"{client.received.start.timestamp}","proxyResponseSent":"{client.sent.end.timestamp}",
+//!  "verb":"{request.verb}","requestUri":"{escapeJSON(request.uri)}","host":"{escapeJSON(request.header.host)}",
+//!  "scheme":"{client.scheme}","clientIp":"{client.ip}","proxyResponseCode":"{message.status.code}",
+//!  "userAgent":"{escapeJSON(request.header.user-agent)}","origin":"{escapeJSON(request.header.origin)}",
+//!  "jwtSub":"{jwt.VERIFY.claim.subject}","developerId":"{developer.id}","developerApp":"{developer.app.name}",
+//!  "clientId":"{client_id}","responseSize":"{message.header.content-length}"}</Message>
 //! ```
 //!
-//! Values that a client sets (`requestUri`, headers) need `{escapeJSON(…)}`, without which a quote breaks the line. The keys are those of
-//! the *cloud-logging-shared-flow* of Apigee's reference proxies, which logs the first half of them.
+//! `VERIFY` is the name of the proxy's `VerifyJWT` policy. Without `escapeJSON` a client's quote breaks the line, and its call is a dead
+//! letter. The keys are those of the *cloud-logging-shared-flow* of Apigee's reference proxies, which logs the first half of them.
 //!
 //! | event | key |
 //! |---|---|
@@ -35,8 +37,8 @@
 //! | `request_id`, `trace_id` | `correlationId`; `traceparent` |
 //!
 //! Traps: a variable that is not set is written as an empty text; the reference flow writes the API product's name as `developerApp`,
-//! which names no caller: where both are alike it is not read; a policy may have changed `request.uri` by then; `client.ip` is the load balancer's address
-//! unless the environment resolves client addresses.
+//! which names no caller: where both are alike it is not read; a policy may have changed `request.uri` by then; `client.ip` is the load
+//! balancer's address unless the environment resolves client addresses.
 
 use std::borrow::Cow;
 
