@@ -5,13 +5,26 @@
 //!                                  \-> reject with position, reason and what is wrong where
 //! ```
 //!
-//! Each decoder is one file with its mapping table, its traps and its tests; adding one is a file, an arm of [`Format`] and a line of
-//! [`formats`]. Invalid UTF-8 is replaced (U+FFFD) and the record decoded all the same: nginx passes raw 0xFF bytes inside valid JSON.
+//! Each decoder is one file with its mapping table, its traps and its tests; adding one is a file and a row of the table below.
+//! Invalid UTF-8 is replaced (U+FFFD) and the record decoded all the same: nginx passes raw 0xFF bytes inside valid JSON.
 
+mod akamai;
+mod apigee;
+mod aws_alb;
+mod aws_api_gateway;
+mod aws_waf;
+mod azure_apim;
+mod azure_app_gateway;
+mod cloudflare;
+mod cloudfront;
 mod combined;
 mod detect;
 mod envelope;
 mod envoy;
+mod f5;
+mod gcp;
+mod headers;
+mod imperva;
 mod json;
 mod kong;
 mod nginx;
@@ -33,55 +46,150 @@ pub const RECORD_BYTES_MAX: usize = 1 << 20;
 /// Rejects kept for one record that is an array; one more counts the rest. Half a million bad elements fit into one record.
 pub const REJECTS_PER_RECORD_MAX: usize = 100;
 
-/// Which gateway's log a source holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Format {
-    /// Found out per record.
-    #[default]
-    Auto,
+/// Declares [`Format`] and the table of its decoders: per format a row with its variant, its module, the names it goes by and what
+/// its records are. A module has `DESCRIPTION`, `CAPABILITIES`, `decode` and `looks_like`.
+macro_rules! formats {
+    ($($(#[$doc:meta])* $variant:ident = $module:ident, $name:literal, [$($alias:literal),*], $shape:ident;)+) => {
+        /// Which gateway's log a source holds.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+        pub enum Format {
+            /// Found out per record.
+            #[default]
+            Auto,
+            $($(#[$doc])* $variant,)+
+        }
+
+        /// A row per format, in the order of [`Format`] without `Auto`.
+        const SPECS: &[Spec] = &[$(Spec {
+            format: Format::$variant,
+            name: $name,
+            aliases: &[$($alias),*],
+            description: $module::DESCRIPTION,
+            capabilities: $module::CAPABILITIES,
+            shape: Shape::$shape,
+            decode: $module::decode,
+            looks_like: $module::looks_like,
+        },)+];
+    };
+}
+
+// Detection asks the rows in this order; no two of them take one line.
+formats! {
     /// Kong http-log, file-log, kafka-log.
-    Kong,
+    Kong = kong, "kong", [], Json;
     /// Envoy, Envoy Gateway and Istio access logs in JSON.
-    Envoy,
+    Envoy = envoy, "envoy", ["istio"], Json;
     /// nginx with a JSON `log_format`.
-    Nginx,
+    Nginx = nginx, "nginx", [], Json;
     /// nginx and Apache combined and common logs.
-    Combined,
+    Combined = combined, "combined", ["apache"], Text;
+    /// AWS API Gateway: REST, HTTP and WebSocket APIs.
+    AwsApiGateway = aws_api_gateway, "aws-api-gateway", [], Json;
+    /// AWS Application Load Balancer.
+    AwsAlb = aws_alb, "aws-alb", ["alb"], Text;
+    /// Amazon CloudFront standard logs.
+    CloudFront = cloudfront, "cloudfront", ["aws-cloudfront"], Either;
+    /// Google Cloud load balancer, API Gateway, Endpoints.
+    Gcp = gcp, "gcp", [], Json;
+    /// Azure API Management.
+    AzureApim = azure_apim, "azure-apim", ["apim"], Json;
+    /// Azure Application Gateway.
+    AzureAppGateway = azure_app_gateway, "azure-app-gateway", [], Json;
+    /// Cloudflare Logpush.
+    Cloudflare = cloudflare, "cloudflare", [], Json;
+    /// Akamai DataStream 2.
+    Akamai = akamai, "akamai", [], Json;
+    /// Apigee MessageLogging.
+    Apigee = apigee, "apigee", [], Json;
+    /// F5 BIG-IP LTM.
+    F5 = f5, "f5", ["big-ip"], Json;
+    /// Imperva Cloud WAF.
+    Imperva = imperva, "imperva", ["incapsula"], Text;
+    /// AWS WAF.
+    AwsWaf = aws_waf, "aws-waf", [], Json;
+}
+
+/// What a format is, and how its records are told and read.
+struct Spec {
+    format: Format,
+    name: &'static str,
+    aliases: &'static [&'static str],
+    description: &'static str,
+    capabilities: Capabilities,
+    shape: Shape,
+    decode: fn(&str) -> Result<Event<'_>, Fault>,
+    /// Cheap marks that no other format's records of this shape have.
+    looks_like: fn(&str) -> bool,
+}
+
+/// What a format's records begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// A JSON object.
+    Json,
+    /// A line of text.
+    Text,
+    /// One or the other, as the gateway is configured.
+    Either,
+}
+
+impl Shape {
+    fn fits(self, is_json: bool) -> bool {
+        match self {
+            Shape::Json => is_json,
+            Shape::Text => !is_json,
+            Shape::Either => true,
+        }
+    }
+}
+
+impl Format {
+    /// The format's row; `Auto` has none.
+    fn spec(self) -> Option<&'static Spec> {
+        SPECS.get((self as usize).checked_sub(1)?)
+    }
 }
 
 /// No format has this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown format {name:?}, known are auto, kong, envoy (istio), nginx, combined (apache)")]
+#[error("unknown format {name:?}, known are auto, {}", known_names())]
 pub struct UnknownFormatName {
     name: String,
+}
+
+fn known_names() -> String {
+    let names: Vec<String> = SPECS
+        .iter()
+        .map(|spec| match spec.aliases {
+            [] => spec.name.to_owned(),
+            aliases => format!("{} ({})", spec.name, aliases.join(", ")),
+        })
+        .collect();
+    names.join(", ")
 }
 
 impl FromStr for Format {
     type Err = UnknownFormatName;
 
     fn from_str(name: &str) -> Result<Format, UnknownFormatName> {
-        match name.to_ascii_lowercase().as_str() {
-            "auto" => Ok(Format::Auto),
-            "kong" => Ok(Format::Kong),
-            "envoy" | "istio" => Ok(Format::Envoy),
-            "nginx" => Ok(Format::Nginx),
-            "combined" | "apache" => Ok(Format::Combined),
-            _ => Err(UnknownFormatName {
-                name: name.chars().take(64).collect(),
-            }),
+        let lower = name.to_ascii_lowercase();
+        if lower == "auto" {
+            return Ok(Format::Auto);
         }
+        let named = |spec: &&Spec| spec.name == lower || spec.aliases.contains(&lower.as_str());
+        SPECS
+            .iter()
+            .find(named)
+            .map(|spec| spec.format)
+            .ok_or_else(|| UnknownFormatName {
+                name: name.chars().take(64).collect(),
+            })
     }
 }
 
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Format::Auto => "auto",
-            Format::Kong => "kong",
-            Format::Envoy => "envoy",
-            Format::Nginx => "nginx",
-            Format::Combined => "combined",
-        })
+        f.write_str(self.spec().map_or("auto", |spec| spec.name))
     }
 }
 
@@ -122,13 +230,11 @@ pub struct Capabilities {
 }
 
 /// The formats: name, what they can say, and what they are.
-pub fn formats() -> [(&'static str, Capabilities, &'static str); 4] {
-    [
-        ("kong", kong::CAPABILITIES, kong::DESCRIPTION),
-        ("envoy", envoy::CAPABILITIES, envoy::DESCRIPTION),
-        ("nginx", nginx::CAPABILITIES, nginx::DESCRIPTION),
-        ("combined", combined::CAPABILITIES, combined::DESCRIPTION),
-    ]
+pub fn formats() -> [(&'static str, Capabilities, &'static str); SPECS.len()] {
+    std::array::from_fn(|at| {
+        let spec = &SPECS[at];
+        (spec.name, spec.capabilities, spec.description)
+    })
 }
 
 /// A raw record of a source.
@@ -268,8 +374,15 @@ impl Decoder {
 
     /// Says whether a text is a JSON array. A text line may begin like one, where its first field is the client's word.
     fn is_array(&self, text: &str) -> bool {
-        let may_be_line = matches!(self.format, Format::Auto | Format::Combined);
-        envelope::is_array(text) && !(may_be_line && combined::decode(text).is_ok())
+        envelope::is_array(text) && !self.is_line(text)
+    }
+
+    /// Says whether a text is a line of a text format that this source may hold.
+    fn is_line(&self, text: &str) -> bool {
+        match self.format.spec() {
+            Some(spec) => spec.shape.fits(false) && (spec.decode)(text).is_ok(),
+            None => detect::decode_line(text).is_some(),
+        }
     }
 
     fn decode_array(
@@ -327,8 +440,14 @@ impl Decoder {
                 batch.push(&event, place.position);
                 Ok(())
             }
+            _ if self.is_header(text) => Ok(()),
             _ => Err(place.reject(&fault)),
         }
+    }
+
+    /// Says whether a text that is no event is of the header of a file's lines: neither an event nor a reject.
+    fn is_header(&self, text: &str) -> bool {
+        matches!(self.format, Format::Auto | Format::CloudFront) && cloudfront::is_header(text)
     }
 
     fn decode_one<'a>(&mut self, text: &'a str) -> Result<Event<'a>, Fault> {
@@ -348,18 +467,10 @@ impl Decoder {
 
 /// Decodes one object or line by one format's decoder; the limits that hold for all formats are here.
 fn decode_as(format: Format, text: &str) -> Result<Event<'_>, Fault> {
-    let mut event = match format {
-        Format::Auto => {
-            return Err(Fault::new(
-                RejectReason::UnknownFormat,
-                "no format takes it",
-            ));
-        }
-        Format::Kong => kong::decode(text),
-        Format::Envoy => envoy::decode(text),
-        Format::Nginx => nginx::decode(text),
-        Format::Combined => combined::decode(text),
-    }?;
+    let spec = format
+        .spec()
+        .ok_or_else(|| Fault::new(RejectReason::UnknownFormat, "no format takes it"))?;
+    let mut event = (spec.decode)(text)?;
     event.request_body = event.request_body.map(cut_body);
     Ok(event)
 }

@@ -4,6 +4,9 @@
 //! |---|---|
 //! | RFC 3339, any fraction, any offset | `2026-01-05T11:50:05.154+01:00`, `2026-01-05 10:50:05Z` |
 //! | the same without a zone, read as UTC | `2026-01-05 10:50:05` |
+//! | the same with a colon before the clock (F5 BIG-IP) | `2026-01-05:10:50:05.154Z` |
+//! | Go's, with slashes, read as UTC | `2026/01/05 - 10:50:05`, `2026/01/05 10:50:05.154` |
+//! | HTTP | `Mon, 05 Jan 2026 10:50:05 GMT` |
 //! | CLF | `05/Jan/2026:11:50:05 +0100`, with or without brackets |
 //! | a number, unit by magnitude | `1767613805`, `1767613805.154`, `1767613805154`, … |
 //!
@@ -29,7 +32,9 @@ pub fn parse_time(text: &str) -> Option<i64> {
     match bytes {
         [b'[', inner @ .., b']'] => parse_clf(inner),
         [_, _, _, _, b'-', ..] => parse_rfc3339(bytes),
+        [_, _, _, b',', b' ', rest @ ..] => parse_http(rest),
         [_, _, b'/', ..] => parse_clf(bytes),
+        [_, _, _, _, b'/', ..] => parse_slashed(bytes),
         _ => parse_number(text),
     }
 }
@@ -98,21 +103,7 @@ pub fn parse_clf(bytes: &[u8]) -> Option<i64> {
     else {
         return None;
     };
-    let month = match &[m1, m2, m3] {
-        b"Jan" => 1,
-        b"Feb" => 2,
-        b"Mar" => 3,
-        b"Apr" => 4,
-        b"May" => 5,
-        b"Jun" => 6,
-        b"Jul" => 7,
-        b"Aug" => 8,
-        b"Sep" => 9,
-        b"Oct" => 10,
-        b"Nov" => 11,
-        b"Dec" => 12,
-        _ => return None,
-    };
+    let month = month([m1, m2, m3])?;
     let year = if year.len() == 4 {
         digits(year)?
     } else {
@@ -123,7 +114,72 @@ pub fn parse_clf(bytes: &[u8]) -> Option<i64> {
     Some(day_ms + clock_ms - offset_ms(&[sign, z1, z2, z3, z4])?)
 }
 
-/// Reads `yyyy-mm-ddThh:mm:ss[.fraction][zone]`; `T` may be a space, the zone `Z`, `±hh:mm`, `±hhmm`, `±hh` or absent.
+/// Reads `yyyy/mm/dd hh:mm:ss[.fraction]`, with ` - ` in the middle as gin writes it.
+fn parse_slashed(bytes: &[u8]) -> Option<i64> {
+    let (date, tail) = bytes.split_at_checked(10)?;
+    let clock = tail.strip_prefix(b" - ").or(tail.strip_prefix(b" "))?;
+    let mut text = [0; 32];
+    let length = date.len() + 1 + clock.len();
+    text.get_mut(..10)?.copy_from_slice(date);
+    text.get_mut(11..length)?.copy_from_slice(clock);
+    (text[4], text[7], text[10]) = match (text[4], text[7]) {
+        (b'/', b'/') => (b'-', b'-', b'T'),
+        _ => return None,
+    };
+    parse_rfc3339(&text[..length])
+}
+
+fn month(name: [u8; 3]) -> Option<i64> {
+    const NAMES: [&[u8; 3]; 12] = [
+        b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov",
+        b"Dec",
+    ];
+    (1..)
+        .zip(NAMES)
+        .find(|(_, known)| **known == name)
+        .map(|(month, _)| month)
+}
+
+/// Reads `dd Mon yyyy hh:mm:ss GMT` (RFC 9110, section 5.6.7), which follows the day of the week.
+fn parse_http(bytes: &[u8]) -> Option<i64> {
+    let &[
+        d1,
+        d2,
+        b' ',
+        m1,
+        m2,
+        m3,
+        b' ',
+        y1,
+        y2,
+        y3,
+        y4,
+        b' ',
+        h1,
+        h2,
+        b':',
+        n1,
+        n2,
+        b':',
+        s1,
+        s2,
+        b' ',
+        b'G',
+        b'M',
+        b'T',
+    ] = bytes
+    else {
+        return None;
+    };
+    let day_ms = date_ms(
+        digits(&[y1, y2, y3, y4])?,
+        month([m1, m2, m3])?,
+        digits(&[d1, d2])?,
+    )?;
+    Some(day_ms + clock_ms(digits(&[h1, h2])?, digits(&[n1, n2])?, digits(&[s1, s2])?)?)
+}
+
+/// Reads `yyyy-mm-ddThh:mm:ss[.fraction][zone]`; `T` may be a space or a colon, the zone `Z`, `±hh:mm`, `±hhmm`, `±hh` or absent.
 fn parse_rfc3339(bytes: &[u8]) -> Option<i64> {
     let (head, tail) = bytes.split_at_checked(19)?;
     let &[
@@ -137,7 +193,7 @@ fn parse_rfc3339(bytes: &[u8]) -> Option<i64> {
         b'-',
         d1,
         d2,
-        b'T' | b't' | b' ' | b'_',
+        b'T' | b't' | b' ' | b'_' | b':',
         h1,
         h2,
         b':',
@@ -249,6 +305,13 @@ mod tests {
             ("2022-09-08 12:51:05", Some(1_662_641_465_000)),
             ("2022-09-08 12:51:05 UTC", Some(1_662_641_465_000)),
             ("2022-09-08 14:51:05 +0200", Some(1_662_641_465_000)),
+            ("2022/09/08 12:51:05", Some(1_662_641_465_000)),
+            ("2026/01/05 - 00:00:00", Some(1_767_571_200_000)),
+            ("2026/01-05 00:00:00", None),
+            ("2022-09-08:12:51:05.656Z", Some(1_662_641_465_656)),
+            ("Thu, 08 Sep 2022 12:51:05 GMT", Some(1_662_641_465_000)),
+            ("Thu, 08 Foo 2022 12:51:05 GMT", None),
+            ("Thu, 08 Sep 2022 12:51:05 CET", None),
             ("10/Oct/2000:13:55:36 -0700", Some(971_211_336_000)),
             ("[10/Oct/2000:13:55:36 -0700]", Some(971_211_336_000)),
             ("10/Oct/2000:13:55:36 +0545", Some(971_165_436_000)),

@@ -28,6 +28,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use super::detect::has_any;
 use super::json::{STATUS_MAX, believe};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
@@ -53,6 +54,11 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
 
 /// Bytes of `dd/Mon/yyyy:HH:MM:SS +zzzz`.
 const CLF_BYTES: usize = 26;
+
+/// Says whether a line has a quoted request after a time in brackets.
+pub(super) fn looks_like(text: &str) -> bool {
+    has_any(text, &["] \""])
+}
 
 /// Decodes one line.
 pub(super) fn decode(line: &str) -> Result<Event<'_>, Fault> {
@@ -110,7 +116,8 @@ fn broken(field: &'static str) -> Fault {
     )
 }
 
-fn status(word: &str) -> Result<Option<u16>, Fault> {
+/// A status of three digits; `-` and 000 are none.
+pub(super) fn status(word: &str) -> Result<Option<u16>, Fault> {
     match (word, word.parse()) {
         ("-", _) | (_, Ok(..100)) => Ok(None),
         (_, Ok(status @ ..=STATUS_MAX)) => Ok(Some(status)),
@@ -203,14 +210,14 @@ fn user(words: &str) -> Option<&str> {
     Some(user).filter(|user| fits && !matches!(*user, "" | "-" | "\"\""))
 }
 
-/// The fields after the time, one after the other.
-struct Fields<'a> {
-    rest: &'a str,
+/// Fields of a line, one after the other.
+pub(super) struct Fields<'a> {
+    pub(super) rest: &'a str,
 }
 
 impl<'a> Fields<'a> {
     /// Takes a word without quotes.
-    fn word(&mut self) -> Option<&'a str> {
+    pub(super) fn word(&mut self) -> Option<&'a str> {
         let rest = self.rest.trim_ascii_start();
         if rest.is_empty() || rest.starts_with('"') {
             return None;
@@ -221,7 +228,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Takes a quoted text, without quotes and escapes; `None` if the next field is not quoted or never ends.
-    fn quoted(&mut self) -> Option<Cow<'a, str>> {
+    pub(super) fn quoted(&mut self) -> Option<Cow<'a, str>> {
         let inner = self.rest.trim_ascii_start().strip_prefix('"')?;
         let bytes = inner.as_bytes();
         let (mut at, mut is_escaped) = (0, false);
@@ -243,7 +250,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn known(text: Cow<'_, str>) -> Text<'_> {
+/// The text, unless it stands for none.
+pub(super) fn known(text: Cow<'_, str>) -> Text<'_> {
     (!matches!(text.as_ref(), "" | "-")).then_some(text)
 }
 

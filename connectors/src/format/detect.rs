@@ -1,16 +1,18 @@
-//! Which format a record has: the last one's first, then by keys that only one format has.
+//! Which format a record has: the last one's first, then by marks that only one format has.
 
 use memchr::memmem;
 
-use super::{Fault, Format, decode_as};
+use super::{Fault, Format, SPECS, decode_as};
 use crate::event::Event;
 use crate::reject::RejectReason;
 
 /// Decodes a record of any format.
 pub(super) fn decode(text: &str, last: Option<Format>) -> Result<(Format, Event<'_>), Fault> {
     let is_json = text.starts_with('{');
-    let sticky = last.filter(|format| is_json == (*format != Format::Combined));
-    let first_try = sticky.map(|format| (format, decode_as(format, text)));
+    let fits = |format: &Format| format.spec().is_some_and(|spec| spec.shape.fits(is_json));
+    let first_try = last
+        .filter(fits)
+        .map(|format| (format, decode_as(format, text)));
     if let Some((format, Ok(event))) = first_try {
         return Ok((format, event));
     }
@@ -23,33 +25,32 @@ pub(super) fn decode(text: &str, last: Option<Format>) -> Result<(Format, Event<
         )),
     };
     // A text line may begin like JSON: its first field may be the client's word.
-    found.or_else(
-        |fault| match is_json.then(|| decode_as(Format::Combined, text)) {
-            Some(Ok(event)) => Ok((Format::Combined, event)),
-            _ => Err(fault),
-        },
-    )
+    found.or_else(|fault| {
+        let line = is_json.then(|| decode_line(text)).flatten();
+        line.ok_or(fault)
+    })
 }
 
-/// Tells the format by cheap marks; no format shares the key that holds its time.
+/// Decodes a line of any text format, whatever it begins with.
+pub(super) fn decode_line(text: &str) -> Option<(Format, Event<'_>)> {
+    let format = signature(text, false)?;
+    decode_as(format, text).ok().map(|event| (format, event))
+}
+
+/// Tells the format by cheap marks.
 fn signature(text: &str, is_json: bool) -> Option<Format> {
-    let has = |mark: &str| memmem::find(text.as_bytes(), mark.as_bytes()).is_some();
-    if !is_json {
-        // A request in quotes after a time in brackets.
-        return has("] \"").then_some(Format::Combined);
-    }
-    if has("\"started_at\"") || has("\"latencies\"") {
-        Some(Format::Kong)
-    } else if has("\"start_time\"") || has("\"response_flags\"") {
-        Some(Format::Envoy)
-    } else if has("\"request_uri\"")
-        || has("\"msec\"")
-        || has("\"time_iso8601\"")
-        || has("\"remote_addr\"")
-        || has("\"target\"")
-    {
-        Some(Format::Nginx)
-    } else {
-        None
-    }
+    SPECS
+        .iter()
+        .filter(|spec| spec.shape.fits(is_json))
+        .find(|spec| (spec.looks_like)(text))
+        .map(|spec| spec.format)
+}
+
+/// Says whether a text has one of these marks.
+///
+/// A JSON key in its quotes is a mark that no client can forge: inside a value its quotes are escaped.
+pub(super) fn has_any(text: &str, marks: &[&str]) -> bool {
+    marks
+        .iter()
+        .any(|mark| memmem::find(text.as_bytes(), mark.as_bytes()).is_some())
 }

@@ -38,6 +38,7 @@
 //! broke before a request logs `-` as method and path, which is no event; Istio logs a call twice, at the client's and at the server's
 //! sidecar, with one `request_id`: feed one of them (`upstream_cluster` begins with `outbound|` or `inbound|`).
 
+use super::detect::has_any;
 use super::json::{Joined, Raw, Scalar, authorization, object, read};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
@@ -109,6 +110,11 @@ object! {
         sdk_language: Scalar<'a> = "x-stainless-lang" | "x_stainless_lang",
         request_body: Raw<'a> = "request_body",
     }
+}
+
+/// Says whether a record has keys that only this format has.
+pub(super) fn looks_like(text: &str) -> bool {
+    has_any(text, &["\"start_time\"", "\"response_flags\""])
 }
 
 /// Decodes one log line.

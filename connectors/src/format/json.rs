@@ -135,8 +135,17 @@ impl<'a> Scalar<'a> {
         }
     }
 
+    /// The value, or another if it is blank.
+    pub(super) fn or(self, other: Scalar<'a>) -> Scalar<'a> {
+        if self.is_blank() && !other.is_blank() {
+            other
+        } else {
+            self
+        }
+    }
+
     /// Both texts, if they differ; else the one that is not blank.
-    fn join(self, other: Scalar<'a>) -> Scalar<'a> {
+    pub(super) fn join(self, other: Scalar<'a>) -> Scalar<'a> {
         match (self, other) {
             (first, second) if second.is_blank() || first == second => first,
             (first, second) if first.is_blank() => second,
@@ -358,7 +367,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Header<'a> {
 
 /// A header that a client may send twice, or under several names, to hide one value behind another: all of them, joined by `, `.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub(super) struct Joined<'a>(Scalar<'a>);
+pub(super) struct Joined<'a>(pub(super) Scalar<'a>);
 
 impl<'a> Slot<'a> for Joined<'a> {
     fn fill<A: MapAccess<'a>>(&mut self, map: &mut A) -> Result<(), A::Error> {
@@ -444,10 +453,46 @@ impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
     }
 }
 
+/// An object's key, in the case it has.
+pub(super) struct ExactKey<'a>(pub(super) Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for ExactKey<'a> {
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ExactKey<'a>, D::Error> {
+        struct KeyVisitor;
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = ExactKey<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            #[inline]
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<ExactKey<'de>, E> {
+                Ok(ExactKey(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<ExactKey<'de>, E> {
+                Ok(ExactKey(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
 /// Declares a struct read from a JSON object: per field its type and the keys it is found under, of which the first that is not blank
 /// counts. Other keys are skipped. A value that is no object leaves the fields empty and sets `is_other`.
+///
+/// Keys that begin with a capital are read in lower case, as header names are; those of an `exact struct` as they stand, which costs
+/// nothing where a writer's names all begin with one.
 macro_rules! object {
-    ($(#[$doc:meta])* struct $name:ident { $($field:ident: $type:ty = $($key:literal)|+,)+ }) => {
+    ($(#[$doc:meta])* struct $($rest:tt)+) => {
+        $crate::format::json::object! { @ Key; $(#[$doc])* struct $($rest)+ }
+    };
+    ($(#[$doc:meta])* exact struct $($rest:tt)+) => {
+        $crate::format::json::object! { @ ExactKey; $(#[$doc])* struct $($rest)+ }
+    };
+    (@ $key_type:ident; $(#[$doc:meta])* struct $name:ident { $($field:ident: $type:ty = $($key:literal)|+,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Default)]
         pub(super) struct $name<'a> {
@@ -484,7 +529,7 @@ macro_rules! object {
             }
 
             fn visit_map<A: serde::de::MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-                while let Some(key) = map.next_key::<$crate::format::json::Key<'a>>()? {
+                while let Some(key) = map.next_key::<$crate::format::json::$key_type<'a>>()? {
                     match key.0.as_ref() {
                         $($($key)|+ => $crate::format::json::Slot::fill(&mut self.$field, &mut map)?,)+
                         _ => {
@@ -558,7 +603,8 @@ pub(super) fn authorization(header: Text<'_>) -> (Text<'_>, bool) {
     }
 }
 
-fn is_redacted(text: &str) -> bool {
+/// Says whether a gateway wrote this in place of a secret.
+pub(super) fn is_redacted(text: &str) -> bool {
     text.eq_ignore_ascii_case("redacted")
         || text.eq_ignore_ascii_case("[redacted]")
         || text.bytes().all(|b| b == b'*')

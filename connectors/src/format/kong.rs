@@ -35,6 +35,7 @@
 //! latencies and sizes of aborted requests are -1; Kong logs at most 100 request headers (`lua_max_req_headers`), so a client that
 //! sends more keeps the rest out of the log: the plugins' `consumer` is what it cannot hide.
 
+use super::detect::has_any;
 use super::json::{Header, Joined, Raw, Scalar, authorization, expect_objects, object, read};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
@@ -142,6 +143,11 @@ object! {
     }
 }
 object! { struct Trace { id: Scalar<'a> = "w3c" | "b3" | "jaeger" | "ot" | "aws" | "gcp" | "datadog", } }
+
+/// Says whether a record has keys that only this format has.
+pub(super) fn looks_like(text: &str) -> bool {
+    has_any(text, &["\"started_at\"", "\"latencies\""])
+}
 
 /// Decodes one log object.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {

@@ -54,6 +54,7 @@
 
 use std::borrow::Cow;
 
+use super::detect::has_any;
 use super::json::{Joined, Raw, Scalar, authorization, expect_objects, object, read};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
@@ -148,6 +149,20 @@ object! {
         req_ctype: Scalar<'a> = "req_ctype",
         ctype: Scalar<'a> = "ctype",
     }
+}
+
+/// Says whether a record has keys that only this format has.
+pub(super) fn looks_like(text: &str) -> bool {
+    has_any(
+        text,
+        &[
+            "\"request_uri\"",
+            "\"msec\"",
+            "\"time_iso8601\"",
+            "\"remote_addr\"",
+            "\"target\"",
+        ],
+    )
 }
 
 /// Decodes one log line.

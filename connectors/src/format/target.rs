@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::Fault;
+use super::combined::hex;
 use crate::event::Text;
 use crate::reject::RejectReason;
 
@@ -73,6 +74,54 @@ fn known_scheme(scheme: &str) -> Option<&'static str> {
     ["http", "https", "ws", "wss"]
         .into_iter()
         .find(|known| scheme.eq_ignore_ascii_case(known))
+}
+
+/// `http` or `https`, of a scheme that may be one of WebSocket or gRPC.
+pub(super) fn http_scheme(scheme: &str) -> Option<Cow<'static, str>> {
+    let names = [
+        ("https", "https"),
+        ("http", "http"),
+        ("wss", "https"),
+        ("ws", "http"),
+        ("grpcs", "https"),
+        ("grpc", "http"),
+    ];
+    names
+        .into_iter()
+        .find(|(name, _)| scheme.eq_ignore_ascii_case(name))
+        .map(|(_, scheme)| Cow::Borrowed(scheme))
+}
+
+/// Undoes percent encoding once; what is not UTF-8 afterwards is replaced.
+pub(super) fn percent_decoded(text: Cow<'_, str>) -> Cow<'_, str> {
+    let source = text.as_bytes();
+    let mut signs = memchr::memchr_iter(b'%', source).peekable();
+    if signs.peek().is_none() {
+        return text;
+    }
+    let (mut bytes, mut start) = (Vec::with_capacity(source.len()), 0);
+    for sign in signs {
+        let Some(&[high, low]) = source.get(sign + 1..sign + 3) else {
+            break;
+        };
+        if start <= sign && high.is_ascii_hexdigit() && low.is_ascii_hexdigit() {
+            bytes.extend_from_slice(&source[start..sign]);
+            bytes.push(hex(high) << 4 | hex(low));
+            start = sign + 3;
+        }
+    }
+    bytes.extend_from_slice(&source[start..]);
+    match String::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(error) => String::from_utf8_lossy(error.as_bytes())
+            .into_owned()
+            .into(),
+    }
+}
+
+/// As [`percent_decoded`], of a text that may be absent.
+pub(super) fn decoded(text: Text<'_>) -> Text<'_> {
+    text.map(percent_decoded)
 }
 
 /// Takes a request line apart: method and target.
@@ -164,6 +213,11 @@ pub(super) fn session_cookie(cookies: &str) -> Option<Range<usize>> {
         (NAMES.contains(&name) && !matches!(value, "" | "REDACTED"))
             .then_some(start..start + value.len())
     })
+}
+
+/// As [`session_cookie`], cut out.
+pub(super) fn session_of<'a>(cookies: &Cow<'a, str>) -> Text<'a> {
+    session_cookie(cookies).map(|part| cut(cookies, part))
 }
 
 #[cfg(test)]
@@ -272,6 +326,25 @@ mod tests {
         for (text, want) in rows {
             assert_eq!(address(text.into()).as_deref(), want, "{text}");
         }
+    }
+
+    #[test]
+    fn percent_encoding_is_undone_once_and_broken_ones_stay() {
+        let rows = [
+            ("a b+c", "a b+c"),
+            ("Mozilla/5.0%20(X11;%20x)", "Mozilla/5.0 (X11; x)"),
+            ("%2520", "%20"),
+            ("%C3%A9", "é"),
+            ("%ff%", "\u{fffd}%"),
+            ("%4", "%4"),
+            ("%%41%4%41", "%A%4A"),
+            ("%é1", "%é1"),
+        ];
+        for (text, want) in rows {
+            assert_eq!(percent_decoded(text.into()), want, "{text}");
+        }
+        assert_eq!(http_scheme("WSS").as_deref(), Some("https"));
+        assert_eq!(http_scheme("h2"), None);
     }
 
     #[test]

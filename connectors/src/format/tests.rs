@@ -13,6 +13,32 @@ pub(super) const NGINX: &str = r#"{"msec":"1767571200.003","method":"GET","reque
 pub(super) const COMBINED: &str =
     r#"10.0.0.9 - ann [05/Jan/2026:00:00:00 +0000] "GET /a/7?x=1 HTTP/1.1" 200 20 "-" "curl/8""#;
 
+/// Lines of every format, of our own writing; a new format has one here at least.
+pub(super) const LINES: &[(Format, &str)] = &[
+    (Format::Kong, KONG),
+    (Format::Envoy, ENVOY),
+    (Format::Nginx, NGINX),
+    (Format::Combined, COMBINED),
+    (Format::AwsApiGateway, aws_api_gateway::tests::LINE),
+    (Format::AwsApiGateway, aws_api_gateway::tests::WEB_SOCKET),
+    (Format::AwsAlb, aws_alb::tests::LINE),
+    (Format::CloudFront, cloudfront::tests::LINE),
+    (Format::CloudFront, cloudfront::tests::JSON),
+    (Format::Gcp, gcp::tests::LINE),
+    (Format::Gcp, gcp::tests::ENDPOINTS),
+    (Format::AzureApim, azure_apim::tests::LINE),
+    (Format::AzureApim, azure_apim::tests::ROW),
+    (Format::AzureAppGateway, azure_app_gateway::tests::LINE),
+    (Format::AzureAppGateway, azure_app_gateway::tests::ROW),
+    (Format::Cloudflare, cloudflare::tests::LINE),
+    (Format::Akamai, akamai::tests::LINE),
+    (Format::Apigee, apigee::tests::LINE),
+    (Format::Apigee, apigee::tests::ENTRY),
+    (Format::F5, f5::tests::LINE),
+    (Format::Imperva, imperva::tests::LINE),
+    (Format::AwsWaf, aws_waf::tests::LINE),
+];
+
 pub(super) fn decode_bytes(format: Format, payloads: &[&[u8]]) -> DecodedBatch {
     let records: Vec<_> = (0..)
         .zip(payloads)
@@ -109,12 +135,45 @@ fn formats_have_names_and_aliases() {
     let error = "haproxy".parse::<Format>().unwrap_err().to_string();
     assert_eq!(
         error,
-        "unknown format \"haproxy\", known are auto, kong, envoy (istio), nginx, combined (apache)"
+        format!(
+            "unknown format \"haproxy\", known are auto, {}",
+            known_names()
+        )
     );
+    assert!(error.contains(", envoy (istio), nginx, "), "{error}");
     assert_eq!(
         formats().map(|(name, ..)| name.parse::<Format>().unwrap().to_string()),
         formats().map(|(name, ..)| name)
     );
+    for spec in SPECS {
+        assert_eq!(spec.format.spec().unwrap().name, spec.name);
+    }
+}
+
+#[test]
+fn every_format_has_lines_and_takes_no_other_formats() {
+    for spec in SPECS {
+        let own = |(format, _): &&(Format, &str)| *format == spec.format;
+        assert!(
+            LINES.iter().any(|line| own(&line)),
+            "{} has no line",
+            spec.name
+        );
+    }
+    for (format, line) in LINES {
+        let is_json = line.starts_with('{');
+        let takers: Vec<_> = SPECS
+            .iter()
+            .filter(|spec| spec.shape.fits(is_json) && (spec.looks_like)(line))
+            .map(|spec| spec.format)
+            .collect();
+        assert_eq!(takers, [*format], "{line}");
+        // Whatever came before it.
+        for spec in SPECS {
+            let found = detect::decode(line, Some(spec.format)).map(|(found, _)| found);
+            assert_eq!(found.ok(), Some(*format), "after {}: {line}", spec.name);
+        }
+    }
 }
 
 #[test]
@@ -578,13 +637,12 @@ fn every_required_field_missing_is_named() {
 }
 
 fn any_format() -> impl Strategy<Value = Format> {
-    prop_oneof![
-        Just(Format::Auto),
-        Just(Format::Kong),
-        Just(Format::Envoy),
-        Just(Format::Nginx),
-        Just(Format::Combined)
-    ]
+    let formats: Vec<_> = SPECS.iter().map(|spec| spec.format).collect();
+    prop_oneof![Just(Format::Auto), prop::sample::select(formats)]
+}
+
+fn any_line() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(LINES).prop_map(|(_, line)| line)
 }
 
 proptest! {
@@ -598,12 +656,12 @@ proptest! {
     #[test]
     fn decoding_never_panics_on_a_damaged_line(
         format in any_format(),
-        which in 0..4_usize,
+        line in any_line(),
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         cut in any::<prop::sample::Index>(),
         is_cut in any::<bool>(),
     ) {
-        let mut line = [KONG, ENVOY, NGINX, COMBINED][which].as_bytes().to_vec();
+        let mut line = line.as_bytes().to_vec();
         for (at, byte) in edits {
             let at = at.index(line.len());
             line[at] = byte;
@@ -621,9 +679,11 @@ proptest! {
     }
 
     #[test]
-    fn splitting_a_batch_changes_nothing(which in prop::collection::vec(0..6_usize, 1..12), at in any::<prop::sample::Index>()) {
-        let lines: Vec<&[u8]> = which.iter().map(|i| [KONG, ENVOY, NGINX, COMBINED, "{}", "junk"][*i].as_bytes()).collect();
-        let records: Vec<_> = (0..).zip(&lines).map(|(offset, payload)| SourceRecord { payload, offset, broker_time_ms: None }).collect();
+    fn splitting_a_batch_changes_nothing(
+        lines in prop::collection::vec(prop_oneof![4 => any_line(), 1 => Just("{}"), 1 => Just("junk")], 1..12),
+        at in any::<prop::sample::Index>(),
+    ) {
+        let records: Vec<_> = (0..).zip(&lines).map(|(offset, line)| SourceRecord { payload: line.as_bytes(), offset, broker_time_ms: None }).collect();
         let whole = Decoder::new(Format::Auto).decode(&records);
         let (left, right) = records.split_at(at.index(records.len()));
         let mut decoder = Decoder::new(Format::Auto);

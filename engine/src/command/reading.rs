@@ -29,7 +29,7 @@ pub const LINES_PER_ROUND: usize = 1024;
 /// Options of every command that reads files into lanes.
 #[derive(Clone, Debug, Args)]
 pub struct ReadingArgs {
-    /// Format of the lines: auto, kong, envoy (istio), nginx, combined (apache)
+    /// Format of the lines: auto, or a name in docs/formats.md, such as kong or aws-alb
     #[arg(long, default_value = "auto")]
     pub format: Format,
     /// Lanes of each stage; all cores when absent

@@ -49,7 +49,7 @@ pub struct LearnArgs {
     /// File the templates are written to
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Format of the lines: auto, kong, envoy (istio), nginx, combined (apache)
+    /// Format of the lines: auto, or a name in docs/formats.md, such as kong or aws-alb
     #[arg(long, default_value = "auto")]
     pub format: Format,
     /// Prints one JSON object instead of a table

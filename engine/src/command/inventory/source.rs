@@ -41,7 +41,7 @@ pub struct SourceArgs {
     /// Prefix of the inventory topic's name
     #[arg(long)]
     pub topic_prefix: Option<String>,
-    /// Format of the logs: auto, kong, envoy (istio), nginx, combined (apache)
+    /// Format of the logs: auto, or a name in docs/formats.md, such as kong or aws-alb
     #[arg(long, default_value = "auto")]
     pub format: Format,
     /// File of templates that `templates learn` wrote: which words in the logs' paths are names

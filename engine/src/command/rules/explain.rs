@@ -35,7 +35,7 @@ pub struct RuleArgs {
     /// Files to measure it on, in order: plain, .gz, .xz or .zst; or an event lake: its folder, file:///…, s3://…, gs://…, az://…
     #[arg(long, num_args = 1.., value_name = "FILE|LAKE")]
     pub from: Vec<PathBuf>,
-    /// Format of the lines: auto, kong, envoy (istio), nginx, combined (apache)
+    /// Format of the lines: auto, or a name in docs/formats.md, such as kong or aws-alb
     #[arg(long, default_value = "auto")]
     pub format: Format,
     /// Folder of lookup tables (.csv, .parquet) that rules join with; none when absent
