@@ -127,7 +127,7 @@ fn samples_decode_but_for_lines_that_are_no_requests() {
         ("kong-http-log.ndjson", Format::Kong, 3, 1),
         ("istio-json.ndjson", Format::Envoy, 2, 1),
         ("envoy-gateway-json.ndjson", Format::Envoy, 49, 0),
-        ("envoy-gateway-json-cri.log", Format::Envoy, 49, 4),
+        ("envoy-gateway-json-cri.log", Format::Envoy, 53, 0),
         ("nginx-json-generated.ndjson", Format::Nginx, 14, 1),
         ("nginx-combined.log", Format::Combined, 53, 13),
         ("nginx-combined-generated.log", Format::Combined, 14, 1),

@@ -1,8 +1,9 @@
 //! Formats: raw records become events.
 //!
 //! ```text
-//! record -> envelope (BOM, white space, CRI prefix, JSON array) -> which format -> its decoder -> event
-//!                                  \-> reject with position, reason and what is wrong where
+//! record -> envelope (BOM, white space, CRI and syslog prefix, JSON array) -> which format -> its decoder -> event
+//!               ^------------- the line that an object of a shipper wraps -----------/              \-> reject with position,
+//!                                                                                                       reason and what is wrong
 //! ```
 //!
 //! Each decoder is one file with its mapping table, its traps and its tests; adding one is a file and a row of the table below.
@@ -10,25 +11,44 @@
 
 mod akamai;
 mod apigee;
+mod apisix;
 mod aws_alb;
 mod aws_api_gateway;
 mod aws_waf;
 mod azure_apim;
 mod azure_app_gateway;
+mod base64;
+mod caddy;
 mod cloudflare;
 mod cloudfront;
 mod combined;
 mod detect;
+mod duration;
+mod ecs;
 mod envelope;
 mod envoy;
+mod envoy_text;
 mod f5;
 mod gcp;
+mod haproxy;
+mod haproxy_json;
 mod headers;
 mod imperva;
+mod ingress_nginx;
 mod json;
 mod kong;
+mod krakend;
+mod krakend_json;
 mod nginx;
+mod ocsf;
+mod otlp;
+mod rows;
+mod syslog;
 mod target;
+mod traefik;
+mod tyk;
+mod words;
+mod zeek;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -38,13 +58,17 @@ use arrow::buffer::Buffer;
 
 use crate::event::{BODY_BYTES_MAX, DecodedBatch, Event, EventBatchBuilder, RowPosition};
 use crate::reject::{Reject, RejectReason};
-use envelope::Opened;
+use envelope::{Opened, Wrapped};
+use rows::Rows;
 
 /// Bytes of one record: brokers refuse larger ones by default (`message.max.bytes`). Longer ones are rejected as oversized.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
 
-/// Rejects kept for one record that is an array; one more counts the rest. Half a million bad elements fit into one record.
+/// Rejects kept for one record that is an array or wraps one; one more counts the rest. Half a million bad elements fit into one record.
 pub const REJECTS_PER_RECORD_MAX: usize = 100;
+
+/// Envelopes opened one in the other: a container's line in a shipper's object. What lies deeper is rejected.
+const ENVELOPES_MAX: usize = 2;
 
 /// Declares [`Format`] and the table of its decoders: per format a row with its variant, its module, the names it goes by and what
 /// its records are. A module has `DESCRIPTION`, `CAPABILITIES`, `decode` and `looks_like`.
@@ -77,12 +101,12 @@ macro_rules! formats {
 formats! {
     /// Kong http-log, file-log, kafka-log.
     Kong = kong, "kong", [], Json;
-    /// Envoy, Envoy Gateway and Istio access logs in JSON.
-    Envoy = envoy, "envoy", ["istio"], Json;
+    /// Envoy, Envoy Gateway and Istio access logs, JSON or text.
+    Envoy = envoy, "envoy", ["istio"], Either;
     /// nginx with a JSON `log_format`.
     Nginx = nginx, "nginx", [], Json;
-    /// nginx and Apache combined and common logs.
-    Combined = combined, "combined", ["apache"], Text;
+    /// nginx and Apache combined and common logs, ingress-nginx' and Traefik's text logs.
+    Combined = combined, "combined", ["apache", "ingress-nginx"], Text;
     /// AWS API Gateway: REST, HTTP and WebSocket APIs.
     AwsApiGateway = aws_api_gateway, "aws-api-gateway", [], Json;
     /// AWS Application Load Balancer.
@@ -107,6 +131,26 @@ formats! {
     Imperva = imperva, "imperva", ["incapsula"], Text;
     /// AWS WAF.
     AwsWaf = aws_waf, "aws-waf", [], Json;
+    /// HAProxy's HTTP log in text, or a JSON log-format.
+    Haproxy = haproxy, "haproxy", [], Either;
+    /// Traefik's access log.
+    Traefik = traefik, "traefik", [], Json;
+    /// Caddy's access log.
+    Caddy = caddy, "caddy", [], Json;
+    /// APISIX kafka-logger, http-logger, file-logger.
+    Apisix = apisix, "apisix", [], Json;
+    /// Tyk's analytics records.
+    Tyk = tyk, "tyk", [], Json;
+    /// KrakenD's access log in text, or Enterprise's in JSON.
+    Krakend = krakend, "krakend", ["gin"], Either;
+    /// OpenTelemetry's HTTP server spans.
+    Otlp = otlp, "otlp", ["opentelemetry"], Json;
+    /// Web access in the Elastic Common Schema.
+    Ecs = ecs, "ecs", ["filebeat"], Json;
+    /// OCSF's HTTP and API Activity.
+    Ocsf = ocsf, "ocsf", [], Json;
+    /// Zeek's http.log.
+    Zeek = zeek, "zeek", [], Json;
 }
 
 /// What a format is, and how its records are told and read.
@@ -272,27 +316,6 @@ impl Fault {
     }
 }
 
-/// Where a text is in its source, and whether its bytes were UTF-8.
-struct Place {
-    position: RowPosition,
-    is_lossy: bool,
-    is_partial: bool,
-}
-
-impl Place {
-    fn reject(&self, fault: &Fault) -> Reject {
-        // What fails after replacing bad bytes most likely fails because of them, and a piece because it is one.
-        let reason = if self.is_partial {
-            RejectReason::Partial
-        } else if self.is_lossy {
-            RejectReason::InvalidUtf8
-        } else {
-            fault.reason
-        };
-        Reject::new(self.position, reason, &fault.detail)
-    }
-}
-
 /// Decodes records of one source.
 #[derive(Clone, Debug)]
 pub struct Decoder {
@@ -358,18 +381,40 @@ impl Decoder {
         let lossy = str::from_utf8(payload)
             .map_or_else(|_| String::from_utf8_lossy(payload), Cow::Borrowed);
         let is_lossy = matches!(lossy, Cow::Owned(_));
-        // A piece may be a call all the same: a text line has all but the end of its user agent.
-        let Opened { text, is_partial } = envelope::open(&lossy);
-        let place = |row| Place {
-            position: RowPosition { offset, row },
-            is_lossy,
-            is_partial,
-        };
-        if self.is_array(text) {
-            self.decode_array(text, place, batch);
-        } else if let Err(reject) = self.push(text, place(0), batch) {
-            batch.reject(reject);
+        let mut rows = Rows::new(batch, offset, is_lossy);
+        if let Err(fault) = self.decode_text(&lossy, ENVELOPES_MAX, &mut rows) {
+            rows.reject(&fault);
         }
+        rows.finish();
+    }
+
+    /// Decodes a text with its prefixes: an array's elements, or one object or line.
+    fn decode_text(
+        &mut self,
+        text: &str,
+        n_envelopes: usize,
+        rows: &mut Rows<'_>,
+    ) -> Result<(), Fault> {
+        // A piece may be a call all the same: a text line has all but the end of its user agent.
+        let Opened { text, is_partial } = envelope::open(text);
+        let as_piece = |fault: Fault| Fault {
+            reason: if is_partial {
+                RejectReason::Partial
+            } else {
+                fault.reason
+            },
+            ..fault
+        };
+        if !self.is_array(text) {
+            return self.push(text, n_envelopes, rows).map_err(as_piece);
+        }
+        for element in envelope::elements(text) {
+            let pushed = element.and_then(|element| self.push(element, n_envelopes, rows));
+            if let Err(fault) = pushed {
+                rows.reject(&as_piece(fault));
+            }
+        }
+        Ok(())
     }
 
     /// Says whether a text is a JSON array. A text line may begin like one, where its first field is the client's word.
@@ -385,64 +430,75 @@ impl Decoder {
         }
     }
 
-    fn decode_array(
-        &mut self,
-        text: &str,
-        place: impl Fn(i32) -> Place,
-        batch: &mut EventBatchBuilder,
-    ) {
-        let (mut n_rejects, mut row_last) = (0_usize, 0);
-        for (row, element) in (0..).zip(envelope::elements(text)) {
-            let pushed = match element {
-                Ok(element) => self.push(element, place(row), batch),
-                Err(fault) => Err(place(row).reject(&fault)),
+    /// Decodes one object or line; JSON with a writer's bad escapes is repaired, as a client could hide behind them.
+    ///
+    /// `n_envelopes`: how many more envelopes are opened, one in the other, if it is no event itself.
+    fn push(&mut self, text: &str, n_envelopes: usize, rows: &mut Rows<'_>) -> Result<(), Fault> {
+        let fault = match self.push_whole(text, rows) {
+            Ok(()) => return Ok(()),
+            Err(fault) => fault,
+        };
+        if !text.starts_with('{') {
+            return if self.is_header(text) {
+                Ok(())
+            } else {
+                Err(fault)
             };
-            let Err(reject) = pushed else { continue };
-            n_rejects += 1;
-            row_last = row;
-            if n_rejects <= REJECTS_PER_RECORD_MAX {
-                batch.reject(reject);
+        }
+        let mut repaired = None;
+        if fault.reason == RejectReason::Malformed {
+            repaired = envelope::repair(text);
+            if let Some(repaired) = &repaired
+                && self.push_whole(repaired, rows).is_ok()
+            {
+                return Ok(());
             }
         }
-        if REJECTS_PER_RECORD_MAX < n_rejects {
-            let n_more = n_rejects - REJECTS_PER_RECORD_MAX;
-            let detail = format!("{n_more} more elements rejected, up to this row");
-            batch.reject(Reject::new(
-                place(row_last).position,
-                RejectReason::Malformed,
-                &detail,
-            ));
+        if n_envelopes == 0 {
+            return Err(fault);
+        }
+        let wrapped = envelope::unwrap(text).or_else(|| {
+            repaired = repaired.take().or_else(|| envelope::repair(text));
+            envelope::unwrap(repaired.as_deref()?)
+        });
+        match wrapped {
+            None => Err(fault),
+            Some(Wrapped::Nothing(what)) => Err(Fault::new(RejectReason::Empty, what)),
+            Some(Wrapped::Text(inner)) => {
+                let pushed = self.decode_text(&inner, n_envelopes - 1, rows);
+                // A record that merely has such a key is rejected for what it lacks itself.
+                pushed.map_err(|of_inner| {
+                    if self.is_known(&inner, &of_inner) {
+                        of_inner
+                    } else {
+                        fault
+                    }
+                })
+            }
         }
     }
 
-    /// Decodes one object or line; JSON with a writer's bad escapes is repaired, as a client could hide behind them.
-    fn push(
-        &mut self,
-        text: &str,
-        place: Place,
-        batch: &mut EventBatchBuilder,
-    ) -> Result<(), Reject> {
-        let fault = match self.decode_one(text) {
-            Ok(event) => {
-                batch.push(&event, place.position);
-                return Ok(());
-            }
-            Err(fault) => fault,
-        };
-        let is_syntax = fault.reason == RejectReason::Malformed && text.starts_with('{');
-        let repaired = if is_syntax {
-            envelope::repair(text)
-        } else {
-            None
-        };
-        match repaired.as_deref().map(|text| self.decode_one(text)) {
-            Some(Ok(event)) => {
-                batch.push(&event, place.position);
-                Ok(())
-            }
-            _ if self.is_header(text) => Ok(()),
-            _ => Err(place.reject(&fault)),
+    /// Says whether a text that is no event is of a format all the same, or a piece.
+    fn is_known(&self, text: &str, fault: &Fault) -> bool {
+        match (self.format.spec(), fault.reason) {
+            (_, RejectReason::Partial) => true,
+            (Some(spec), _) => (spec.looks_like)(envelope::open(text).text),
+            (None, reason) => reason != RejectReason::UnknownFormat,
         }
+    }
+
+    /// Decodes one object or line that is no envelope. Nothing is pushed where it fails.
+    fn push_whole(&mut self, text: &str, rows: &mut Rows<'_>) -> Result<(), Fault> {
+        if matches!(self.format, Format::Auto | Format::Otlp) && otlp::is_request(text) {
+            otlp::decode_all(text, &mut |call| match call {
+                Ok(call) => rows.push(&limited(call)),
+                Err(fault) => rows.reject(&fault),
+            })?;
+            self.last = Some(Format::Otlp);
+            return Ok(());
+        }
+        rows.push(&self.decode_one(text)?);
+        Ok(())
     }
 
     /// Says whether a text that is no event is of the header of a file's lines: neither an event nor a reject.
@@ -465,14 +521,18 @@ impl Decoder {
     }
 }
 
-/// Decodes one object or line by one format's decoder; the limits that hold for all formats are here.
+/// Decodes one object or line by one format's decoder.
 fn decode_as(format: Format, text: &str) -> Result<Event<'_>, Fault> {
     let spec = format
         .spec()
         .ok_or_else(|| Fault::new(RejectReason::UnknownFormat, "no format takes it"))?;
-    let mut event = (spec.decode)(text)?;
+    (spec.decode)(text).map(limited)
+}
+
+/// An event within the limits that hold for all formats.
+fn limited(mut event: Event<'_>) -> Event<'_> {
     event.request_body = event.request_body.map(cut_body);
-    Ok(event)
+    event
 }
 
 fn cut_body(body: Cow<'_, str>) -> Cow<'_, str> {

@@ -8,6 +8,7 @@
 //! | Go's, with slashes, read as UTC | `2026/01/05 - 10:50:05`, `2026/01/05 10:50:05.154` |
 //! | HTTP | `Mon, 05 Jan 2026 10:50:05 GMT` |
 //! | CLF | `05/Jan/2026:11:50:05 +0100`, with or without brackets |
+//! | HAProxy's, with a fraction, and without a zone read as UTC | `05/Jan/2026:10:50:05.154` |
 //! | a number, unit by magnitude | `1767613805`, `1767613805.154`, `1767613805154`, … |
 //!
 //! Magnitude: from 1e17 nanoseconds, from 1e14 microseconds, from 1e11 milliseconds, else seconds. 1e11 s is the year 5138 and
@@ -30,10 +31,10 @@ pub fn parse_time(text: &str) -> Option<i64> {
     let text = text.trim_ascii();
     let bytes = text.as_bytes();
     match bytes {
-        [b'[', inner @ .., b']'] => parse_clf(inner),
+        [b'[', inner @ .., b']'] => parse_clf(inner).or_else(|| parse_haproxy(inner)),
         [_, _, _, _, b'-', ..] => parse_rfc3339(bytes),
         [_, _, _, b',', b' ', rest @ ..] => parse_http(rest),
-        [_, _, b'/', ..] => parse_clf(bytes),
+        [_, _, b'/', ..] => parse_clf(bytes).or_else(|| parse_haproxy(bytes)),
         [_, _, _, _, b'/', ..] => parse_slashed(bytes),
         _ => parse_number(text),
     }
@@ -179,6 +180,20 @@ fn parse_http(bytes: &[u8]) -> Option<i64> {
     Some(day_ms + clock_ms(digits(&[h1, h2])?, digits(&[n1, n2])?, digits(&[s1, s2])?)?)
 }
 
+/// Reads `dd/Mon/yyyy:HH:MM:SS[.fraction][ +zzzz]`.
+pub fn parse_haproxy(bytes: &[u8]) -> Option<i64> {
+    let (head, tail) = bytes.split_at_checked(20)?;
+    let (fraction, zone) = match tail {
+        [b'.', rest @ ..] => rest.split_at(rest.iter().take_while(|b| b.is_ascii_digit()).count()),
+        zone => (&b"0"[..], zone),
+    };
+    let zone = if zone.is_empty() { b" +0000" } else { zone };
+    let mut clf = [0; 26];
+    clf[..20].copy_from_slice(head);
+    clf[20..].copy_from_slice(zone.get(..6).filter(|_| zone.len() == 6)?);
+    Some(parse_clf(&clf)? + millis(fraction)?)
+}
+
 /// Reads `yyyy-mm-ddThh:mm:ss[.fraction][zone]`; `T` may be a space or a colon, the zone `Z`, `±hh:mm`, `±hhmm`, `±hh` or absent.
 fn parse_rfc3339(bytes: &[u8]) -> Option<i64> {
     let (head, tail) = bytes.split_at_checked(19)?;
@@ -314,7 +329,13 @@ mod tests {
             ("Thu, 08 Sep 2022 12:51:05 CET", None),
             ("10/Oct/2000:13:55:36 -0700", Some(971_211_336_000)),
             ("[10/Oct/2000:13:55:36 -0700]", Some(971_211_336_000)),
+            ("10/Oct/2000:13:55:36", Some(971_186_136_000)),
             ("10/Oct/2000:13:55:36 +0545", Some(971_165_436_000)),
+            ("14/Jan/2015:12:48:57.127", Some(1_421_239_737_127)),
+            ("[14/Jan/2015:12:48:57.127]", Some(1_421_239_737_127)),
+            ("14/Jan/2015:13:48:57.1 +0100", Some(1_421_239_737_100)),
+            ("2026/01/05 - 00:00:00", Some(1_767_571_200_000)),
+            ("2026/01/05 00:00:00.25", Some(1_767_571_200_250)),
             ("1767571200", Some(1_767_571_200_000)),
             ("1767571200.003", Some(1_767_571_200_003)),
             ("1767571200003", Some(1_767_571_200_003)),
@@ -333,7 +354,10 @@ mod tests {
             ("2022-09-08T12:51:05.Z", None),
             ("2022-09-08T12:51:05+99:00", None),
             ("10/Foo/2000:13:55:36 -0700", None),
-            ("10/Oct/2000:13:55:36", None),
+            ("10/Oct/2000:13:55:36.", None),
+            ("10/Oct/2000:13:55:36.1 +0", None),
+            ("2026/01/05 - 00:00", None),
+            ("2026/01/05 - 00:00:00.00000000000000000000000", None),
         ];
         for (text, want) in rows {
             assert_eq!(parse_time(text), want, "{text}");

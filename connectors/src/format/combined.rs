@@ -14,7 +14,7 @@
 //! | `client_ip` | address (a name with Apache's `HostnameLookups`); of a list of forwarders the last |
 //! | `principal` | user; may hold spaces, if ident is `-` and no word of it is |
 //! | `referer`, `user_agent` | quoted, absent in the common log |
-//! | `latency_us` | trailing: the first decimal fraction, seconds (`$request_time`), or number with `ms` (Traefik); else the only integer, microseconds (Apache `%D`), if no more than an id follows |
+//! | `latency_us` | trailing: the first decimal fraction, seconds (`$request_time`), or number with `ms`; else the only integer, microseconds (Apache `%D`), if no more than an id follows |
 //! | `request_id` | trailing: the first of letters and digits, at least 8 (Apache `%{UNIQUE_ID}e`, `$request_id`) |
 //!
 //! Escapes inside quotes: `\xHH` (both), `\"`, `\\`, `\n`, `\t` … (Apache). Bytes that are not UTF-8 afterwards are replaced.
@@ -28,11 +28,11 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use super::detect::has_any;
 use super::json::{STATUS_MAX, believe};
 use super::target::{self, Target};
-use super::{Capabilities, Fault, Presence};
-use crate::event::{Event, Text};
+pub(super) use super::words::{Fields, hex, known};
+use super::{Capabilities, Fault, Presence, ingress_nginx, traefik};
+use crate::event::Event;
 use crate::reject::RejectReason;
 use crate::time;
 
@@ -53,15 +53,31 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
 };
 
 /// Bytes of `dd/Mon/yyyy:HH:MM:SS +zzzz`.
-const CLF_BYTES: usize = 26;
+pub(super) const CLF_BYTES: usize = 26;
 
 /// Says whether a line has a quoted request after a time in brackets.
 pub(super) fn looks_like(text: &str) -> bool {
-    has_any(text, &["] \""])
+    at_time(text).is_ok()
 }
 
-/// Decodes one line.
+/// Decodes one line. Traefik's and ingress-nginx' lines are known by how they end.
 pub(super) fn decode(line: &str) -> Result<Event<'_>, Fault> {
+    if let Some(Ok(event)) = traefik::line(line) {
+        return Ok(event);
+    }
+    let (mut event, rest) = head(line)?;
+    if let Some(tail) = ingress_nginx::tail(rest) {
+        tail.fill(&mut event);
+        return Ok(event);
+    }
+    let trailing = trailing(Fields { rest });
+    event.latency_us = trailing.latency_us;
+    event.request_id = trailing.request_id.map(Cow::Borrowed);
+    Ok(event)
+}
+
+/// Decodes a line up to the user agent, and gives back what follows it.
+pub(super) fn head(line: &str) -> Result<(Event<'_>, &str), Fault> {
     let (prefix, event_time_ms, rest) = at_time(line)?;
     let event_time_ms = believe(event_time_ms, "time")?;
     let caller = caller(prefix);
@@ -86,8 +102,7 @@ pub(super) fn decode(line: &str) -> Result<Event<'_>, Fault> {
     };
     let referer = rest.quoted().and_then(known);
     let user_agent = rest.quoted().and_then(known);
-    let trailing = trailing(rest);
-    Ok(Event {
+    let event = Event {
         event_time_ms,
         gateway: "combined",
         method,
@@ -97,16 +112,15 @@ pub(super) fn decode(line: &str) -> Result<Event<'_>, Fault> {
         query,
         status,
         response_bytes: response_bytes.filter(|bytes| 0 <= *bytes),
-        latency_us: trailing.latency_us,
         client_ip: caller
             .address
             .and_then(|address| target::address(address.into())),
         user_agent,
         principal: caller.user.map(Cow::Borrowed),
-        request_id: trailing.request_id.map(Cow::Borrowed),
         referer,
         ..Event::default()
-    })
+    };
+    Ok((event, rest.rest))
 }
 
 fn broken(field: &'static str) -> Fault {
@@ -129,7 +143,7 @@ pub(super) fn status(word: &str) -> Result<Option<u16>, Fault> {
 ///
 /// A user name may hold brackets, even a time; the real one is followed by the quoted request, which both servers keep a user
 /// name from imitating by escaping its quotes.
-fn at_time(line: &str) -> Result<(&str, i64, &str), Fault> {
+pub(super) fn at_time(line: &str) -> Result<(&str, i64, &str), Fault> {
     let bytes = line.as_bytes();
     let found = memchr::memchr_iter(b'[', bytes).find_map(|at| {
         let inner = bytes.get(at + 1..at + 1 + CLF_BYTES)?;
@@ -145,17 +159,17 @@ fn at_time(line: &str) -> Result<(&str, i64, &str), Fault> {
 
 /// What stands before the time.
 #[derive(Debug, Default, PartialEq)]
-struct Caller<'a> {
+pub(super) struct Caller<'a> {
     vhost: Option<&'a str>,
-    address: Option<&'a str>,
-    user: Option<&'a str>,
+    pub(super) address: Option<&'a str>,
+    pub(super) user: Option<&'a str>,
 }
 
 /// Takes the words before the time apart.
 ///
 /// The user is an identity, so it counts only where the words fit: a first field that the client fills (`%{X-Forwarded-For}i`) would
 /// else make one of what is left over.
-fn caller(prefix: &str) -> Caller<'_> {
+pub(super) fn caller(prefix: &str) -> Caller<'_> {
     let (vhost, rest) = vhost(prefix.trim_ascii());
     let (address, rest) = last_forwarder(rest);
     Caller {
@@ -208,97 +222,6 @@ fn user(words: &str) -> Option<&str> {
     let user = user.trim_ascii();
     let fits = !user.contains(' ') || (ident == "-" && user.split(' ').all(|word| word != "-"));
     Some(user).filter(|user| fits && !matches!(*user, "" | "-" | "\"\""))
-}
-
-/// Fields of a line, one after the other.
-pub(super) struct Fields<'a> {
-    pub(super) rest: &'a str,
-}
-
-impl<'a> Fields<'a> {
-    /// Takes a word without quotes.
-    pub(super) fn word(&mut self) -> Option<&'a str> {
-        let rest = self.rest.trim_ascii_start();
-        if rest.is_empty() || rest.starts_with('"') {
-            return None;
-        }
-        let end = memchr::memchr(b' ', rest.as_bytes()).unwrap_or(rest.len());
-        self.rest = &rest[end..];
-        Some(&rest[..end])
-    }
-
-    /// Takes a quoted text, without quotes and escapes; `None` if the next field is not quoted or never ends.
-    pub(super) fn quoted(&mut self) -> Option<Cow<'a, str>> {
-        let inner = self.rest.trim_ascii_start().strip_prefix('"')?;
-        let bytes = inner.as_bytes();
-        let (mut at, mut is_escaped) = (0, false);
-        loop {
-            at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
-            if bytes[at] == b'"' {
-                break;
-            }
-            is_escaped = true;
-            at += 2;
-        }
-        self.rest = &inner[at + 1..];
-        let text = &inner[..at];
-        Some(if is_escaped {
-            unescape(text)
-        } else {
-            Cow::Borrowed(text)
-        })
-    }
-}
-
-/// The text, unless it stands for none.
-pub(super) fn known(text: Cow<'_, str>) -> Text<'_> {
-    (!matches!(text.as_ref(), "" | "-")).then_some(text)
-}
-
-fn unescape(text: &str) -> Cow<'_, str> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    loop {
-        rest = match *rest {
-            [] => break,
-            [b'\\', b'x', high, low, ref rest @ ..]
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
-                bytes.push(hex(high) << 4 | hex(low));
-                rest
-            }
-            [b'\\', escape, ref rest @ ..] => {
-                bytes.push(match escape {
-                    b'n' => b'\n',
-                    b't' => b'\t',
-                    b'r' => b'\r',
-                    b'b' => 8,
-                    b'f' => 12,
-                    b'v' => 11,
-                    other => other,
-                });
-                rest
-            }
-            [byte, ref rest @ ..] => {
-                bytes.push(byte);
-                rest
-            }
-        };
-    }
-    match String::from_utf8(bytes) {
-        Ok(text) => text.into(),
-        Err(error) => String::from_utf8_lossy(error.as_bytes())
-            .into_owned()
-            .into(),
-    }
-}
-
-/// Value of a hexadecimal digit.
-pub(super) fn hex(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        _ => (digit | 0x20) - b'a' + 10,
-    }
 }
 
 /// What may follow the user agent.

@@ -9,7 +9,12 @@ use crate::reject::RejectReason;
 /// Decodes a record of any format.
 pub(super) fn decode(text: &str, last: Option<Format>) -> Result<(Format, Event<'_>), Fault> {
     let is_json = text.starts_with('{');
-    let fits = |format: &Format| format.spec().is_some_and(|spec| spec.shape.fits(is_json));
+    // What a record is must not hang on the one before it: some decoders would take another format's keys.
+    let fits = |format: &Format| {
+        format
+            .spec()
+            .is_some_and(|spec| spec.shape.fits(is_json) && (spec.looks_like)(text))
+    };
     let first_try = last
         .filter(fits)
         .map(|format| (format, decode_as(format, text)));

@@ -1,12 +1,28 @@
 //! Envelopes: what shippers put around a gateway's line.
 //!
 //! A byte order mark, white space, a CRI prefix (`2025-12-31T17:37:40.49+01:00 stdout F `, which Kubernetes' container runtimes write;
-//! `P` instead of `F` marks a line they cut), or a JSON array of events (Kong http-log with `max_batch_size` above 1). And what some
-//! writers do to JSON: bad escapes. **Invariant**: every byte of a record but white space belongs to an element or makes a fault.
+//! `P` instead of `F` marks a line they cut), a syslog header, or a JSON array of events (Kong http-log with `max_batch_size` above 1).
+//! And what some writers do to JSON: bad escapes. **Invariant**: every byte of a record but white space belongs to an element or makes
+//! a fault.
+//!
+//! A JSON object that is no event of its own may hold the gateway's line, or many ([`unwrap`]):
+//!
+//! | who wraps | where the line is |
+//! |---|---|
+//! | Azure diagnostic settings (Event Hubs) | `records[]` |
+//! | CloudWatch Logs subscription (`messageType` `DATA_MESSAGE`) | `logEvents[].message` |
+//! | Filebeat, Elastic Agent, Logstash | `message`, `event.original` |
+//! | Vector, journald (`MESSAGE`) | `message` |
+//! | Docker's json-file, Fluent Bit, Fluentd | `log`; `log_processed` (`Merge_Log_Key`) |
+//! | Splunk HEC | `event` |
+//! | Cloud Logging | `jsonPayload`, `textPayload` |
 
+use std::borrow::Cow;
 use std::{iter, mem};
 
-use super::{Fault, combined};
+use super::json::{Raw, Scalar, object, read};
+use super::words::hex;
+use super::{Fault, syslog};
 use crate::reject::RejectReason;
 
 /// Bytes within which a CRI prefix ends: a time of up to 35, a stream, a tag.
@@ -27,8 +43,8 @@ pub(super) fn open(text: &str) -> Opened<'_> {
         .trim_ascii()
         .trim_start_matches('\u{feff}')
         .trim_ascii_start();
-    strip_cri(text).unwrap_or(Opened {
-        text,
+    strip_cri(text).unwrap_or_else(|| Opened {
+        text: syslog::strip(text).unwrap_or(text),
         is_partial: false,
     })
 }
@@ -50,6 +66,57 @@ fn strip_cri(text: &str) -> Option<Opened<'_>> {
         text: parts.next().unwrap_or_default().trim_ascii(),
         is_partial: tag == "P",
     })
+}
+
+/// What an object holds that wraps others.
+#[derive(Debug, PartialEq)]
+pub(super) enum Wrapped<'a> {
+    /// A line, an object or a JSON array of them, in an envelope of its own or not.
+    Text(Cow<'a, str>),
+    /// Nothing that could be a call, and what it is.
+    Nothing(&'static str),
+}
+
+object! {
+    struct Wrapper {
+        records: Raw<'a> = "records",
+        log_events: Raw<'a> = "logEvents",
+        message_type: Scalar<'a> = "messageType",
+        processed: Raw<'a> = "log_processed",
+        message: Raw<'a> = "message",
+        log: Raw<'a> = "log",
+        event: Raw<'a> = "event" | "original",
+        payload: Raw<'a> = "jsonPayload" | "textPayload",
+    }
+}
+
+/// Opens an object that is no event; `None` if it wraps nothing.
+pub(super) fn unwrap(text: &str) -> Option<Wrapped<'_>> {
+    let wrapper: Wrapper<'_> = read(text).ok()?;
+    if wrapper.message_type == Scalar::Text("CONTROL_MESSAGE".into()) {
+        return Some(Wrapped::Nothing("a control message of CloudWatch Logs"));
+    }
+    for array in [wrapper.records, wrapper.log_events] {
+        if let Some(array) = array.0.filter(|array| array.starts_with('[')) {
+            let is_empty = array[1..].trim_ascii_start().starts_with(']');
+            return Some(if is_empty {
+                Wrapped::Nothing("an envelope without records")
+            } else {
+                Wrapped::Text(array)
+            });
+        }
+    }
+    // Filebeat's `log` is about the file where `message` is the line.
+    [
+        wrapper.processed,
+        wrapper.message,
+        wrapper.event,
+        wrapper.payload,
+        wrapper.log,
+    ]
+    .into_iter()
+    .find_map(|line| line.0)
+    .map(Wrapped::Text)
 }
 
 /// Says whether a record is a JSON array rather than a line that begins with a bracketed time.
@@ -136,7 +203,7 @@ pub(super) fn repair(text: &str) -> Option<String> {
                 if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
             {
                 is_mended = true;
-                match combined::hex(high) << 4 | combined::hex(low) {
+                match hex(high) << 4 | hex(low) {
                     byte @ (0..0x20 | b'"' | b'\\') => push_escaped(&mut mended, byte),
                     byte => mended.push(byte),
                 }
@@ -193,7 +260,7 @@ fn code_unit(bytes: &[u8]) -> Option<u16> {
     digits.iter().try_fold(0, |unit, digit| {
         digit
             .is_ascii_hexdigit()
-            .then(|| unit << 4 | u16::from(combined::hex(*digit)))
+            .then(|| unit << 4 | u16::from(hex(*digit)))
     })
 }
 
@@ -230,6 +297,48 @@ mod tests {
                 },
                 "{text:?}"
             );
+        }
+    }
+
+    #[test]
+    fn what_an_object_wraps_is_found() {
+        let line = |text: &'static str| Some(Wrapped::Text(text.into()));
+        let rows = [
+            (
+                r#"{"log":"a \"b\"\n","stream":"stdout"}"#,
+                line("a \"b\"\n"),
+            ),
+            (r#"{"log":{"file":{"path":"p"}},"message":"a"}"#, line("a")),
+            (r#"{"MESSAGE":"a","_PID":"1"}"#, line("a")),
+            (r#"{"event":{"original":"a"}}"#, line(r#"{"original":"a"}"#)),
+            (r#"{"event":"a","sourcetype":"x"}"#, line("a")),
+            (r#"{"message":"","log":"a"}"#, line("a")),
+            (
+                r#"{"jsonPayload":{"a":1},"resource":{}}"#,
+                line(r#"{"a":1}"#),
+            ),
+            (
+                r#"{"records":[{"a":1}]}"#,
+                Some(Wrapped::Text(r#"[{"a":1}]"#.into())),
+            ),
+            (
+                r#"{"messageType":"DATA_MESSAGE","logEvents":[{"message":"a"}]}"#,
+                Some(Wrapped::Text(r#"[{"message":"a"}]"#.into())),
+            ),
+            (
+                r#"{"messageType":"CONTROL_MESSAGE","logEvents":[{"message":"a"}]}"#,
+                Some(Wrapped::Nothing("a control message of CloudWatch Logs")),
+            ),
+            (
+                r#"{"records":[ ]}"#,
+                Some(Wrapped::Nothing("an envelope without records")),
+            ),
+            (r#"{"records":5,"message":7}"#, None),
+            (r#"{"a":1}"#, None),
+            (r#"{"log":"#, None),
+        ];
+        for (text, want) in rows {
+            assert_eq!(unwrap(text), want, "{text}");
         }
     }
 

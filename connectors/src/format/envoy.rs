@@ -41,10 +41,11 @@
 use super::detect::has_any;
 use super::json::{Joined, Raw, Scalar, authorization, object, read};
 use super::target::{self, Target};
-use super::{Capabilities, Fault, Presence};
+use super::{Capabilities, Fault, Presence, envoy_text};
 use crate::event::Event;
 
-pub(super) const DESCRIPTION: &str = "Envoy, Envoy Gateway and Istio access logs in JSON";
+pub(super) const DESCRIPTION: &str =
+    "Envoy, Envoy Gateway and Istio access logs in JSON, Envoy's and Istio's in text";
 
 pub(super) const CAPABILITIES: Capabilities = Capabilities {
     identity: Presence::Configured,
@@ -114,11 +115,19 @@ object! {
 
 /// Says whether a record has keys that only this format has.
 pub(super) fn looks_like(text: &str) -> bool {
+    if text.starts_with('[') {
+        return envoy_text::looks_like(text);
+    }
+    // APISIX and OCSF have a start time, too.
     has_any(text, &["\"start_time\"", "\"response_flags\""])
+        && !has_any(text, &["\"querystring\"", "\"class_uid\""])
 }
 
-/// Decodes one log line.
+/// Decodes one log line; of the text format, too, which is the default.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
+    if text.starts_with('[') {
+        return envoy_text::decode(text);
+    }
     let record: Record<'_> = read(text)?;
     let event_time_ms = record.start_time.time("start_time")?;
     // Only Istio's default names the host without a colon beside the name asked for in TLS (null on a plain connection).

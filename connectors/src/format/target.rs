@@ -186,6 +186,14 @@ pub(super) fn address(text: Cow<'_, str>) -> Text<'_> {
     (!matches!(address.as_ref(), "" | "-")).then_some(address)
 }
 
+/// Address of the last in a list of forwarders: the one that the proxy in front added.
+pub(super) fn last_forwarder(list: Cow<'_, str>) -> Text<'_> {
+    let start = list.rfind(',').map_or(0, |at| at + 1);
+    let last = list[start..].trim_ascii();
+    let start = last.as_ptr().addr() - list.as_ptr().addr();
+    address(cut(&list, start..start + last.len()))
+}
+
 /// Trace id of a W3C `traceparent` (`00-<32 hex>-<16 hex>-01`); another text is taken whole.
 pub(super) fn trace_id(text: Cow<'_, str>) -> Cow<'_, str> {
     let is_parent = text.len() >= 55
