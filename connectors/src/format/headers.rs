@@ -34,6 +34,12 @@ pub(super) struct Headers<'a> {
     allow_credentials: Scalar<'a>,
     server: Scalar<'a>,
     powered_by: Scalar<'a>,
+    mcp_method: Scalar<'a>,
+    mcp_name: Scalar<'a>,
+    mcp_version: Scalar<'a>,
+    a2a_version: Scalar<'a>,
+    signature_agent: Scalar<'a>,
+    sdk_language: Scalar<'a>,
     is_other: bool,
 }
 
@@ -63,6 +69,12 @@ impl<'a> Headers<'a> {
             "access-control-allow-credentials" => (&mut self.allow_credentials, false),
             "server" => (&mut self.server, false),
             "x-powered-by" => (&mut self.powered_by, false),
+            "mcp-method" => (&mut self.mcp_method, false),
+            "mcp-name" => (&mut self.mcp_name, false),
+            "mcp-protocol-version" => (&mut self.mcp_version, false),
+            "a2a-version" => (&mut self.a2a_version, false),
+            "signature-agent" => (&mut self.signature_agent, false),
+            "x-stainless-lang" => (&mut self.sdk_language, false),
             _ => return None,
         })
     }
@@ -131,6 +143,32 @@ impl<'a> Headers<'a> {
             (
                 &mut event.rewritten_url,
                 self.rewritten_url.text("request header x-original-url")?,
+            ),
+            (
+                &mut event.mcp_method,
+                self.mcp_method.text("request header mcp-method")?,
+            ),
+            (
+                &mut event.mcp_name,
+                self.mcp_name.text("request header mcp-name")?,
+            ),
+            (
+                &mut event.mcp_version,
+                self.mcp_version
+                    .text("request header mcp-protocol-version")?,
+            ),
+            (
+                &mut event.a2a_version,
+                self.a2a_version.text("request header a2a-version")?,
+            ),
+            (
+                &mut event.signature_agent,
+                self.signature_agent
+                    .text("request header signature-agent")?,
+            ),
+            (
+                &mut event.sdk_language,
+                self.sdk_language.text("request header x-stainless-lang")?,
             ),
         ] {
             if place.is_none() {
@@ -288,15 +326,23 @@ mod tests {
             user_agent: Some("curl/8".into()),
             session: Some("s1".into()),
             forwarded_host: Some("a, b".into()),
+            mcp_method: Some("tools/call".into()),
+            mcp_name: Some("get_task".into()),
+            mcp_version: Some("2026-07-28".into()),
+            a2a_version: Some("1.0".into()),
+            signature_agent: Some("a.example".into()),
+            sdk_language: Some("python".into()),
             server: Some("x/1".into()),
             authenticated_hint: true,
             ..Event::default()
         };
         for headers in [
-            r#"{"Host":"h","uSER-Agent":["curl/8","x"],"Authorization":"REDACTED","X-FORWARDED-host":["a","b"],"cookie":"sid=s1","SERVER":"x/1","accept":{}}"#,
+            r#"{"Host":"h","uSER-Agent":["curl/8","x"],"Authorization":"REDACTED","X-FORWARDED-host":["a","b"],"cookie":"sid=s1","SERVER":"x/1","accept":{},
+                "Mcp-Method":"tools/call","Mcp-Name":"get_task","MCP-Protocol-Version":"2026-07-28","A2A-Version":"1.0","Signature-Agent":"a.example","X-Stainless-Lang":"python"}"#,
             r#"[{"name":"Host","value":"h"},{"name":"User-Agent","value":"curl/8"},{"value":"[REDACTED]","name":"authorization"},
                 {"name":"x-forwarded-host","value":"a"},{"name":"X-Forwarded-Host","value":"b"},{"name":"Cookie","value":"sid=s1"},
-                {"name":"server","value":"x/1"},{"name":"user-agent","value":"second"}]"#,
+                {"name":"server","value":"x/1"},{"name":"Mcp-Method","value":"tools/call"},{"name":"Mcp-Name","value":"get_task"},{"name":"MCP-Protocol-Version","value":"2026-07-28"},
+                {"name":"A2A-Version","value":"1.0"},{"name":"Signature-Agent","value":"a.example"},{"name":"X-Stainless-Lang","value":"python"},{"name":"user-agent","value":"second"}]"#,
         ] {
             assert_eq!(event_of(headers), want, "{headers}");
         }
