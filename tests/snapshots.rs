@@ -58,10 +58,13 @@ pub(crate) fn events(calls: &[String], n_each: usize) -> Vec<LogRecord> {
 /// Lanes over these calls, and their sections.
 fn saved(calls: &[String]) -> Vec<(Log, Sections)> {
     let mut records = events(calls, calls.len());
-    let (mut all, mut summaries) = (Vec::new(), Vec::new());
+    let (mut all, mut summaries, mut raised) = (Vec::new(), Vec::new(), Vec::new());
     for log in Log::ALL {
         if log == Log::Endpoints {
             records = std::mem::take(&mut summaries);
+        }
+        if log == Log::Judgements {
+            records.append(&mut raised);
         }
         let (mut lane, mut out) = (lane(log), Outbox::default());
         for (offset, record) in (0..).zip(&records) {
@@ -71,6 +74,7 @@ fn saved(calls: &[String]) -> Vec<(Log, Sections)> {
         lane.flush(&mut out);
         records = out.records.into_iter().map(|(_, record)| record).collect();
         summaries.extend(out.summaries.into_iter().map(|(_, record)| record));
+        raised.extend(out.raised.into_iter().map(|(_, record)| record));
         let (image, _) = lane.save(None).expect("encodes");
         let mut files = Vec::new();
         let mut take = |file| {
@@ -132,14 +136,14 @@ fn the_layout_of_a_snapshot_has_the_version_it_says() {
     let layout = (part::VERSION, xxhash_rust::xxh3::xxh3_64(text.as_bytes()));
     assert_eq!(
         layout,
-        (5, LAYOUT),
+        (6, LAYOUT),
         "what is saved has another layout or meaning: raise engine::state::part::VERSION, so that old snapshots are not \
          taken for new ones, and then this\n{text}"
     );
 }
 
 /// Of the version above.
-const LAYOUT: u64 = 5_620_855_644_627_954_418;
+const LAYOUT: u64 = 16314660710241826047;
 
 #[test]
 fn sections_that_are_not_what_they_should_be_are_told_and_end_nothing() {

@@ -57,7 +57,7 @@ impl From<&posture::Told> for Record {
 }
 
 /// A finding as the world reads it.
-fn finding(told: &posture::Told) -> Value {
+pub(crate) fn finding(told: &posture::Told) -> Value {
     let posture::Finding {
         uid,
         check: number,

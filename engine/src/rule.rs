@@ -30,6 +30,7 @@ pub mod header;
 mod input;
 mod limit;
 pub mod lookup;
+pub mod loops;
 mod monotone;
 pub mod picked;
 pub mod plan;

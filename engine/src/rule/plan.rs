@@ -99,6 +99,11 @@ impl Catalog {
         self.streams.get(table)
     }
 
+    /// Names of the streams.
+    pub fn tables(&self) -> impl Iterator<Item = &str> {
+        self.streams.keys().map(String::as_str)
+    }
+
     /// Whether some stream has a column of that name.
     pub(super) fn has_column(&self, column: &str) -> bool {
         self.streams

@@ -13,7 +13,7 @@ use connectors::format::{Format, formats};
 use serde_json::{Map, Value, json};
 
 use super::scored::{self, lake_at};
-use super::trial::rules_at;
+use super::trial::{rules_at, rules_beside};
 use crate::command::check::missing;
 use crate::command::reading::{ReadingArgs, pipeline_of, read, source_of};
 use crate::command::{Failure, ModelArgs, NamingArgs, RuleFaults};
@@ -41,6 +41,9 @@ pub struct RuleArgs {
     /// Folder of lookup tables (.csv, .parquet) that rules join with; none when absent
     #[arg(long, value_name = "DIR", env = "TOLLWATCH_LOOKUPS")]
     pub lookups: Option<PathBuf>,
+    /// Rules whose alerts a rule over `alerts` is measured on: files, folders or names; the shipped ones when absent
+    #[arg(long, num_args = 1.., value_name = "RULE")]
+    pub beside: Vec<PathBuf>,
     /// Prints one JSON object instead of text
     #[arg(long)]
     pub json: bool,
@@ -105,12 +108,11 @@ fn measure(args: &RuleArgs, rules: &RuleSet, table: &str) -> Result<Measured, Fa
         lanes: Some(1),
         state: None,
     };
-    let mut pipeline = pipeline_of(
-        &Arc::new(RuleSet::default()),
-        &models,
-        &reading,
-        &args.naming,
-    )?;
+    let beside = RuleSet {
+        rules: rules_beside(rules, &args.beside)?,
+        lookups: rules.lookups.clone(),
+    };
+    let mut pipeline = pipeline_of(&Arc::new(beside), &models, &reading, &args.naming)?;
     let bench = Arc::new(Mutex::new(Bench::new(&models, rules, table)?));
     let watching = bench.clone();
     let watcher: Watcher = Arc::new(move |table, batch| {
