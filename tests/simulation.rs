@@ -133,6 +133,13 @@ fn rules() -> RuleSet {
              WHERE category <> 'own' GROUP BY identity, window_start, window_end HAVING count(*) > 4",
         ),
         (
+            "sliding",
+            "lateness: 30s\nsuppress: {by: [identity], for: 3m, update: true}",
+            "SELECT identity, window_start, window_end, count(*) AS n, count(DISTINCT object) AS objects
+             FROM SLIDING(events, event_time, INTERVAL '40 seconds')
+             GROUP BY identity, window_start, window_end HAVING count(*) > 6 OR count(DISTINCT object) > 4",
+        ),
+        (
             "appeared",
             "suppress: {by: [host], for: 1m, update: true}",
             "SELECT endpoint, host, calls FROM inventory WHERE is_new",

@@ -39,6 +39,7 @@ pub mod runner;
 mod sequence;
 mod session;
 pub mod shape;
+mod sliding;
 mod step;
 pub mod texts;
 pub mod window;
