@@ -3,7 +3,7 @@
 //! In the order of the data: `formats`, `poison` and `fuzz` (what comes in), `replay` (laws of the way over files),
 //! `simulation` (the lanes under every fault), `snapshots` (what is saved of them), `standby` (copies of that), `bounds` (what an
 //! attacker may choose), `templates` (what names endpoints), `lake` (scored events kept, and asked again), `sigma` (rules of
-//! others), `hostile_rules` (rules of somebody who means harm), `lookups` (tables beside the logs), `rules` (rules as data), `workbench` (rules tried over
+//! others), `hostile_rules` (rules of somebody who means harm), `lookups` (tables beside the logs), `rules` (rules as data), `correlate` (rules over alerts), `workbench` (rules tried over
 //! files), `inventory` (which endpoints there are), `posture` (what is wrong with them), `detection`, `alerts` and `explain` (what comes out), `kafka` (the same over
 //! a real Apache Kafka), `reload` (rules that change there), `secure` (over
 //! one that asks for a login), `topology` (what changes on it under a running service), `losses` (what is gone, full or wrong
@@ -14,6 +14,7 @@
 mod agents;
 mod alerts;
 mod bounds;
+mod correlate;
 mod detection;
 mod explain;
 mod faults;

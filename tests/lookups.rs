@@ -107,7 +107,7 @@ fn a_rule_without_its_table_says_where_tables_come_from() {
         .expect("it starts");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("there is no table `owners`, there are: events, touches; lookup tables come from --lookups"), "{told}");
+    assert!(told.contains("there is no table `owners`, there are: alerts, events, findings, inventory, touches; lookup tables come from --lookups"), "{told}");
     let output = check
         .arg("--lookups")
         .arg(&tables)

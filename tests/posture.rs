@@ -167,7 +167,11 @@ fn every_check_is_listed_and_what_no_log_can_show_says_why() {
     let output = tollwatch().args(["posture", "checks", "--json"]).output();
     let report: Value = serde_json::from_slice(&output.expect("starts").stdout).expect("JSON");
     let checks = report["checks"].as_array().expect("a list");
-    assert_eq!(checks.len(), 47);
+    assert_eq!(
+        checks.len(),
+        47 + 8 + 1,
+        "of posture, of agents, of probing"
+    );
     for check in checks {
         let why = text(check, "why");
         assert_eq!(text(check, "decided") == "calls", why.is_empty(), "{check}");

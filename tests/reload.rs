@@ -142,7 +142,8 @@ fn rules_change_under_load_and_a_kill_changes_nothing() {
     let again = Watched::start(service.command("run"), &address);
     write(third);
     let began = Instant::now();
-    while ["events", "judgements"].map(|log| switches(&service, log).len()) != [6, 6] {
+    const LOGS: [&str; 3] = ["events", "judgements", "endpoints"];
+    while LOGS.map(|log| switches(&service, log).len()) != [6, 6, 6] {
         assert!(
             began.elapsed() < PATIENCE,
             "lanes are not told the third set"
@@ -163,7 +164,7 @@ fn rules_change_under_load_and_a_kill_changes_nothing() {
         never.iter().any(|(_, calls)| *calls == 101 || *calls > 102),
         "{never:?}"
     );
-    for log in ["events", "judgements"] {
+    for log in LOGS {
         let switches = switches(&service, log);
         let lanes: std::collections::BTreeSet<i32> = switches.iter().map(|(at, _)| *at).collect();
         assert_eq!((lanes.len(), switches.len()), (2, 6), "{log}: {switches:?}");

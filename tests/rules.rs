@@ -7,6 +7,7 @@
 
 use std::path::Path;
 
+use arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
 use engine::rule::check::{TEST_START_MS, findings_of};
 use engine::rule::{Finding, Rule, RuleRunner};
@@ -47,6 +48,45 @@ fn rules_say_what_their_files_say() {
         40 <= n_rules && 40 <= n_refused,
         "{n_rules} rules, {n_refused} refused"
     );
+}
+
+/// Columns and types of each table, as the documentation has them.
+#[test]
+fn the_documentation_has_the_columns_of_every_table() {
+    let text = std::fs::read_to_string(root().join("docs/rules.md")).expect("docs/rules.md");
+    let catalog = catalog();
+    for table in catalog.tables() {
+        let section = text.split("\n## ");
+        let mut section = section.filter(|part| part.starts_with(&format!("`{table}`\n")));
+        let rows = section.next().expect("a section of its own").lines();
+        let rows = rows.filter_map(|row| row.strip_prefix("| `")?.split_once("` | "));
+        let told: Vec<(&str, &str)> = rows
+            .filter_map(|(name, rest)| Some((name, rest.split_once(" | ")?.0)))
+            .collect();
+        let stream = catalog.get(table).expect("a table of the catalogue");
+        let name = |of: &DataType| match of {
+            DataType::Utf8 => "text",
+            DataType::Boolean => "bool",
+            DataType::Float64 => "float",
+            DataType::UInt64 => "hash",
+            DataType::Int32 | DataType::Int64 => "int",
+            DataType::Timestamp(..) => "time",
+            _ => "?",
+        };
+        let fields = stream.schema.fields();
+        let types: Vec<String> = fields
+            .iter()
+            .map(|field| {
+                let may_lack = if field.is_nullable() { "?" } else { "" };
+                format!("{}{may_lack}", name(field.data_type()))
+            })
+            .collect();
+        let has = fields.iter().zip(&types);
+        let has: Vec<(&str, &str)> = has
+            .map(|(f, of)| (f.name().as_str(), of.as_str()))
+            .collect();
+        assert_eq!(told, has, "{table}");
+    }
 }
 
 fn has_line(record: &str, line: &str) -> bool {

@@ -132,10 +132,49 @@ fn rules() -> RuleSet {
              FROM HOP(touches, event_time, INTERVAL '10 seconds', INTERVAL '2 minutes')
              WHERE category <> 'own' GROUP BY identity, window_start, window_end HAVING count(*) > 4",
         ),
+        (
+            "sliding",
+            "lateness: 30s\nsuppress: {by: [identity], for: 3m, update: true}",
+            "SELECT identity, window_start, window_end, count(*) AS n, count(DISTINCT object) AS objects
+             FROM SLIDING(events, event_time, INTERVAL '40 seconds')
+             GROUP BY identity, window_start, window_end HAVING count(*) > 6 OR count(DISTINCT object) > 4",
+        ),
+        (
+            "appeared",
+            "suppress: {by: [host], for: 1m, update: true}",
+            "SELECT endpoint, host, calls FROM inventory WHERE is_new",
+        ),
+        (
+            "found",
+            "emit: window_close\nsuppress: {by: [host], for: 1m, update: true}",
+            "SELECT host, window_end, count(*) AS n, count(DISTINCT uid) AS findings
+             FROM TUMBLE(findings, event_time, INTERVAL '3 minutes') GROUP BY host, window_end",
+        ),
+        (
+            "together",
+            "emit: first_crossing\nsuppress: {by: [identity], for: 5m, update: true}",
+            "SELECT identity, window_start, window_end, count(DISTINCT rule) AS n
+             FROM TUMBLE(alerts, event_time, INTERVAL '5 minutes')
+             GROUP BY identity, window_start, window_end HAVING count(DISTINCT rule) > 1",
+        ),
+        (
+            "chain",
+            "within: 10m\nsuppress: {by: [identity], for: 1m, update: true}",
+            "SELECT identity, first_rule, last_rule FROM alerts MATCH_RECOGNIZE (
+               PARTITION BY identity MEASURES FIRST(a.rule) AS first_rule, LAST(b.rule) AS last_rule
+               PATTERN (a other* b) DEFINE a AS rule = 'crossing', b AS rule = 'foreign')",
+        ),
+        (
+            "again",
+            "emit: window_close\nsuppress: {by: [about], for: 1m, update: true}",
+            "SELECT about, window_start, window_end, count(*) AS n
+             FROM HOP(alerts, event_time, INTERVAL '1 minute', INTERVAL '4 minutes')
+             GROUP BY about, window_start, window_end HAVING count(*) > 1",
+        ),
     ];
     for (at, (name, header, sql)) in own.into_iter().enumerate() {
         let text = format!(
-            "/*---\nschema: rule/v1\nid: 6f1c2f0e-2f62-4c0c-9f0c-2a6e3b1d9f1{at}\nname: {name}\nversion: 1\ntitle: t\n\
+            "/*---\nschema: rule/v1\nid: 6f1c2f0e-2f62-4c0c-9f0c-2a6e3b1d9f1{at:x}\nname: {name}\nversion: 1\ntitle: t\n\
              status: stable\nseverity: low\ndescription: d\n{header}\n---*/\n{sql}"
         );
         rules.push(Rule::parse(Path::new(name), &text).expect("a sound rule"));
@@ -404,11 +443,14 @@ impl Simulation {
             out.records.truncate(n);
             let n = self.dice.roll(out.summaries.len() + 1);
             out.summaries.truncate(n);
+            let n = self.dice.roll(out.raised.len() + 1);
+            out.raised.truncate(n);
         }
         if let Some(next) = log.next() {
             self.durable.append(next, out.records);
         }
         self.durable.append(Log::Endpoints, out.summaries);
+        self.durable.append(Log::Judgements, out.raised);
         cut.is_none()
     }
 
@@ -612,7 +654,7 @@ impl Simulation {
         }
         let (mut expected_alerts, mut expected_inventory) = (Vec::new(), Vec::new());
         for log in STAGES {
-            let (mut expected, mut summaries) = (Vec::new(), Vec::new());
+            let (mut expected, mut summaries, mut raised) = (Vec::new(), Vec::new(), Vec::new());
             for partition in 0..PARTITIONS {
                 let mut lane = self.world.fresh(log, partition);
                 let mut out = Outbox::default();
@@ -625,6 +667,7 @@ impl Simulation {
                 lane.flush(&mut out);
                 expected.extend(out.records);
                 summaries.extend(out.summaries);
+                raised.extend(out.raised);
                 let records = out.inventory.into_iter();
                 expected_inventory.extend(records.map(|record| (record.key, record.json)));
                 expected_alerts.extend(out.alerts.into_iter().map(|alert| (alert.key, alert.json)));
@@ -633,12 +676,16 @@ impl Simulation {
             written.extend(log.next().map(|next| (next, expected)));
             if log == Log::Events {
                 written.push((Log::Endpoints, summaries));
+                written.push((Log::Judgements, raised));
             }
             for (next, expected) in written {
                 let held = self.durable.logs.iter();
                 let held = held.filter(|((name, _), _)| *name == next.name());
                 let held =
                     held.flat_map(|((_, at), records)| records.iter().map(|r| (*at, r.clone())));
+                // Two stages write the judgements: each is held to what it read.
+                let of_stage = |r: &LogRecord| *r.header.input_topic == *log.name();
+                let held = held.filter(|(_, record)| of_stage(record));
                 let (expected, held) = (rows(next, expected), rows(next, held.collect()));
                 if let Some(where_) = difference(next, &expected, &held) {
                     return Err(format!("log {}: {where_}", next.name()));
@@ -691,9 +738,10 @@ fn rows(log: Log, records: Vec<(usize, LogRecord)>) -> BTreeMap<(usize, i32), Re
 /// A partition of a log without the rows that a reader has seen before. A lane is not asked for it: as its own oracle
 /// it would read twice what it must not.
 fn once(log: Log, records: &[LogRecord]) -> Vec<LogRecord> {
-    let mut highest = BTreeMap::<i32, RowAt>::new();
+    let mut highest = BTreeMap::<(Arc<str>, i32), RowAt>::new();
     let unseen = |record: &LogRecord| {
-        let highest = highest.entry(record.header.input_partition);
+        let header = &record.header;
+        let highest = highest.entry((header.input_topic.clone(), header.input_partition));
         let highest = highest.or_insert((i64::MIN, 0));
         let mut rows = Vec::new();
         for i in 0..record.batch.num_rows() {

@@ -58,10 +58,13 @@ pub(crate) fn events(calls: &[String], n_each: usize) -> Vec<LogRecord> {
 /// Lanes over these calls, and their sections.
 fn saved(calls: &[String]) -> Vec<(Log, Sections)> {
     let mut records = events(calls, calls.len());
-    let (mut all, mut summaries) = (Vec::new(), Vec::new());
+    let (mut all, mut summaries, mut raised) = (Vec::new(), Vec::new(), Vec::new());
     for log in Log::ALL {
         if log == Log::Endpoints {
             records = std::mem::take(&mut summaries);
+        }
+        if log == Log::Judgements {
+            records.append(&mut raised);
         }
         let (mut lane, mut out) = (lane(log), Outbox::default());
         for (offset, record) in (0..).zip(&records) {
@@ -71,6 +74,7 @@ fn saved(calls: &[String]) -> Vec<(Log, Sections)> {
         lane.flush(&mut out);
         records = out.records.into_iter().map(|(_, record)| record).collect();
         summaries.extend(out.summaries.into_iter().map(|(_, record)| record));
+        raised.extend(out.raised.into_iter().map(|(_, record)| record));
         let (image, _) = lane.save(None).expect("encodes");
         let mut files = Vec::new();
         let mut take = |file| {
@@ -139,7 +143,7 @@ fn the_layout_of_a_snapshot_has_the_version_it_says() {
 }
 
 /// Of the version above.
-const LAYOUT: u64 = 5_620_855_644_627_954_418;
+const LAYOUT: u64 = 16314660710241826047;
 
 #[test]
 fn sections_that_are_not_what_they_should_be_are_told_and_end_nothing() {

@@ -162,7 +162,7 @@ fn round(lines: &Lines, models: &ModelConfig, rules: &Arc<RuleSet>) -> Result<Ve
     black_box(feed("judge", Box::new(judge), &judgements.records)?);
     black_box(feed(
         "govern",
-        Box::new(Govern::new(models)),
+        Box::new(Govern::new(models, rules).map_err(engine::command::RuleFaults)?),
         &touches.summaries,
     )?);
     Ok(steps)

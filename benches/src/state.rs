@@ -104,10 +104,13 @@ impl Lanes {
         }
         self.decode.flush(&mut out)?;
         let mut records: Vec<(usize, LogRecord)> = out.records;
-        let mut summaries = Vec::new();
+        let (mut summaries, mut raised) = (Vec::new(), Vec::new());
         for ((log, lane), offset) in self.lanes.iter_mut().zip(&mut self.offsets) {
             if *log == Log::Endpoints {
                 records = std::mem::take(&mut summaries);
+            }
+            if *log == Log::Judgements {
+                records.append(&mut raised);
             }
             let mut out = Outbox::default();
             for (_, record) in &records {
@@ -117,6 +120,7 @@ impl Lanes {
             lane.flush(&mut out);
             records = out.records;
             summaries.extend(out.summaries);
+            raised.extend(out.raised);
         }
         Ok(())
     }

@@ -16,6 +16,10 @@ use crate::rule::header::plain;
 use crate::rule::{Admitted, Cases, Evidence, Finding, RuleCounters, Status, evidence_at};
 use crate::state::LaneWalk;
 
+mod raised;
+
+pub use raised::Raised;
+
 /// Longest text of a caller's choosing in an alert, in characters.
 const TEXT_MAX: usize = 512;
 
@@ -44,6 +48,8 @@ pub struct Alert {
     pub position: (String, i32, i64),
     /// Wall time at which the source record was read, ms; 0 when unknown.
     pub read_at_ms: i64,
+    /// What rules over `alerts` see of it.
+    pub raised: Box<Raised>,
 }
 
 /// Turns findings into alerts, for one lane.
@@ -104,7 +110,7 @@ impl Alerter {
                 numbers.first_ms = None;
             }
             let promise = self.false_alerts_per_million_events;
-            let alert = alert(finding, &trigger, &evidence, case, promise, numbers);
+            let alert = alert(finding, &trigger, &evidence, case, promise, numbers, batch);
             alerts.push(alert);
         }
     }
@@ -296,6 +302,7 @@ fn alert(
     case: Admitted,
     promise: f64,
     numbers: Numbers,
+    batch: &RecordBatch,
 ) -> Alert {
     let header = &finding.rule.header;
     let title = clean(&finding.rule.title(&finding.values));
@@ -312,6 +319,10 @@ fn alert(
         .iter()
         .map(|(name, value)| (name.clone(), json_of(value)))
         .collect();
+    let n_evidence = evidence.len();
+    let raised = Raised::new(
+        finding, trigger, &case, batch, first_ms, &columns, n_evidence,
+    );
     let mut tollwatch = json!({
         "position": position(trigger),
         "rule_hash": format!("{:016x}", finding.rule.hash),
@@ -386,6 +397,7 @@ fn alert(
         time_ms: finding.time_ms,
         position: (trigger.topic.clone(), trigger.partition, trigger.offset),
         read_at_ms: 0,
+        raised: Box::new(raised),
     }
 }
 

@@ -48,15 +48,17 @@ pub struct Outbox {
     pub records: Vec<(usize, LogRecord)>,
     /// Records for partitions of the endpoints log.
     pub summaries: Vec<(usize, LogRecord)>,
+    /// Records for partitions of the judgements log, of a stage that is not the one before its reader.
+    pub raised: Vec<(usize, LogRecord)>,
     /// Alerts for the results topic.
     pub alerts: Vec<Alert>,
     /// Records for the inventory topic.
     pub inventory: Vec<Record>,
 }
 
-/// Compiles rules for one SQL table.
+/// Compiles rules for SQL tables, each.
 pub type Compile =
-    Arc<dyn Fn(&RuleTexts, &str) -> Result<RuleRunner, Vec<RuleFault>> + Send + Sync>;
+    Arc<dyn Fn(&RuleTexts, &[&str]) -> Result<Vec<RuleRunner>, Vec<RuleFault>> + Send + Sync>;
 
 /// One lane of a stage.
 pub struct Lane {
@@ -109,33 +111,37 @@ impl Lane {
 
     /// Runs the rules its log told. Comes out: those whose windows begin empty.
     ///
-    /// * `compiled`: those rules for the stage's table, when somebody has compiled them aside.
+    /// * `compiled`: those rules for each of the stage's tables, when somebody has compiled them aside.
     ///
     /// # Errors
     /// Another version of the program took these rules; the lane goes on with those it had.
     pub fn follow(
         &mut self,
         rules: RuleTexts,
-        compiled: Option<RuleRunner>,
+        compiled: Option<Vec<RuleRunner>>,
     ) -> Result<Vec<Arc<Rule>>, Vec<RuleFault>> {
-        let runner = match (compiled, &self.compile, self.stage.table()) {
-            (Some(runner), ..) => Some(Ok(runner)),
-            (None, Some(compile), Some(table)) => Some(compile(&rules, table)),
-            (None, ..) => None,
+        let tables = self.stage.tables();
+        let runners = match (compiled, &self.compile) {
+            (Some(runners), _) => Ok(runners),
+            (None, Some(compile)) => compile(&rules, tables),
+            (None, None) => Ok(Vec::new()),
         };
         // Told is told: what can't be run here is not asked for again.
         self.rules = Some((rules.hash(), rules));
-        match runner.transpose()? {
-            Some(runner) => Ok(self.stage.put_rules(runner)),
-            None => Ok(Vec::new()),
-        }
+        let runners = tables.iter().zip(runners?);
+        let begun = runners.flat_map(|(table, runner)| self.stage.put_rules(table, runner));
+        Ok(begun.collect())
     }
 
     /// While muted, a lane learns and writes nothing: it reads again what it had written before.
     pub fn mute(&mut self, muted: bool) {
         if self.muted && !muted {
             // What was gathered while muted was written before.
-            drop((self.stage.flush(), self.stage.flush_summaries()));
+            drop((
+                self.stage.flush(),
+                self.stage.flush_summaries(),
+                self.stage.flush_raised(),
+            ));
             self.read_at_ms = 0;
         }
         self.muted = muted;
@@ -214,13 +220,17 @@ impl Lane {
         }
         let header = self.header();
         let (batches, summaries) = (self.stage.flush(), self.stage.flush_summaries());
+        let raised = self.stage.flush_raised();
         if !self.muted {
             let record = |batch| LogRecord {
                 header: header.clone(),
                 batch,
             };
-            for (records, batches) in [(&mut out.records, batches), (&mut out.summaries, summaries)]
-            {
+            for (records, batches) in [
+                (&mut out.records, batches),
+                (&mut out.summaries, summaries),
+                (&mut out.raised, raised),
+            ] {
                 records.extend(batches.into_iter().map(|(at, batch)| (at, record(batch))));
             }
         }
@@ -239,8 +249,8 @@ impl Lane {
         }
     }
 
-    /// Tells every one of `partitions` of the next log, and of the endpoints log if it writes one, how far event time is here,
-    /// when that is news.
+    /// Tells every one of `partitions` of the next log, and of the other logs it writes, how far event time is here, when that
+    /// is news.
     ///
     /// Until a lane has told so, nobody downstream waits for it; so it tells even before its first row.
     pub fn heartbeat(&mut self, log: Log, partitions: usize, out: &mut Outbox) {
@@ -253,9 +263,11 @@ impl Lane {
         }
         self.flush(out);
         let summaries = self.stage.summary_partitions();
+        let raised = self.stage.raised_partitions();
         for (records, log, partitions) in [
             (&mut out.records, log, partitions),
             (&mut out.summaries, Log::Endpoints, summaries),
+            (&mut out.raised, Log::Judgements, raised),
         ] {
             let record = LogRecord {
                 header: header.clone(),

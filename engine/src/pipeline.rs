@@ -106,8 +106,9 @@ impl Pipeline {
         round: &mut Round,
     ) -> Result<(), StageError> {
         let profiled = self.profile.feed(events, round)?;
-        let owned = self.own.feed(profiled.next, round)?;
-        self.judge.feed(owned.next, round)?;
+        let mut judgements = self.own.feed(profiled.next, round)?.next;
+        judgements.extend(profiled.raised);
+        self.judge.feed(rows_first(judgements), round)?;
         self.govern.feed(profiled.summaries, round)?;
         Ok(())
     }
@@ -121,7 +122,8 @@ impl Pipeline {
         let profiled = self.profile.close(&mut round);
         let mut judgements = self.own.feed(profiled.next, &mut round)?.next;
         judgements.extend(self.own.close(&mut round).next);
-        self.judge.feed(judgements, &mut round)?;
+        judgements.extend(profiled.raised);
+        self.judge.feed(rows_first(judgements), &mut round)?;
         self.judge.close(&mut round);
         self.govern.feed(profiled.summaries, &mut round)?;
         self.govern.close(&mut round);
@@ -211,6 +213,8 @@ struct Written {
     next: Vec<(usize, LogRecord)>,
     /// To the endpoints log.
     summaries: Vec<(usize, LogRecord)>,
+    /// To the judgements log, from another stage than the one before its reader.
+    raised: Vec<(usize, LogRecord)>,
 }
 
 impl Written {
@@ -218,6 +222,7 @@ impl Written {
     fn take(&mut self, out: Outbox, round: &mut Round) {
         self.next.extend(out.records);
         self.summaries.extend(out.summaries);
+        self.raised.extend(out.raised);
         round.alerts.extend(out.alerts);
         round.inventory.extend(out.inventory);
     }
@@ -288,6 +293,14 @@ impl Lanes {
         written.take(out, round);
         written
     }
+}
+
+/// The same records, those that only tell event time behind those with rows: two stages write them, and in a round both are done.
+fn rows_first(records: Vec<(usize, LogRecord)>) -> Vec<(usize, LogRecord)> {
+    let has_rows = |(_, record): &(usize, LogRecord)| 0 < record.batch.num_rows();
+    let (mut all, beats): (Vec<_>, Vec<_>) = records.into_iter().partition(has_rows);
+    all.extend(beats);
+    all
 }
 
 /// Runs one thread a piece of work; results in the order of the work.

@@ -30,6 +30,7 @@ pub mod header;
 mod input;
 mod limit;
 pub mod lookup;
+pub mod loops;
 mod monotone;
 pub mod picked;
 pub mod plan;
@@ -38,6 +39,7 @@ pub mod runner;
 mod sequence;
 mod session;
 pub mod shape;
+mod sliding;
 mod step;
 pub mod texts;
 pub mod window;
@@ -73,6 +75,10 @@ const SHIPPED: [(&str, &str); 11] = [
     (
         "misconfig_probe.sql",
         include_str!("../../rules/misconfig_probe.sql"),
+    ),
+    (
+        "misconfig_probe_spread.sql",
+        include_str!("../../rules/misconfig_probe_spread.sql"),
     ),
     (
         "object_flood.sql",

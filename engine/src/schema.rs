@@ -294,7 +294,8 @@ table! {
 
 table! {
     /// What `own` adds to a touch in the judgements log, keyed by identity. A row with a `visitor` is
-    /// a visit: `identity_hash` is then the identity visited, and the touch is the visitor's.
+    /// a visit: `identity_hash` is then the identity visited, and the touch is the visitor's. A row with an `alert` is one that
+    /// `profile` raised, and has an identity and a time beside it.
     "judgements": JudgementRow, JudgementRowsBuilder, JudgementView {
         /// The identity that touched an object of `identity_hash`.
         visitor: Key,
@@ -316,6 +317,8 @@ table! {
         before: Key,
         /// Objects new to it in its longest sitting.
         before_longest: Integer,
+        /// [`crate::alert::Raised`] in postcard; empty in every other row.
+        alert: Encoded,
     }
 }
 
@@ -391,6 +394,202 @@ table! {
     }
 }
 
+table! {
+    /// An alert as rules over `alerts` see it.
+    "alerts": AlertRow, AlertRowsBuilder, AlertView {
+        /// When it could be told: the time of the call that made it, or the end of its window and the rule's lateness.
+        event_time: Time,
+        /// Name of the rule.
+        rule: Name,
+        /// Title, its columns filled in.
+        title: Name,
+        /// `informational`, `low`, `medium`, `high` or `critical`.
+        severity: Name,
+        /// The same as a number, 1 to 5.
+        severity_id: Ordinal,
+        /// The rule's confidence, a share.
+        confidence: Number,
+        /// The rule's first `owasp.` tag, without its beginning: `api1-2023`.
+        tactic: Text,
+        /// The rule's first `attack.t…` tag, without its beginning: `t1213`.
+        technique: Text,
+        /// All tags of the rule, comma-separated.
+        tags: Name,
+        /// True when it opened its case, false when it is an update.
+        is_new: Flag,
+        /// Name of its case.
+        uid: Name,
+        /// Findings in its case so far.
+        n_findings: Count,
+        /// Values of the case's key.
+        about: Name,
+        /// Who called; none in an alert about an endpoint.
+        identity: Text,
+        /// What the identity was made from; none where the alert tells a window that closed.
+        identity_kind: Text,
+        /// Grade of the identity, `A` to `D`; none as above.
+        identity_quality: Text,
+        /// Endpoint it names.
+        endpoint: Name,
+        /// Host of that endpoint; none where the log has none.
+        host: Text,
+        /// When what it tells began.
+        first_time: Time,
+        /// Output columns of the rule as JSON, for `json_get`; none beyond 4 KiB.
+        columns: Text,
+        /// Sample rows it shows.
+        n_evidence: Ordinal,
+        /// Method of the call that made it.
+        method: Name,
+        /// Raw path of that call, secrets redacted.
+        path: Name,
+        /// Status of its answer.
+        status: Small,
+        /// Its client's address.
+        client_ip: Text,
+        /// Its user agent.
+        user_agent: Text,
+        /// Topic or file of its source record.
+        source_topic: Name,
+        /// Partition of the source record.
+        source_partition: Ordinal,
+        /// Offset of the source record.
+        source_offset: Count,
+        /// Index of the call in the source record.
+        source_row: Ordinal,
+    }
+}
+
+table! {
+    /// What became news of an endpoint, or of the unknown paths of a host, as rules over `inventory` see it.
+    "inventory": InventoryRow, InventoryRowsBuilder, InventoryView {
+        /// Event time when it was told: at the endpoint's first call, then at most once a minute.
+        event_time: Time,
+        /// `endpoint`, or `unknown_paths`.
+        kind: Name,
+        /// `METHOD host /template`.
+        endpoint: Name,
+        /// Method; `*` of unknown paths.
+        method: Name,
+        /// Host; `-` where the log names none.
+        host: Name,
+        /// Template of the path.
+        template: Name,
+        /// Version in the path.
+        version: Text,
+        /// `answered`, `refused` or `missing`.
+        standing: Name,
+        /// True when it is told for the first time.
+        is_new: Flag,
+        /// First call.
+        first_time: Time,
+        /// Last call.
+        last_time: Time,
+        /// Calls so far.
+        calls: Count,
+        /// Calls a minute between the first and the last; none within one minute.
+        calls_per_minute: MaybeNumber,
+        /// Calls answered 2xx.
+        n_success: Count,
+        /// Calls answered 4xx.
+        n_client_errors: Count,
+        /// Calls answered 5xx.
+        n_server_errors: Count,
+        /// Calls of callers the gateway knew.
+        authenticated: Count,
+        /// Calls of others.
+        anonymous: Count,
+        /// Those of them that were answered with success.
+        anonymous_answered: Count,
+        /// How callers proved who they are, comma-separated.
+        auth_schemes: Text,
+        /// Calls over TLS.
+        tls: Count,
+        /// Calls in plaintext.
+        plaintext: Count,
+        /// Callers, about.
+        identities: Count,
+        /// Objects, about.
+        objects: Count,
+        /// Of unknown paths: how many, about.
+        paths: Integer,
+        /// What names hint at, comma-separated: `payment`, `health`, ….
+        sensitive: Text,
+        /// Collections of the objects, comma-separated.
+        collections: Text,
+        /// Services the gateway names, comma-separated.
+        services: Text,
+        /// Routes the gateway names, comma-separated.
+        routes: Text,
+        /// The record of the inventory topic, for `json_get`; none beyond 16 KiB.
+        record: Text,
+        /// Topic or file of the first call that is kept as a sample.
+        source_topic: Name,
+        /// Its partition.
+        source_partition: Ordinal,
+        /// Its offset.
+        source_offset: Count,
+        /// Index of the call in its record.
+        source_row: Ordinal,
+    }
+}
+
+table! {
+    /// A finding of posture that changed, as rules over `findings` see it.
+    "findings": FindingRow, FindingRowsBuilder, FindingView {
+        /// Event time of the look at which it had changed.
+        event_time: Time,
+        /// Its name for good.
+        uid: Name,
+        /// The check: `anonymous_success`, ….
+        check: Name,
+        /// Title of the check.
+        title: Name,
+        /// Severity of the check.
+        severity: Name,
+        /// `endpoint` or `host`: what it is about.
+        scope: Name,
+        /// The endpoint or host.
+        subject: Name,
+        /// The endpoint; `* host /**` where it is about a host.
+        endpoint: Name,
+        /// The host; none where the log has none.
+        host: Text,
+        /// Where it stands: `candidate`, `open`, `stale` or `resolved`.
+        phase: Name,
+        /// What changed: `opened`, `grew`, `still_seen`, `stale`, `resolved` or `regressed`.
+        change: Name,
+        /// First evaluation that showed it.
+        first_time: Time,
+        /// Last one.
+        last_time: Time,
+        /// Times it came back.
+        regressed: Count,
+        /// Calls of its window that showed it.
+        bad: Count,
+        /// Calls of its window that could have.
+        of: Count,
+        /// Lower end of the 95 % interval of their share.
+        rate_low: Number,
+        /// Upper end.
+        rate_high: Number,
+        /// Callers that showed it, about.
+        identities: Count,
+        /// Who answers for the subject.
+        owner: Text,
+        /// The record of the inventory topic, for `json_get`; none beyond 16 KiB.
+        record: Text,
+        /// Topic or file of its first sample.
+        source_topic: Name,
+        /// Its partition.
+        source_partition: Ordinal,
+        /// Its offset.
+        source_offset: Count,
+        /// Index of the call in its record.
+        source_row: Ordinal,
+    }
+}
+
 fn schema_of(parts: [Vec<Field>; 2]) -> SchemaRef {
     Arc::new(Schema::new(parts.concat()))
 }
@@ -423,6 +622,21 @@ pub fn summaries() -> SchemaRef {
 /// Schema of the SQL table `touches`.
 pub fn touches_table() -> SchemaRef {
     schema_of([TouchRowsBuilder::fields(), TouchModelBuilder::fields()])
+}
+
+/// Schema of the SQL table `alerts`.
+pub fn alerts_table() -> SchemaRef {
+    schema_of([AlertRowsBuilder::fields(), vec![]])
+}
+
+/// Schema of the SQL table `inventory`.
+pub fn inventory_table() -> SchemaRef {
+    schema_of([InventoryRowsBuilder::fields(), vec![]])
+}
+
+/// Schema of the SQL table `findings`.
+pub fn findings_table() -> SchemaRef {
+    schema_of([FindingRowsBuilder::fields(), vec![]])
 }
 
 /// Schema of one of the logs by its stage's name.

@@ -14,11 +14,16 @@ use crate::rule::{Catalog, Lookups, Rule, RuleCounters, RuleFault, RuleRunner, R
 use crate::schema;
 use crate::state::{Loader, Saver};
 
+use correlating::ALERTS;
+
+pub mod correlating;
 pub mod decode;
 pub mod govern;
+pub mod governing;
 pub mod judge;
 pub mod own;
 pub mod profile;
+pub mod raising;
 pub mod summing;
 
 /// Why a stage can't take a record. The log is damaged or from elsewhere: an operator must look.
@@ -36,6 +41,14 @@ pub enum StageError {
     Summary {
         /// The endpoint.
         endpoint: String,
+        /// What is wrong.
+        source: postcard::Error,
+    },
+    /// What an alert is to rules over alerts can't be read.
+    #[error("an alert of {identity:?} cannot be read")]
+    Raised {
+        /// The identity.
+        identity: String,
         /// What is wrong.
         source: postcard::Error,
     },
@@ -84,6 +97,16 @@ pub trait Stage: Send {
         0
     }
 
+    /// The rows gathered for the judgements log by a stage that does not write to its reader otherwise; they count as pending too.
+    fn flush_raised(&mut self) -> Vec<(usize, RecordBatch)> {
+        Vec::new()
+    }
+
+    /// Partitions of the judgements log, for those rows; 0 when it writes none.
+    fn raised_partitions(&self) -> usize {
+        0
+    }
+
     /// The records of the inventory that are news since the last call.
     fn take_inventory(&mut self) -> Vec<Record> {
         Vec::new()
@@ -113,13 +136,14 @@ pub trait Stage: Send {
     /// While learning only, no rule runs: nothing is found and no case opens.
     fn learn_only(&mut self, _only: bool) {}
 
-    /// The SQL table its rules read; none where none run.
-    fn table(&self) -> Option<&'static str> {
-        None
+    /// The SQL tables its rules read; none where none run.
+    fn tables(&self) -> &'static [&'static str] {
+        &[]
     }
 
-    /// Runs other rules from now on. Comes out: those whose windows begin empty, and are whole a window later.
-    fn put_rules(&mut self, _rules: RuleRunner) -> Vec<Arc<Rule>> {
+    /// Runs other rules over one of its tables from now on. Comes out: those whose windows begin empty, and are whole a window
+    /// later.
+    fn put_rules(&mut self, _table: &str, _rules: RuleRunner) -> Vec<Arc<Rule>> {
         Vec::new()
     }
 
@@ -136,6 +160,8 @@ pub struct Partitions {
     pub next: usize,
     /// Of the endpoints log.
     pub endpoints: usize,
+    /// Of the judgements log.
+    pub judgements: usize,
 }
 
 impl From<usize> for Partitions {
@@ -144,6 +170,7 @@ impl From<usize> for Partitions {
         Self {
             next: n,
             endpoints: n,
+            judgements: n,
         }
     }
 }
@@ -163,7 +190,7 @@ pub fn of(
         Log::Events => Box::new(profile::Profile::new(models, rules, partitions)?),
         Log::Touches => Box::new(own::Own::new(models, partitions.next)),
         Log::Judgements => Box::new(judge::Judging::new(models, rules)?),
-        Log::Endpoints => Box::new(govern::Govern::new(models)),
+        Log::Endpoints => Box::new(govern::Govern::new(models, rules)?),
     })
 }
 
@@ -183,10 +210,18 @@ pub fn catalog() -> Catalog {
     Catalog::new()
         .with("events", schema::events_table(), "event_time")
         .with("touches", schema::touches_table(), "event_time")
+        .with(ALERTS, schema::alerts_table(), "event_time")
+        .with("inventory", schema::inventory_table(), "event_time")
+        .with("findings", schema::findings_table(), "event_time")
 }
 
-/// Hundredths of a lane's bytes that its rules' windows have.
-const RULES_PERCENT: usize = 12;
+/// Hundredths of a lane's bytes that the windows of its rules over one table have.
+fn percent(table: &str) -> usize {
+    match table {
+        "events" | "touches" => 12,
+        _ => 6,
+    }
+}
 
 /// The rules over one table, compiled for one lane.
 ///
@@ -198,14 +233,32 @@ pub fn compile(
     table: &str,
 ) -> Result<RuleRunner, Vec<RuleFault>> {
     let mut runner = RuleRunner::compile(rules, &catalog(), table)?;
-    runner.limit_bytes(models.state_bytes_max / 100 * RULES_PERCENT);
+    runner.limit_bytes(models.state_bytes_max / 100 * percent(table));
     Ok(runner)
 }
 
 /// Compiles rules that a log tells, with these lookup tables.
 pub fn compiling(models: &ModelConfig, lookups: &Lookups) -> Compile {
     let (models, lookups) = (models.clone(), lookups.clone());
-    Arc::new(move |texts, table| compile(&models, &Arc::new(texts.rules(&lookups)?), table))
+    Arc::new(move |texts, tables| {
+        let rules = Arc::new(texts.rules(&lookups)?);
+        compile_all(&models, &rules, tables)
+    })
+}
+
+/// The rules over some tables, compiled for one lane.
+///
+/// # Errors
+/// Every fault of every rule over the first table that has one.
+pub fn compile_all(
+    models: &ModelConfig,
+    rules: &Arc<RuleSet>,
+    tables: &[&str],
+) -> Result<Vec<RuleRunner>, Vec<RuleFault>> {
+    tables
+        .iter()
+        .map(|table| compile(models, rules, table))
+        .collect()
 }
 
 impl From<(usize, usize, u64)> for StateSize {

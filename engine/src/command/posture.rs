@@ -1,7 +1,9 @@
 //! `posture`: what is wrong with the APIs, from logs or from the inventory topic; and what is looked for.
 
 use clap::{Args, Subcommand};
-use models::posture::{CHECKS, Decided, checks_page};
+use models::agent::{AGENT_CHECKS, agents_page};
+use models::posture::{CHECKS, Check, Decided, checks_page};
+use models::spread::PROBE_SPREAD;
 use serde_json::{Value, json};
 
 use super::Failure;
@@ -135,6 +137,12 @@ fn list(args: &ListArgs) -> Result<u8, Failure> {
     Ok(code)
 }
 
+/// Every check: of posture, of agents and servers, and of probing that is spread.
+fn all() -> impl Iterator<Item = &'static Check> {
+    let others = AGENT_CHECKS.iter().chain([&PROBE_SPREAD]);
+    CHECKS.iter().copied().chain(others)
+}
+
 fn checks(style: Style) -> Result<u8, Failure> {
     let decided = |decided: &Decided| match decided {
         Decided::Calls(_) => ("calls", ""),
@@ -142,12 +150,12 @@ fn checks(style: Style) -> Result<u8, Failure> {
         Decided::NotObservable(why) => ("not_observable", *why),
     };
     match style {
-        Style::Markdown => println!("{}", checks_page()),
+        Style::Markdown => println!("{}\n{}", checks_page(), agents_page()),
         Style::Json => {
-            let all = CHECKS.iter().map(|check| {
+            let all = all().map(|check| {
                 let (by, why) = decided(&check.decided);
                 json!({
-                    "number": check.number, "id": check.id, "title": check.title,
+                    "id": check.id, "title": check.title,
                     "severity": check.severity.as_str(), "tier": check.tier.as_str(),
                     "scope": check.scope.as_str(), "needs": check.needs, "decided": by, "why": why,
                     "bad": check.bad, "contrary": check.contrary, "remedy": check.remedy,
@@ -156,10 +164,9 @@ fn checks(style: Style) -> Result<u8, Failure> {
             println!("{}", json!({ "checks": all.collect::<Vec<_>>() }));
         }
         Style::Table => {
-            let rows = CHECKS.iter().map(|check| {
+            let rows = all().map(|check| {
                 let (by, why) = decided(&check.decided);
                 vec![
-                    check.number.to_string(),
                     check.id.to_owned(),
                     check.severity.as_str().to_owned(),
                     check.title.to_owned(),
@@ -172,7 +179,7 @@ fn checks(style: Style) -> Result<u8, Failure> {
                 ]
             });
             let rows: Vec<Vec<String>> = rows.collect();
-            let header = ["no", "check", "severity", "what", "needs", "decided by"];
+            let header = ["check", "severity", "what", "needs", "decided by"];
             println!("{}", lines(&header, &rows, style));
         }
     }

@@ -17,7 +17,8 @@ pub mod trial;
 use super::import_sigma::{self, ImportArgs};
 use super::{Failure, RuleFaults, load_rules, plain_table};
 use crate::config::ModelConfig;
-use crate::rule::{RuleSet, run_tests};
+use crate::rule::{RuleSet, loops, run_tests};
+use crate::stage::correlating::ALERTS;
 use crate::stage::{catalog, compile};
 
 /// What to do with rules.
@@ -126,8 +127,8 @@ fn list(args: &RulesArgs) -> Result<u8, Failure> {
 /// The faults.
 pub fn faults(rules: &std::sync::Arc<RuleSet>) -> Result<(), RuleFaults> {
     let mut all = Vec::new();
-    for fault in ["events", "touches"]
-        .iter()
+    for fault in catalog()
+        .tables()
         .filter_map(|table| compile(&ModelConfig::default(), rules, table).err())
         .flatten()
     {
@@ -136,6 +137,8 @@ pub fn faults(rules: &std::sync::Arc<RuleSet>) -> Result<(), RuleFaults> {
             all.push(fault);
         }
     }
+    let catalog = catalog().with_lookups(&rules.lookups);
+    all.extend(loops::faults(rules, &catalog, ALERTS));
     if all.is_empty() {
         Ok(())
     } else {

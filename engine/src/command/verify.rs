@@ -146,6 +146,16 @@ struct Verifier {
 /// Rows of a log by partition, then input, as any reader sees them.
 type Rows = BTreeMap<(i32, String, i32), RecordBatch>;
 
+/// What fresh lanes of a stage write.
+struct Derived {
+    /// To the next log.
+    next: Rows,
+    /// To the endpoints log.
+    summaries: Rows,
+    /// To the judgements log, beside the stage before its reader.
+    raised: Rows,
+}
+
 /// Rules that a log tells, by partition, each with its offset.
 type Switches = BTreeMap<i32, VecDeque<(i64, RuleTexts)>>;
 
@@ -206,16 +216,24 @@ impl Verifier {
             }
             let told = switches.remove(input.name()).unwrap_or_default();
             let records = &logs[input.name()];
-            let (expected, summaries) =
-                self.derive(input, output, records, told, &mut results_of_lanes)?;
+            let derived = self.derive(input, output, records, told, &mut results_of_lanes)?;
+            let topic = self.config.log_topic(input);
             let compared = |log: Log, expected: &Rows| {
-                compare(log, expected, &logs[log.name()], false, |_, _, _| true)
+                // Two stages write the judgements: each is held to what it read.
+                let of_stage = |record: &LogRecord| *record.header.input_topic == topic;
+                let held = logs[log.name()].iter();
+                let held: Vec<_> = held
+                    .filter(|(.., record)| of_stage(record))
+                    .cloned()
+                    .collect();
+                compare(log, expected, &held, false, |_, _, _| true)
             };
             if let Some(output) = output {
-                results.push((stage, compared(output, &expected)?));
+                results.push((stage, compared(output, &derived.next)?));
             }
             if input == Log::Events {
-                results.push(("endpoints", compared(Log::Endpoints, &summaries)?));
+                results.push(("endpoints", compared(Log::Endpoints, &derived.summaries)?));
+                results.push(("raised", compared(Log::Judgements, &derived.raised)?));
             }
         }
         if not_compared.contains_key("govern") {
@@ -349,7 +367,7 @@ impl Verifier {
         Ok(compared)
     }
 
-    /// What fresh lanes write from a log: to the next log, and to the endpoints log.
+    /// What fresh lanes write from a log.
     fn derive(
         &self,
         input: Log,
@@ -357,7 +375,7 @@ impl Verifier {
         records: &[(i32, i64, LogRecord)],
         mut switches: Switches,
         results: &mut LaneResults,
-    ) -> Result<(Rows, Rows), Failure> {
+    ) -> Result<Derived, Failure> {
         let topic: Arc<str> = self.config.log_topic(input).into();
         let n_partitions = |log| -> Result<usize, Failure> {
             let n = self.cluster.partitions(&self.config.log_topic(log))?;
@@ -366,9 +384,10 @@ impl Verifier {
         let partitions = Partitions {
             next: output.map_or(Ok(1), n_partitions)?,
             endpoints: n_partitions(Log::Endpoints)?,
+            judgements: n_partitions(Log::Judgements)?,
         };
         let mut lanes = BTreeMap::<i32, Lane>::new();
-        let (mut written, mut summaries) = (Vec::new(), Vec::new());
+        let (mut written, mut summaries, mut raised) = (Vec::new(), Vec::new(), Vec::new());
         for (partition, offset, record) in records {
             let told = switches.entry(*partition).or_default();
             let lane = match lanes.entry(*partition) {
@@ -402,12 +421,17 @@ impl Verifier {
             let place = |(at, record): (usize, LogRecord)| (at as i32, 0, record);
             written.extend(out.records.into_iter().map(place));
             summaries.extend(out.summaries.into_iter().map(place));
+            raised.extend(out.raised.into_iter().map(place));
         }
-        let written = match output {
+        let next = match output {
             Some(output) => rows(output, &written, &mut 0)?,
             None => Rows::new(),
         };
-        Ok((written, rows(Log::Endpoints, &summaries, &mut 0)?))
+        Ok(Derived {
+            next,
+            summaries: rows(Log::Endpoints, &summaries, &mut 0)?,
+            raised: rows(Log::Judgements, &raised, &mut 0)?,
+        })
     }
 
     /// The inventory topic against the records of each key in order.

@@ -38,6 +38,7 @@ use super::plan::{
 };
 use super::sequence;
 use super::session::Sessions;
+use super::sliding::Sliding;
 use super::step::Step;
 use super::window::{Mode, Windows};
 use super::{Rule, RuleFault};
@@ -646,7 +647,7 @@ impl Walk<'_> {
             }
             (Some(_), None) => {
                 return plan_err!(
-                    "an aggregate needs a window: write FROM TUMBLE(…), HOP(…) or SESSION(…)"
+                    "an aggregate needs a window: write FROM TUMBLE(…), HOP(…), SESSION(…) or SLIDING(…)"
                 );
             }
             (None, Some(_)) => {
@@ -729,6 +730,7 @@ fn window(
                 spec.gap_ms
             );
         }
+        Windowing::Sliding(_) => refuse_sliding(rule, &aggregated, &having)?,
         _ => {}
     }
     let case_ms = rule.header.suppress.as_ref().map_or(CASE_MS, |s| s.span.ms);
@@ -794,6 +796,10 @@ fn window(
             let of = Sessions::new(spec, lateness_ms, case_ms, mode, own, evidence_max);
             Frames::Sessions(of)
         }
+        Windowing::Sliding(spec) => {
+            let of = Sliding::new(spec, lateness_ms, case_ms, mode, own, evidence_max);
+            Frames::Sliding(of)
+        }
     };
     let program = WindowProgram {
         keys: aggregated.keys,
@@ -806,6 +812,47 @@ fn window(
         counted,
     };
     Ok((aggregated.steps_below, program))
+}
+
+/// Refuses what a window that moves with each row can't keep.
+fn refuse_sliding(
+    rule: &Rule,
+    aggregated: &Aggregated,
+    having: &[Result<Having, String>],
+) -> Result<(), DataFusionError> {
+    let is_count = |aggregate: &Aggregate| matches!(aggregate.kind, Kind::Count | Kind::Distinct);
+    if !aggregated.aggregates.iter().all(is_count) {
+        return plan_err!(
+            "SLIDING keeps counts alone, count(*), count(x) and count(DISTINCT x): write HOP for other aggregates"
+        );
+    }
+    if rule.header.emit == Some(Emit::WindowClose) {
+        return plan_err!(
+            "a SLIDING window ends with each row and never closes: remove `emit`, or write HOP"
+        );
+    }
+    if let Some(Err(reason)) = having.iter().find(|part| part.is_err()) {
+        return plan_err!(
+            "SLIDING needs a HAVING that a row alone can make true: {reason}; write HOP and emit: window_close"
+        );
+    }
+    if having.is_empty() {
+        return plan_err!(
+            "SLIDING needs a threshold: write HAVING count(*) >= 10, or read the table itself"
+        );
+    }
+    let all = having.iter().flatten().cloned().collect();
+    let all = Having::All(all);
+    let bounds = (0..aggregated.aggregates.len()).filter_map(|at| all.bound_max(at));
+    match bounds
+        .reduce(f64::max)
+        .filter(|bound| DISTINCT_MAX as f64 <= *bound)
+    {
+        Some(bound) => plan_err!(
+            "a count is compared with {bound}, which it never reaches: SLIDING keeps at most {DISTINCT_MAX} times of a group; lower the threshold, or write HOP"
+        ),
+        None => Ok(()),
+    }
 }
 
 fn exceptions(

@@ -1,5 +1,5 @@
-//! The windows of one rule, of whichever kind: aligned to the epoch, or sessions. Both are asked the same, so whoever runs a rule
-//! need not know which it has. A session's window is named by its slot.
+//! The windows of one rule, of whichever kind: aligned to the epoch, sessions, or sliding. All are asked the same, so whoever runs a
+//! rule need not know which it has. The window of a session, or of a group that slides, is named by its slot.
 
 use datafusion::common::DataFusionError;
 use datafusion::scalar::ScalarValue;
@@ -7,6 +7,7 @@ use datafusion::scalar::ScalarValue;
 use super::finding::Evidence;
 use super::plan::Windowing;
 use super::session::Sessions;
+use super::sliding::Sliding;
 use super::window::{Crossing, GroupBytes, Reach, Row, WindowCounters, Windows};
 use crate::state::LaneWalk;
 
@@ -16,14 +17,17 @@ pub(super) enum Frames {
     Aligned(Windows),
     /// `SESSION`.
     Sessions(Sessions),
+    /// `SLIDING`.
+    Sliding(Sliding),
 }
 
-/// Asks either kind the same.
-macro_rules! of_either {
+/// Asks each kind the same.
+macro_rules! of_each {
     ($self:expr, $of:ident => $what:expr) => {
         match $self {
             Frames::Aligned($of) => $what,
             Frames::Sessions($of) => $what,
+            Frames::Sliding($of) => $what,
         }
     };
 }
@@ -34,67 +38,68 @@ impl Frames {
         match self {
             Frames::Aligned(of) => Windowing::Aligned(of.spec()),
             Frames::Sessions(of) => Windowing::Sessions(of.spec()),
+            Frames::Sliding(of) => Windowing::Sliding(of.spec()),
         }
     }
 
     /// See [`Windows::measure`].
     pub(super) fn measure(&mut self) {
-        of_either!(self, of => of.measure());
+        of_each!(self, of => of.measure());
     }
 
     /// How near any group came to its threshold, where that is measured.
     pub(super) fn reach(&self) -> Option<Reach> {
-        of_either!(self, of => of.reach)
+        of_each!(self, of => of.reach)
     }
 
     /// Counts so far.
     pub(super) fn counters(&self) -> WindowCounters {
-        of_either!(self, of => of.counters)
+        of_each!(self, of => of.counters)
     }
 
     /// Bytes that what a group holds takes.
     pub(super) fn group_bytes(&self) -> GroupBytes {
-        of_either!(self, of => of.group_bytes())
+        of_each!(self, of => of.group_bytes())
     }
 
-    /// Values a group keeps at most, for each `count(DISTINCT …)`.
+    /// Values a group keeps at most, for each `count(DISTINCT …)`; of one that slides times too, for each aggregate.
     pub(super) fn values_max(&self) -> &[usize] {
-        of_either!(self, of => of.values_max())
+        of_each!(self, of => of.values_max())
     }
 
     /// Whether a group is told as soon as it crosses, not when its window closes.
     pub(super) fn speaks_early(&self) -> bool {
-        of_either!(self, of => of.speaks_early())
+        of_each!(self, of => of.speaks_early())
     }
 
     /// Groups kept; of sessions each is one.
     pub(super) fn n_groups(&self) -> usize {
-        of_either!(self, of => of.n_groups())
+        of_each!(self, of => of.n_groups())
     }
 
     /// Bytes kept, about.
     pub(super) fn bytes(&self) -> usize {
-        of_either!(self, of => of.bytes())
+        of_each!(self, of => of.bytes())
     }
 
     /// Encoded key of a group.
     pub(super) fn key(&self, slot: u32) -> &[u8] {
-        of_either!(self, of => of.key(slot))
+        of_each!(self, of => of.key(slot))
     }
 
     #[cfg(test)]
     pub(super) fn limit_groups(&mut self, groups_max: usize) {
-        of_either!(self, of => of.limit_groups(groups_max));
+        of_each!(self, of => of.limit_groups(groups_max));
     }
 
     /// Holds no more than so many bytes.
     pub(super) fn limit_bytes(&mut self, bytes_max: usize) {
-        of_either!(self, of => of.limit_bytes(bytes_max));
+        of_each!(self, of => of.limit_bytes(bytes_max));
     }
 
     /// Goes over the state; between batches.
     pub(super) fn walk(&mut self, walk: &mut impl LaneWalk) {
-        of_either!(self, of => of.walk(walk));
+        of_each!(self, of => of.walk(walk));
     }
 
     /// Goes on with the groups of windows that counted the same; what is a crossing, and what is kept of one, is its own.
@@ -102,6 +107,7 @@ impl Frames {
         match (self, old) {
             (Frames::Aligned(own), Frames::Aligned(old)) => own.adopt(old),
             (Frames::Sessions(own), Frames::Sessions(old)) => own.adopt(old),
+            (Frames::Sliding(own), Frames::Sliding(old)) => own.adopt(old),
             // What counts the same has the same windows.
             _ => (),
         }
@@ -113,12 +119,17 @@ impl Frames {
         row: &Row<'_>,
         sample: &impl Fn(usize) -> Evidence,
     ) -> Option<Crossing> {
-        of_either!(self, of => of.fold(row, sample))
+        of_each!(self, of => of.fold(row, sample))
     }
 
     /// Keeps the last samples that are still rows of the batch at hand.
     pub(super) fn settle(&mut self, sample: &impl Fn(usize) -> Evidence) {
-        of_either!(self, of => of.settle(sample));
+        match self {
+            Frames::Aligned(of) => of.settle(sample),
+            Frames::Sessions(of) => of.settle(sample),
+            // What it shows is read at once.
+            Frames::Sliding(_) => (),
+        }
     }
 
     /// Start and end of a window.
@@ -126,6 +137,7 @@ impl Frames {
         match self {
             Frames::Aligned(of) => of.bounds_ms(window),
             Frames::Sessions(of) => of.bounds_ms(slot_of(window)),
+            Frames::Sliding(of) => of.bounds_ms(slot_of(window)),
         }
     }
 
@@ -134,6 +146,7 @@ impl Frames {
         match self {
             Frames::Aligned(of) => of.closes_ms(window),
             Frames::Sessions(of) => of.closes_ms(slot_of(window)),
+            Frames::Sliding(of) => of.bounds_ms(slot_of(window)).1,
         }
     }
 
@@ -145,6 +158,11 @@ impl Frames {
                 let slot = of.close_next(clock_ms)?;
                 Some((i64::from(slot), vec![slot]))
             }
+            // It is told at its rows alone.
+            Frames::Sliding(of) => {
+                of.reach_ms(clock_ms);
+                None
+            }
         }
     }
 
@@ -153,6 +171,7 @@ impl Frames {
         match self {
             Frames::Aligned(of) => of.closed(window),
             Frames::Sessions(of) => of.closed(slot_of(window)),
+            Frames::Sliding(_) => (),
         }
     }
 
@@ -165,6 +184,7 @@ impl Frames {
         match self {
             Frames::Aligned(of) => of.outputs(slot, window),
             Frames::Sessions(of) => of.outputs(slot),
+            Frames::Sliding(of) => of.outputs(slot),
         }
     }
 
@@ -173,6 +193,7 @@ impl Frames {
         match self {
             Frames::Aligned(of) => of.take_samples(slot, window),
             Frames::Sessions(of) => of.take_samples(slot),
+            Frames::Sliding(of) => of.take_samples(slot),
         }
     }
 
@@ -186,6 +207,7 @@ impl Frames {
         match self {
             Frames::Aligned(of) => of.samples(slot, window, sample),
             Frames::Sessions(of) => of.samples(slot, sample),
+            Frames::Sliding(_) => Vec::new(),
         }
     }
 }

@@ -99,6 +99,11 @@ impl Catalog {
         self.streams.get(table)
     }
 
+    /// Names of the streams.
+    pub fn tables(&self) -> impl Iterator<Item = &str> {
+        self.streams.keys().map(String::as_str)
+    }
+
     /// Whether some stream has a column of that name.
     pub(super) fn has_column(&self, column: &str) -> bool {
         self.streams
@@ -148,6 +153,13 @@ pub struct SessionSpec {
     pub longest_ms: i64,
 }
 
+/// Sliding windows a SELECT asks for: each ends with a row of its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlidingSpec {
+    /// Milliseconds from its start to the row, that one included.
+    pub size_ms: i64,
+}
+
 /// What rows are put together by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Windowing {
@@ -155,12 +167,14 @@ pub enum Windowing {
     Aligned(WindowSpec),
     /// `SESSION`.
     Sessions(SessionSpec),
+    /// `SLIDING`.
+    Sliding(SlidingSpec),
 }
 
 /// Length of a session that names none: what goes on for longer is a service, and its days are told apart.
 pub const LONGEST_MS: i64 = 86_400_000;
 
-/// The table a plan scans; `window` when it stands in `TUMBLE`, `HOP` or `SESSION`, `sequence` when in `MATCH_RECOGNIZE`.
+/// The table a plan scans; `window` when it stands in `TUMBLE`, `HOP`, `SESSION` or `SLIDING`, `sequence` when in `MATCH_RECOGNIZE`.
 pub(super) struct StreamSource {
     pub(super) table: String,
     /// Columns of the stream, then `window_start` and `window_end` if there is a window; or those of a match.
@@ -442,7 +456,7 @@ impl ContextProvider for Streams<'_> {
         name: &str,
         _: Vec<Expr>,
     ) -> Result<Arc<dyn TableSource>, DataFusionError> {
-        plan_err!("there is no table function `{name}`, there are TUMBLE, HOP and SESSION")
+        plan_err!("there is no table function `{name}`, there are TUMBLE, HOP, SESSION and SLIDING")
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
@@ -495,8 +509,8 @@ impl ContextProvider for Streams<'_> {
     }
 }
 
-/// Plans `TUMBLE(table, time, size)`, `HOP(table, time, slide, size)`, `SESSION(table, time, gap, longest)` and
-/// `table MATCH_RECOGNIZE (…)`.
+/// Plans `TUMBLE(table, time, size)`, `HOP(table, time, slide, size)`, `SESSION(table, time, gap, longest)`,
+/// `SLIDING(table, time, size)` and `table MATCH_RECOGNIZE (…)`.
 #[derive(Debug)]
 struct Windows {
     catalog: Catalog,
@@ -527,6 +541,7 @@ impl RelationPlanner for Windows {
             "TUMBLE" => "TUMBLE(table, event_time, INTERVAL 'size')",
             "HOP" => "HOP(table, event_time, INTERVAL 'slide', INTERVAL 'size')",
             "SESSION" => "SESSION(table, event_time, INTERVAL 'gap')",
+            "SLIDING" => "SLIDING(table, event_time, INTERVAL 'size')",
             "CUMULATE" => {
                 return plan_err!("CUMULATE windows are not supported: use TUMBLE or HOP");
             }
@@ -541,6 +556,7 @@ impl RelationPlanner for Windows {
         }
         let (table, time, lengths) = match (function.as_str(), plain.as_slice()) {
             ("TUMBLE", [table, time, size]) => (table, time, vec![*size, *size]),
+            ("SLIDING", [table, time, size]) => (table, time, vec![*size]),
             ("HOP", [table, time, slide, size]) => (table, time, vec![*slide, *size]),
             ("SESSION", [table, time, lengths @ ..]) if matches!(lengths.len(), 1 | 2) => {
                 (table, time, lengths.to_vec())
@@ -585,6 +601,7 @@ impl RelationPlanner for Windows {
                 }
                 Windowing::Sessions(SessionSpec { gap_ms, longest_ms })
             }
+            ("SLIDING", &[size_ms]) => Windowing::Sliding(SlidingSpec { size_ms }),
             (_, &[slide_ms, size_ms]) if size_ms < slide_ms || size_ms % slide_ms != 0 => {
                 return plan_err!(
                     "the size of a HOP is a multiple of its slide, {size_ms} ms is none of {slide_ms} ms (the slide comes first)"

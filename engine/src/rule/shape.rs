@@ -53,7 +53,7 @@ pub struct WindowShape {
     pub is_early: bool,
     /// What a group takes.
     pub bytes: GroupBytes,
-    /// Values a group keeps at most, for each `count(DISTINCT …)`.
+    /// Values a group keeps at most, for each `count(DISTINCT …)`; of `SLIDING`, times or values for each aggregate.
     pub values_max: Vec<usize>,
     /// Aggregates that keep more than a number, and how many bytes in each pane at most.
     pub kept_max: Vec<(String, usize)>,
@@ -104,7 +104,7 @@ fn shape_here(rule: &Rule, catalog: &Catalog) -> Result<Shape, Vec<RuleFault>> {
             lateness_ms,
             panes_max: match windowing {
                 Windowing::Aligned(spec) => spec.panes_max(lateness_ms),
-                Windowing::Sessions(_) => 1,
+                Windowing::Sessions(_) | Windowing::Sliding(_) => 1,
             },
             is_early: window.windows.speaks_early(),
             bytes: window.windows.group_bytes(),

@@ -28,9 +28,9 @@ use crate::state::{LaneWalk, Slab};
 pub const GROUPS_MAX: usize = 1_000_000;
 /// Values a window keeps for a threshold it may cross early, in thresholds: a group is told when it crosses and when it has
 /// grown tenfold; more values tell nothing new.
-const THRESHOLD_REACH: f64 = 10.0;
+pub(super) const THRESHOLD_REACH: f64 = 10.0;
 /// Values a group may keep however small the threshold.
-const DISTINCT_MIN: f64 = 1024.0;
+pub(super) const DISTINCT_MIN: f64 = 1024.0;
 
 /// Growth of its count after which a group that is still across is told again.
 pub(super) const GROWTH: f64 = super::case::GROWTH as f64;

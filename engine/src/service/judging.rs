@@ -63,12 +63,15 @@ struct Owned {
     held: Option<Box<Save>>,
 }
 
+/// Rules for each table of a stage.
+type Compiled = Result<Vec<RuleRunner>, Vec<RuleFault>>;
+
 /// Rules on their way through a lane's log.
 struct Told {
     hash: u64,
     at: Instant,
     /// They are compiled meanwhile.
-    compiled: Receiver<Result<RuleRunner, Vec<RuleFault>>>,
+    compiled: Receiver<Compiled>,
 }
 
 /// Runs the stage's `n`th thread until the stage is stopped.
@@ -82,6 +85,7 @@ pub(super) fn run(shared: &Arc<Shared>, stage: usize, n: usize) -> Result<(), Se
     let partitions = Partitions {
         next: input.next().map_or(1, |log| shared.n_partitions(log)),
         endpoints: shared.n_partitions(Log::Endpoints),
+        judgements: shared.n_partitions(Log::Judgements),
     };
     let restoring = Restoring::new(Kind {
         shared: shared.clone(),
@@ -103,6 +107,7 @@ pub(super) fn run(shared: &Arc<Shared>, stage: usize, n: usize) -> Result<(), Se
     consumer.subscribe(&[&topic]).map_err(Error::Consume)?;
     let mut thread = Thread {
         summaries: shared.config.log_topic(Log::Endpoints),
+        raised: shared.config.log_topic(Log::Judgements),
         shared,
         name,
         n,
@@ -185,6 +190,8 @@ struct Thread<'a> {
     output: Option<(Log, String)>,
     /// Topic of the endpoints log.
     summaries: String,
+    /// Topic of the judgements log.
+    raised: String,
     /// Where results go in transactions.
     edge: Option<Edge>,
     restoring: Restoring,
@@ -479,7 +486,8 @@ impl Thread<'_> {
         if let Some((log, topic)) = &self.output {
             write(*log, topic, &out.records)?;
         }
-        write(Log::Endpoints, &self.summaries, &out.summaries)
+        write(Log::Endpoints, &self.summaries, &out.summaries)?;
+        write(Log::Judgements, &self.raised, &out.raised)
     }
 
     /// Writes the wanted rules into the log of each lane that has caught up and was told others.
@@ -487,9 +495,10 @@ impl Thread<'_> {
         let wanted = self.shared.ruling.wanted();
         let mut n_waiting = 0;
         for (partition, owned) in &mut self.lanes {
-            let Some(table) = owned.lane.stage().table() else {
+            let tables = owned.lane.stage().tables();
+            if tables.is_empty() {
                 return Ok(());
-            };
+            }
             if owned.lane.rules() == Some(wanted.hash) {
                 continue;
             }
@@ -510,7 +519,7 @@ impl Thread<'_> {
             owned.told = Some(Told {
                 hash: wanted.hash,
                 at: Instant::now(),
-                compiled: compiled(self.shared, &wanted, table)?,
+                compiled: compiled(self.shared, &wanted, tables)?,
             });
         }
         let waiting = &self.shared.metrics.rules_waiting;
@@ -819,13 +828,13 @@ impl Thread<'_> {
 fn compiled(
     shared: &Shared,
     wanted: &Arc<ruling::Wanted>,
-    table: &'static str,
-) -> Result<Receiver<Result<RuleRunner, Vec<RuleFault>>>, ServiceError> {
+    tables: &'static [&'static str],
+) -> Result<Receiver<Compiled>, ServiceError> {
     let (done, compiled) = std::sync::mpsc::channel();
     let (models, wanted) = (shared.config.models.clone(), wanted.clone());
     let run = move || {
         // The lane may be gone meanwhile.
-        let _ = done.send(crate::stage::compile(&models, &wanted.rules, table));
+        let _ = done.send(crate::stage::compile_all(&models, &wanted.rules, tables));
     };
     std::thread::Builder::new()
         .name("compile".to_owned())

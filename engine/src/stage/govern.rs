@@ -1,8 +1,12 @@
-//! `govern`: which endpoints, agents, MCP servers and tools there are, and what is wrong with them.
+//! `govern`: which endpoints, agents, MCP servers and tools there are, and what is wrong with them; the SQL rules over `inventory`
+//! and `findings`.
 //!
 //! Comes in: summaries of calls, from every lane of `profile`; of one host, or of one agent, all come to one lane. Goes out: the
-//! records of the inventory topic, at once when something is first seen, then at most once a minute of event time; and findings
-//! when they change. [`models::inventory`], [`models::posture`] and [`models::agent::roster`] decide; here are rows and clocks.
+//! records of the inventory topic, at once when something is first seen, then at most once a minute of event time; findings when they
+//! change; and alerts. [`models::inventory`], [`models::posture`], [`models::agent::roster`] and [`models::spread`] decide; here are rows
+//! and clocks.
+
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use models::agent::record::ToolRecord;
@@ -12,35 +16,48 @@ use models::inventory::{Inventory, Summary, Told};
 use models::posture::{self, Register, Shown};
 use models::spread::{Probe, SpreadDetector};
 
+use super::governing::{Governing, TABLES};
 use super::summing::{AGENT, ENDPOINT, POSTURE, PROBE, SERVER, TOOL};
-use super::{Stage, StageError, StateSize};
+use super::{Stage, StageError, StateSize, Watcher};
 use crate::alert::Alert;
 use crate::config::ModelConfig;
 use crate::inventory::Record;
 use crate::lane::EventTime;
 use crate::log::Log;
+use crate::rule::{Rule, RuleCounters, RuleFault, RuleRunner, RuleSet};
 use crate::schema::SummaryView;
-use crate::state::{Loader, Saver};
+use crate::state::{LaneWalk, Loader, Saver};
 
 /// The stage.
 pub struct Govern {
     inventory: Inventory,
     told: Vec<Told>,
+    /// Event time at each that is told, ms.
+    told_at: Vec<i64>,
     register: Register,
     changed: Vec<posture::Told>,
     roster: Roster,
     noticed: News,
     spread: SpreadDetector,
+    /// Highest event time so far, ms.
+    clock_ms: i64,
+    governing: Governing,
+    watcher: Option<Watcher>,
+    learns_only: bool,
 }
 
 impl Govern {
     /// A lane that has seen nothing.
-    pub fn new(config: &ModelConfig) -> Govern {
-        let endpoints_max = config.entries(60, Inventory::ENDPOINT_BYTES, config.endpoints_max);
+    ///
+    /// # Errors
+    /// Every fault of the rules over `inventory` and `findings`.
+    pub fn new(config: &ModelConfig, rules: &Arc<RuleSet>) -> Result<Govern, Vec<RuleFault>> {
+        let endpoints_max = config.entries(50, Inventory::ENDPOINT_BYTES, config.endpoints_max);
         let judged_max = config.entries(20, Register::ENDPOINT_BYTES, config.endpoints_max);
-        Govern {
+        Ok(Govern {
             inventory: Inventory::new(endpoints_max),
             told: Vec::new(),
+            told_at: Vec::new(),
             register: Register::new(judged_max),
             changed: Vec::new(),
             roster: Roster::new(
@@ -56,7 +73,34 @@ impl Govern {
                 config.entries(1, SpreadDetector::HOST_BYTES, config.endpoints_max),
                 config.entries(2, SpreadDetector::PROBE_BYTES, config.identities_max),
             ),
+            clock_ms: i64::MIN,
+            governing: Governing::new(config, rules)?,
+            watcher: None,
+            learns_only: false,
+        })
+    }
+
+    /// Notes when the records that came since the last call were told.
+    fn note_told(&mut self) {
+        self.told_at.resize(self.told.len(), self.clock_ms);
+    }
+
+    /// Lets the rules see what is told and not taken yet.
+    fn see(&mut self, reached_ms: i64, alerts: &mut Vec<Alert>) {
+        if !self.learns_only {
+            let (told, watcher) = ((&*self.told, &*self.told_at), self.watcher.as_ref());
+            self.governing
+                .see(told, &self.changed, reached_ms, watcher, alerts);
         }
+    }
+
+    fn walk(&mut self, walk: &mut impl LaneWalk) {
+        self.inventory.walk(walk);
+        self.register.walk(walk);
+        self.roster.walk(walk);
+        self.spread.walk(walk);
+        walk.value("govern.clock_ms", &mut self.clock_ms);
+        self.governing.walk(walk);
     }
 }
 
@@ -70,15 +114,18 @@ impl Stage for Govern {
         batch: &RecordBatch,
         _offset: i64,
         time: EventTime,
-        _alerts: &mut Vec<Alert>,
+        alerts: &mut Vec<Alert>,
     ) -> Result<(), StageError> {
         let summaries = SummaryView::new(batch)?;
         let reached_ms = time.input_ms.min(time.others_ms);
+        self.clock_ms = self.clock_ms.max(reached_ms);
         self.inventory.tell(reached_ms, &mut self.told);
+        self.note_told();
         self.register.reach(reached_ms, &mut self.changed);
         self.roster.reach(reached_ms, &mut self.noticed);
         for row in 0..batch.num_rows() {
             let row = summaries.row(row);
+            self.clock_ms = self.clock_ms.max(row.event_time);
             let damaged = |source| StageError::Summary {
                 endpoint: row.endpoint.to_owned(),
                 source,
@@ -126,8 +173,10 @@ impl Stage for Govern {
                 }
                 _ => (),
             }
+            self.note_told();
         }
         self.changed.append(&mut self.noticed.findings);
+        self.see(reached_ms, alerts);
         Ok(())
     }
 
@@ -140,6 +189,7 @@ impl Stage for Govern {
     }
 
     fn take_inventory(&mut self) -> Vec<Record> {
+        self.told_at.clear();
         let endpoints = self.told.drain(..).map(|told| Record::from(&told));
         let findings = self.changed.drain(..).map(|told| Record::from(&told));
         let records = self.noticed.records.drain(..);
@@ -151,11 +201,14 @@ impl Stage for Govern {
         self.inventory.forget_news();
     }
 
-    fn close(&mut self, _alerts: &mut Vec<Alert>) {
+    fn close(&mut self, alerts: &mut Vec<Alert>) {
         self.inventory.close(&mut self.told);
+        self.note_told();
         self.register.close(&mut self.changed);
         self.roster.close(&mut self.noticed);
         self.changed.append(&mut self.noticed.findings);
+        self.see(self.clock_ms, alerts);
+        self.governing.close(alerts);
     }
 
     fn state(&self) -> StateSize {
@@ -176,17 +229,31 @@ impl Stage for Govern {
     }
 
     fn save(&mut self, to: &mut Saver) {
-        self.inventory.walk(to);
-        self.register.walk(to);
-        self.roster.walk(to);
-        self.spread.walk(to);
+        self.walk(to);
     }
 
     fn load(&mut self, from: &mut Loader) {
-        self.inventory.walk(from);
-        self.register.walk(from);
-        self.roster.walk(from);
-        self.spread.walk(from);
+        self.walk(from);
+    }
+
+    fn watch(&mut self, watcher: Option<Watcher>) {
+        self.watcher = watcher;
+    }
+
+    fn learn_only(&mut self, only: bool) {
+        self.learns_only = only;
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &TABLES
+    }
+
+    fn put_rules(&mut self, table: &str, rules: RuleRunner) -> Vec<Arc<Rule>> {
+        self.governing.put_rules(table, rules)
+    }
+
+    fn rules(&self) -> Vec<RuleCounters> {
+        self.governing.counters()
     }
 }
 
@@ -202,6 +269,10 @@ mod tests {
         input_ms: i64::MIN,
         others_ms: i64::MIN,
     };
+
+    fn fresh() -> Govern {
+        Govern::new(&ModelConfig::default(), &Arc::default()).expect("no rules")
+    }
 
     fn batch(summary: &[u8], kind: &str) -> RecordBatch {
         let mut rows = SummaryRowsBuilder::default();
@@ -238,7 +309,7 @@ mod tests {
 
     #[test]
     fn rows_of_other_kinds_are_no_endpoints() {
-        let mut govern = Govern::new(&ModelConfig::default());
+        let mut govern = fresh();
         let other = batch(b"not a summary", "something else");
         let mut none = Vec::new();
         govern.process(&other, 0, TIME, &mut none).expect("left");
@@ -258,7 +329,7 @@ mod tests {
                 bytes[at] = byte;
             }
             bytes.truncate(length);
-            let mut govern = Govern::new(&ModelConfig::default());
+            let mut govern = fresh();
             let mut none = Vec::new();
             for bytes in [&bytes, &summary()] {
                 let _ = govern.process(&batch(bytes, ENDPOINT), 0, TIME, &mut none);

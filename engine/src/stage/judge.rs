@@ -1,6 +1,6 @@
-//! `judge`: per identity, what each touch is to it, and the evidence; the SQL rules over `touches`.
+//! `judge`: per identity, what each touch is to it, and the evidence; the SQL rules over `touches` and over `alerts`.
 //!
-//! Comes in: touches with their owners, visits, and whom a device had before. Goes out: alerts.
+//! Comes in: touches with their owners, visits, whom a device had before, and alerts that `profile` raised. Goes out: alerts.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,8 +16,9 @@ use models::ownership::Standing;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::correlating::{ALERTS, Correlating};
 use super::{Stage, StageError, StateSize, Watcher, compile};
-use crate::alert::{Alert, Alerter};
+use crate::alert::{Alert, Alerter, Raised};
 use crate::config::ModelConfig;
 use crate::lane::EventTime;
 use crate::log::Log;
@@ -73,6 +74,7 @@ pub struct Judging {
     samples: Generations<u64, Samples>,
     rules: RuleRunner,
     alerter: Alerter,
+    correlating: Correlating,
     table: SchemaRef,
     watcher: Option<Watcher>,
     learns_only: bool,
@@ -82,7 +84,7 @@ impl Judging {
     /// A lane.
     ///
     /// # Errors
-    /// Every fault of the rules over `touches`.
+    /// Every fault of the rules over `touches` and `alerts`.
     pub fn new(config: &ModelConfig, rules: &Arc<RuleSet>) -> Result<Self, Vec<RuleFault>> {
         let judge = Judge::new(JudgeConfig {
             false_alerts_per_million_events: config.false_alerts_per_million_events,
@@ -96,6 +98,7 @@ impl Judging {
             samples: Generations::new(config.entries(5, Samples::BYTES, SUSPECTS_MAX)),
             rules: compile(config, rules, TABLE)?,
             alerter: Alerter::new(config),
+            correlating: Correlating::new(config, rules)?,
             table: schema::touches_table(),
             watcher: None,
             learns_only: false,
@@ -107,6 +110,17 @@ impl Judging {
         walk.table("judge.samples", &mut self.samples);
         self.alerter.walk(walk);
         self.rules.walk(walk);
+        self.correlating.walk(walk);
+    }
+
+    /// Takes the alerts its own rules raised, and lets the rules over alerts see those that event time has reached.
+    fn correlate(&mut self, reached_ms: i64, n_before: usize, alerts: &mut Vec<Alert>) {
+        for alert in &alerts[n_before..] {
+            self.correlating.take(Raised::clone(&alert.raised));
+        }
+        let watcher = self.watcher.as_ref();
+        self.correlating
+            .reach(reached_ms, &mut self.alerter, watcher, alerts);
     }
 
     fn judge(
@@ -198,7 +212,18 @@ impl Stage for Judging {
         let mut is_touch = Vec::with_capacity(batch.num_rows());
         for row in 0..batch.num_rows() {
             let (touch, judgement) = (touches.row(row), judgements.row(row));
-            is_touch.push(judgement.visitor.is_none() && judgement.before.is_none());
+            let is_alert = !judgement.alert.is_empty();
+            let is_other = judgement.visitor.is_some() || judgement.before.is_some();
+            is_touch.push(!is_alert && !is_other);
+            if is_alert {
+                let raised = postcard::from_bytes::<Raised>(judgement.alert);
+                let damaged = |source| StageError::Raised {
+                    identity: touch.identity.to_owned(),
+                    source,
+                };
+                self.correlating.take(raised.map_err(damaged)?);
+                continue;
+            }
             match (judgement.visitor, judgement.before) {
                 (Some(visitor), _) => self.judge.visited(touch.identity_hash, visitor),
                 (None, Some(before)) => {
@@ -225,7 +250,7 @@ impl Stage for Judging {
         if self.learns_only {
             return Ok(());
         }
-        let mut findings = Vec::new();
+        let (mut findings, n_before) = (Vec::new(), alerts.len());
         self.rules.push_at(&table, time, &mut findings);
         self.alerter.raise(
             &findings,
@@ -233,6 +258,7 @@ impl Stage for Judging {
             |row| alarms.get(&row).cloned().unwrap_or_default(),
             alerts,
         );
+        self.correlate(time.input_ms.min(time.others_ms), n_before, alerts);
         Ok(())
     }
 
@@ -245,7 +271,7 @@ impl Stage for Judging {
     }
 
     fn close(&mut self, alerts: &mut Vec<Alert>) {
-        let mut findings = Vec::new();
+        let (mut findings, n_before) = (Vec::new(), alerts.len());
         self.rules.close(&mut findings);
         self.alerter.raise(
             &findings,
@@ -253,10 +279,25 @@ impl Stage for Judging {
             |_| Vec::new(),
             alerts,
         );
+        for alert in &alerts[n_before..] {
+            self.correlating.take(Raised::clone(&alert.raised));
+        }
+        let watcher = self.watcher.as_ref();
+        self.correlating.close(&mut self.alerter, watcher, alerts);
+    }
+
+    fn forget_news(&mut self) {
+        self.correlating.forget();
     }
 
     fn state(&self) -> StateSize {
-        self.judge.state().into()
+        let of = StateSize::from(self.judge.state());
+        let (n_waiting, bytes, n_hurried) = self.correlating.size();
+        StateSize {
+            n_entries: of.n_entries + n_waiting,
+            bytes: of.bytes + bytes,
+            n_evicted: of.n_evicted + n_hurried,
+        }
     }
 
     fn save(&mut self, to: &mut Saver) {
@@ -275,16 +316,21 @@ impl Stage for Judging {
         self.learns_only = only;
     }
 
-    fn table(&self) -> Option<&'static str> {
-        Some(TABLE)
+    fn tables(&self) -> &'static [&'static str] {
+        &[TABLE, ALERTS]
     }
 
-    fn put_rules(&mut self, rules: RuleRunner) -> Vec<Arc<Rule>> {
+    fn put_rules(&mut self, table: &str, rules: RuleRunner) -> Vec<Arc<Rule>> {
+        if table == ALERTS {
+            return self.correlating.put_rules(rules);
+        }
         let old = std::mem::replace(&mut self.rules, rules);
         self.rules.adopt(old)
     }
 
     fn rules(&self) -> Vec<RuleCounters> {
-        self.alerter.counted(self.rules.counters())
+        let mut counters = self.rules.counters();
+        counters.extend(self.correlating.counters());
+        self.alerter.counted(counters)
     }
 }

@@ -1,8 +1,8 @@
 //! `profile`: per identity, what is new to it; the SQL rules over `events`.
 //!
 //! Comes in: events. Goes out: first touches of objects, keyed by object, and sightings of callers on their devices,
-//! keyed by device; beside them what the calls of each endpoint come to, keyed by host. Model columns for rules:
-//! whether the object is new, how many the caller has seen, what the endpoint usually answers, and
+//! keyed by device; beside them what the calls of each endpoint come to, keyed by host, and its alerts, keyed by identity.
+//! Model columns for rules: whether the object is new, how many the caller has seen, what the endpoint usually answers, and
 //! the evidence of probing. Posture rules run here, per lane, over what this lane's identities do.
 
 use std::collections::HashMap;
@@ -29,6 +29,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::decode::SDK_CLAIM;
 use super::judge::{SUSPECTS_MAX, SUSPICION, Samples};
+use super::raising::Raising;
 use super::summing::Summing;
 use super::{Partitions, Recorder, Stage, StageError, StateSize, Watcher, compile};
 use crate::alert::{Alert, Alerter};
@@ -115,11 +116,12 @@ pub struct Profile {
     learns_only: bool,
     summing: Summing,
     agents: AgentWatch,
+    raising: Raising,
     targets: Vec<TouchRowsBuilder>,
 }
 
 impl Profile {
-    /// A lane that writes to `partitions` partitions of the touches log and of the endpoints log.
+    /// A lane that writes to `partitions` partitions of the touches log, the endpoints log and the judgements log.
     ///
     /// # Errors
     /// Every fault of the rules over `events`.
@@ -159,6 +161,7 @@ impl Profile {
                 config.entries(1, AgentWatch::AGENT_BYTES, config.identities_max),
                 config.entries(2, AgentWatch::USER_BYTES, config.identities_max),
             ),
+            raising: Raising::new(partitions.judgements),
             targets: (0..partitions.next.max(1))
                 .map(|_| TouchRowsBuilder::default())
                 .collect(),
@@ -561,7 +564,7 @@ impl Stage for Profile {
         if self.learns_only {
             return Ok(());
         }
-        let mut findings = Vec::new();
+        let (mut findings, n_before) = (Vec::new(), alerts.len());
         self.rules.push_at(&table, time, &mut findings);
         self.alerter.raise(
             &findings,
@@ -569,12 +572,13 @@ impl Stage for Profile {
             |row| alarms.get(&row).cloned().unwrap_or_default(),
             alerts,
         );
+        self.raising.add(offset, &alerts[n_before..]);
         Ok(())
     }
 
     fn n_pending(&self) -> usize {
         let n_touches: usize = self.targets.iter().map(TouchRowsBuilder::len).sum();
-        n_touches + self.summing.n_pending()
+        n_touches + self.summing.n_pending() + self.raising.n_pending()
     }
 
     fn flush(&mut self) -> Vec<(usize, RecordBatch)> {
@@ -591,13 +595,21 @@ impl Stage for Profile {
         self.summing.partitions()
     }
 
+    fn flush_raised(&mut self) -> Vec<(usize, RecordBatch)> {
+        self.raising.flush()
+    }
+
+    fn raised_partitions(&self) -> usize {
+        self.raising.partitions()
+    }
+
     fn forget_news(&mut self) {
         self.summing.forget();
     }
 
     fn close(&mut self, alerts: &mut Vec<Alert>) {
         self.summing.close();
-        let mut findings = Vec::new();
+        let (mut findings, n_before) = (Vec::new(), alerts.len());
         self.rules.close(&mut findings);
         self.alerter.raise(
             &findings,
@@ -605,6 +617,8 @@ impl Stage for Profile {
             |_| Vec::new(),
             alerts,
         );
+        // Behind every row of the log.
+        self.raising.add(i64::MAX, &alerts[n_before..]);
     }
 
     fn state(&self) -> StateSize {
@@ -648,11 +662,11 @@ impl Stage for Profile {
         self.learns_only = only;
     }
 
-    fn table(&self) -> Option<&'static str> {
-        Some(TABLE)
+    fn tables(&self) -> &'static [&'static str] {
+        &[TABLE]
     }
 
-    fn put_rules(&mut self, rules: RuleRunner) -> Vec<Arc<Rule>> {
+    fn put_rules(&mut self, _table: &str, rules: RuleRunner) -> Vec<Arc<Rule>> {
         let old = std::mem::replace(&mut self.rules, rules);
         self.rules.adopt(old)
     }

@@ -31,6 +31,8 @@ struct Given {
     file: String,
     line_number: i64,
     derived: Option<String>,
+    /// True of a rule over what stages tell: it may speak long after the line it names.
+    is_told_later: bool,
 }
 
 impl Given {
@@ -54,6 +56,7 @@ impl Given {
             line_number,
             alert,
             derived: None,
+            is_told_later: false,
         })
     }
 
@@ -73,7 +76,7 @@ impl Given {
         let is_past = source == self.source() && self.line_number <= last;
         self.is_equal()
             || (of_identity && self.derived.is_some())
-            || (self.window().is_none() && is_past)
+            || (self.window().is_none() && !self.is_told_later && is_past)
     }
 
     fn source(&self) -> String {
@@ -90,6 +93,7 @@ impl Given {
         let reads = reads(rule, &catalog().with_lookups(&rules.lookups))?;
         let probes = reads.columns.iter().any(|c| c.starts_with("probe_"));
         let pick = match self.window() {
+            Some((start_ms, end_ms)) if reads.table == "alerts" => Pick::Alerts(start_ms, end_ms),
             Some((start_ms, end_ms)) => Pick::Window(start_ms, end_ms),
             None if reads.table == "touches" => Pick::NotOwn,
             None if probes => Pick::Probes,
@@ -126,6 +130,9 @@ pub(super) fn explain_alerts(args: &ExplainArgs, alerts: &Path) -> Result<u8, Fa
         .iter()
         .map(|given| given.contributions(&rules, args.limit))
         .collect::<Result<Vec<_>, _>>()?;
+    for (given, rows) in given.iter_mut().zip(&wanted) {
+        given.is_told_later = !matches!(rows.table(), "events" | "touches");
+    }
     let rows = derive(args, &mut given, wanted)?;
     let n_equal = given.iter().filter(|given| given.is_equal()).count();
     let n_different = given.len() - n_equal;
@@ -366,6 +373,7 @@ fn show(given: &Given, rows: &Contributions, out: &mut impl Write) -> std::io::R
     let (few, shown) = (rows.few(), rows.few().rows());
     match rows.table() {
         "touches" => writeln!(out, "{}", touches(&shown))?,
+        "alerts" => writeln!(out, "{}", alerts(&shown))?,
         _ => writeln!(out, "{}", events(&shown))?,
     }
     let n_left_out = few.n() - shown.len();
@@ -417,6 +425,21 @@ fn touches(rows: &[&Row]) -> comfy_table::Table {
             shown(row, "evidence"),
             shown(row, "run_objects"),
             shown(row, "run_limit"),
+        ]);
+    }
+    table
+}
+
+fn alerts(rows: &[&Row]) -> comfy_table::Table {
+    let mut table = plain_table();
+    table.set_header(["time", "line", "rule", "severity", "alert"]);
+    for row in rows {
+        table.add_row([
+            time(row["event_time"].as_i64().unwrap_or_default()),
+            place(&row["position"]),
+            shown(row, "rule"),
+            shown(row, "severity"),
+            shown(row, "title"),
         ]);
     }
     table

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use arrow::array::RecordBatch;
 
-use super::rows::{EVENTS, Few, TOUCHES, number, row_of, value};
-use crate::schema::{EventView, TouchModelView, TouchView};
+use super::rows::{ALERTS, EVENTS, Few, TOUCHES, number, row_of, value};
+use crate::schema::{AlertView, EventView, TouchModelView, TouchView};
 
 /// Which rows contribute.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +16,8 @@ pub(super) enum Pick {
     Probes,
     /// The caller's rows at the endpoint in the window: start and end, half-open, ms.
     Window(i64, i64),
+    /// The caller's alerts in the window, whatever their endpoints.
+    Alerts(i64, i64),
     /// The triggering row.
     Trigger,
 }
@@ -23,7 +25,7 @@ pub(super) enum Pick {
 /// What an alert's rows are known by.
 #[derive(Debug)]
 pub(super) struct Watched {
-    /// `events` or `touches`.
+    /// `events`, `touches` or another.
     pub(super) table: String,
     /// Which rows.
     pub(super) pick: Pick,
@@ -99,15 +101,17 @@ impl Contributions {
             Pick::Window(start_ms, end_ms) => {
                 (start_ms..end_ms).contains(&at.time_ms) && at.endpoint == of.endpoint
             }
+            Pick::Alerts(start_ms, end_ms) => (start_ms..end_ms).contains(&at.time_ms),
             Pick::Trigger => is_trigger,
         };
         if self.is_done {
             return;
         }
         if picked {
-            let (size, columns) = match category {
-                Some(_) => ("surprise_nats", &TOUCHES[..]),
-                None => ("probe_evidence", &EVENTS[..]),
+            let (size, columns) = match (category, of.table.as_str()) {
+                (Some(_), _) => ("surprise_nats", &TOUCHES[..]),
+                (None, "alerts") => ("severity_id", &ALERTS[..]),
+                (None, _) => ("probe_evidence", &EVENTS[..]),
             };
             let size = number(batch, size, row).unwrap_or(0.0);
             self.few.push(size, row_of(batch, row, columns));
@@ -162,6 +166,19 @@ impl Collector {
                     time_ms: event.event_time,
                     source: event.source_topic,
                     offset: event.source_offset,
+                };
+                self.note_row(table, &at, batch, row, None);
+            }
+        }
+        if let (Ok(alerts), "alerts") = (AlertView::new(batch), table) {
+            for row in 0..batch.num_rows() {
+                let alert = alerts.row(row);
+                let at = Place {
+                    identity: alert.identity.unwrap_or_default(),
+                    endpoint: alert.endpoint,
+                    time_ms: alert.event_time,
+                    source: alert.source_topic,
+                    offset: alert.source_offset,
                 };
                 self.note_row(table, &at, batch, row, None);
             }

@@ -293,6 +293,9 @@ impl Caller {
             self.n_events += batch.num_rows();
             return;
         }
+        if table != "touches" {
+            return;
+        }
         self.n_touches += batch.num_rows();
         for row in 0..batch.num_rows() {
             let collection = text(batch, "collection", row).unwrap_or_default();

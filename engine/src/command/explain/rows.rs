@@ -50,6 +50,17 @@ pub(super) const EVENTS: [&str; 10] = [
     "probe_evidence",
 ];
 
+/// Columns of `alerts` that are shown.
+pub(super) const ALERTS: [&str; 7] = [
+    "event_time",
+    "rule",
+    "severity",
+    "severity_id",
+    "uid",
+    "endpoint",
+    "title",
+];
+
 /// One row: chosen columns by name, without control characters, and `position`.
 pub(super) type Row = Map<String, Value>;
 

@@ -22,11 +22,12 @@ const IDENTITIES_MAX: usize = 100_000;
   tollwatch rules backtest my-rules/export_flood.sql --from monday.log.gz tuesday.log.gz
   tollwatch rules backtest object_flood bola_run --from access.log.xz --samples 20
   tollwatch rules backtest my-rules --from access.log.xz --at-most 5 --json
+  tollwatch rules backtest my-rules/probe_then_bola.sql --beside my-rules --from access.log.xz
 
 A rule with status `test` or `deprecated`, which is silent in production, speaks here.
 Exit codes: 0 done, 1 a rule failed on a row or more alerts than --at-most, 2 wrong usage.")]
 pub struct BacktestArgs {
-    /// Rules: files (.sql), folders of such, or names of shipped ones; no others run
+    /// Rules: files (.sql), folders of such, or names of shipped ones; no others run, but for --beside
     #[arg(required = true, value_name = "RULE")]
     pub rules: Vec<std::path::PathBuf>,
     /// Alerts shown with their lines: the first so many

@@ -13,7 +13,7 @@ use connectors::format::{Format, formats};
 use serde_json::{Map, Value, json};
 
 use super::scored::{self, lake_at};
-use super::trial::rules_at;
+use super::trial::{rules_at, rules_beside};
 use crate::command::check::missing;
 use crate::command::reading::{ReadingArgs, pipeline_of, read, source_of};
 use crate::command::{Failure, ModelArgs, NamingArgs, RuleFaults};
@@ -41,6 +41,9 @@ pub struct RuleArgs {
     /// Folder of lookup tables (.csv, .parquet) that rules join with; none when absent
     #[arg(long, value_name = "DIR", env = "TOLLWATCH_LOOKUPS")]
     pub lookups: Option<PathBuf>,
+    /// Rules whose alerts a rule over `alerts` is measured on: files, folders or names; the shipped ones when absent
+    #[arg(long, num_args = 1.., value_name = "RULE")]
+    pub beside: Vec<PathBuf>,
     /// Prints one JSON object instead of text
     #[arg(long)]
     pub json: bool,
@@ -105,12 +108,11 @@ fn measure(args: &RuleArgs, rules: &RuleSet, table: &str) -> Result<Measured, Fa
         lanes: Some(1),
         state: None,
     };
-    let mut pipeline = pipeline_of(
-        &Arc::new(RuleSet::default()),
-        &models,
-        &reading,
-        &args.naming,
-    )?;
+    let beside = RuleSet {
+        rules: rules_beside(rules, &args.beside)?,
+        lookups: rules.lookups.clone(),
+    };
+    let mut pipeline = pipeline_of(&Arc::new(beside), &models, &reading, &args.naming)?;
     let bench = Arc::new(Mutex::new(Bench::new(&models, rules, table)?));
     let watching = bench.clone();
     let watcher: Watcher = Arc::new(move |table, batch| {
@@ -233,6 +235,7 @@ fn report(rule: &Rule, shape: &Shape, measured: Option<Measured>) -> Value {
         let (size_ms, slide_ms, gap_ms, longest_ms) = match window.windowing {
             Windowing::Aligned(of) => (Some(of.size_ms), Some(of.slide_ms), None, None),
             Windowing::Sessions(of) => (None, None, Some(of.gap_ms), Some(of.longest_ms)),
+            Windowing::Sliding(of) => (Some(of.size_ms), None, None, None),
         };
         let kept_max = window.kept_max.iter().cloned();
         let kept_max: Map<String, Value> = kept_max.map(|(of, n)| (of, json!(n))).collect();
@@ -357,28 +360,46 @@ fn show_window(window: &WindowShape, out: &mut impl Write) -> Result<(), Failure
             span(of.gap_ms),
             span(of.longest_ms)
         )?,
+        Windowing::Sliding(of) => writeln!(
+            out,
+            "windows    of {} before each row of a group, rows out of order counted for {lateness} longer; {emit}",
+            span(of.size_ms)
+        )?,
     }
     let (group, pane) = match window.windowing {
         Windowing::Aligned(_) => ("group", format!("{} a pane, ", bytes.pane)),
         Windowing::Sessions(_) => ("session", String::new()),
+        Windowing::Sliding(_) => ("group", format!("{} a time of a row, ", bytes.pane)),
     };
     write!(
         out,
         "state      {} bytes a {group} and its key, {pane}{} a sample row",
         bytes.group, bytes.sample
     )?;
-    for values_max in &window.values_max {
-        write!(
-            out,
-            ", {} a distinct value (at most {values_max})",
-            bytes.value
-        )?;
+    match window.windowing {
+        Windowing::Sliding(_) => {
+            writeln!(out, ", {} a distinct value", bytes.value)?;
+            for (aggregate, kept_max) in window.aggregates.iter().zip(&window.values_max) {
+                let line = format!("{aggregate}: at most {kept_max} times or values a group");
+                writeln!(out, "           {line}")?;
+            }
+        }
+        _ => {
+            for values_max in &window.values_max {
+                write!(
+                    out,
+                    ", {} a distinct value (at most {values_max})",
+                    bytes.value
+                )?;
+            }
+            writeln!(out)?;
+        }
     }
-    writeln!(out)?;
     for (aggregate, bytes_max) in &window.kept_max {
         let of = match window.windowing {
             Windowing::Aligned(_) => "pane",
             Windowing::Sessions(_) => "session",
+            Windowing::Sliding(_) => "group",
         };
         writeln!(
             out,

@@ -17,7 +17,9 @@ use crate::command::warm::{History, WarmArgs};
 use crate::command::{Failure, ModelArgs, NamingArgs, RuleFaults};
 use crate::config::ModelConfig;
 use crate::pipeline::Round;
-use crate::rule::{Lookups, Rule, RuleCounters, RuleFault, RuleSet, Status};
+use crate::rule::{Lookups, Rule, RuleCounters, RuleFault, RuleSet, Status, reads};
+use crate::stage::catalog;
+use crate::stage::correlating::ALERTS;
 
 /// Options of every trial.
 #[derive(Clone, Debug, Args)]
@@ -34,6 +36,10 @@ pub struct TrialArgs {
     /// Folder of lookup tables (.csv, .parquet) that rules join with; none when absent
     #[arg(long, value_name = "DIR", env = "TOLLWATCH_LOOKUPS")]
     pub lookups: Option<PathBuf>,
+    /// Rules whose alerts a rule over `alerts` sees beside those it is given with: files, folders or names; the shipped ones
+    /// when absent
+    #[arg(long, num_args = 1.., value_name = "RULE")]
+    pub beside: Vec<PathBuf>,
     /// What names endpoints.
     #[command(flatten)]
     pub naming: NamingArgs,
@@ -119,6 +125,35 @@ fn rule_of(path: &Path) -> Result<Rule, Vec<RuleFault>> {
     })
 }
 
+/// The rules that run beside those given, for rules over `alerts` among these to see their alerts; none where there are no
+/// such rules.
+///
+/// * `beside`: where they are; the shipped ones when empty.
+///
+/// # Errors
+/// A rule has a fault.
+pub fn rules_beside(given: &RuleSet, beside: &[PathBuf]) -> Result<Vec<Arc<Rule>>, RuleFaults> {
+    let catalog = catalog().with_lookups(&given.lookups);
+    let correlates = |rule: &Arc<Rule>| {
+        // A rule that cannot be planned is told of where it is compiled.
+        reads(rule, &catalog).is_ok_and(|reads| reads.table == ALERTS)
+    };
+    if !given.rules.iter().any(correlates) {
+        return Ok(Vec::new());
+    }
+    let others = match beside {
+        [] => RuleSet::shipped(),
+        places => rules_at(places, None)?,
+    };
+    let is_given = |rule: &Arc<Rule>| {
+        let (name, id) = (&rule.header.name, &rule.header.id);
+        let mut all = given.rules.iter().map(|rule| &rule.header);
+        all.any(|of| of.name == *name || of.id == *id)
+    };
+    let others = others.rules.into_iter().filter(|rule| !is_given(rule));
+    Ok(others.filter(|rule| !correlates(rule)).collect())
+}
+
 /// Whether a rule runs in production and alerts nobody.
 pub fn is_silent(status: Status) -> bool {
     matches!(status, Status::Test | Status::Deprecated)
@@ -137,6 +172,13 @@ pub fn run(
     for rule in &mut rules.rules {
         Arc::make_mut(rule).header.status = Status::Stable;
     }
+    let beside = rules_beside(&rules, &args.beside)?;
+    let given: Vec<String> = rules.rules.iter().map(|r| r.header.name.clone()).collect();
+    rules.rules.extend(beside);
+    let mut each = |alert: &Alert| match given.contains(&alert.rule) {
+        true => each(alert),
+        false => Ok(()),
+    };
     let models = args.models.over(&ModelConfig::default());
     if let Some(lake) = lake_at(&args.from)? {
         args.only_of_files()?;
@@ -160,6 +202,7 @@ pub fn run(
     trial.seconds = started.elapsed().as_secs_f64();
     let lanes = pipeline.stages().into_iter().flat_map(|(_, lanes)| lanes);
     trial.rules = counts(lanes.flat_map(|lane| lane.stage().rules()));
+    trial.rules.retain(|name, _| given.contains(name));
     Ok(trial)
 }
 
