@@ -62,7 +62,7 @@ pub use texts::RuleTexts;
 pub use window::Reach;
 
 /// The rules that ship with the program, by file name.
-const SHIPPED: [(&str, &str); 11] = [
+const SHIPPED: [(&str, &str); 12] = [
     ("bola_run.sql", include_str!("../../rules/bola_run.sql")),
     (
         "bola_enumeration.sql",
