@@ -86,7 +86,10 @@ fn address(text: &str) -> Result<Target, String> {
         "tls" => true,
         _ => return Ok(Target::Http(url)),
     };
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let host = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
     let port = url
         .port()
         .ok_or("the target names no port; syslog over TLS is usually 6514, over TCP 601 or 514")?;

@@ -57,7 +57,10 @@ pub(super) fn render(alert: &Alert) -> Value {
     put("rule.description", keyword(&alert.description));
     put("rule.category", keyword(&alert.owasp.join(", ")));
     let reference = alert.references.first();
-    put("rule.reference", reference.map_or(Value::Null, |r| keyword(r)));
+    put(
+        "rule.reference",
+        reference.map_or(Value::Null, |r| keyword(r)),
+    );
     put("rule.ruleset", json!("tollwatch"));
 
     if !alert.tactics.is_empty() || !alert.techniques.is_empty() {

@@ -1,11 +1,11 @@
-//! Splunk HTTP Event Collector (Splunk, *Format events for HTTP Event Collector*, 9.x), one event.
+//! Splunk HTTP Event Collector (Splunk, *Format events for HTTP Event Collector*, which has no version of its own), one event.
 //!
 //! | key | value |
 //! |---|---|
 //! | `time` | `time_ms`, in seconds |
 //! | `source`, `sourcetype` | `tollwatch`, `tollwatch:alert`; host and index are the token's |
 //! | `event` | the OCSF record as it is |
-//! | `fields` | indexed, in the words of Splunk's *Common Information Model, Alerts* (6.x): `id`, `app`, `type`, `severity`, `signature`, `signature_id`, `user`, `src`, `dest`, `mitre_technique_id`, `vendor_product`, and `description` |
+//! | `fields` | indexed, in the words of Splunk's *Common Information Model, Alerts*: `id`, `app`, `type`, `severity`, `signature`, `signature_id`, `user`, `src`, `dest`, `mitre_technique_id`, `vendor_product`, and `description` |
 //!
 //! `severity` is `critical` for fatal too, as the model has no more. Indexed values end at 1024 bytes. `event` is as long as the record: give
 //! the sourcetype `TRUNCATE = 0`.

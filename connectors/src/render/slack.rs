@@ -1,5 +1,5 @@
 //! A message for Slack's incoming webhooks, and those of Mattermost and Rocket.Chat, which take the same (Slack, *Formatting text for app
-//! surfaces*, 2026): one `text`.
+//! surfaces*, which has no version): one `text`.
 //!
 //! `&`, `<` and `>` are escaped as Slack asks, so that nothing of a caller's choosing becomes a link or mentions a channel; other marks
 //! (`*`, `_`, `~`, backticks) are put out of use by code spans, in which backticks are apostrophes. A text ends at 512 bytes and there are ten at

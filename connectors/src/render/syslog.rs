@@ -12,8 +12,8 @@
 //!
 //! Octet counting has no limit of its own: a message is as long as its rendering, and a receiver that allows less cuts it.
 
-use super::{Alert, SEVERITIES};
 use super::text::{cut, rfc3339};
+use super::{Alert, SEVERITIES};
 
 const FACILITY_LOCAL0: u8 = 16;
 const LEVEL: [u8; SEVERITIES.len()] = [6, 5, 4, 3, 2, 1];

@@ -72,7 +72,10 @@ fn parse_leef(line: &str) -> Option<(Vec<String>, Vec<(String, String)>)> {
         Some((key.to_owned(), value.to_owned()))
     };
     let pairs: Option<Vec<_>> = attributes.split(delimiter).map(pair).collect();
-    Some((header.iter().map(|field| (*field).to_owned()).collect(), pairs?))
+    Some((
+        header.iter().map(|field| (*field).to_owned()).collect(),
+        pairs?,
+    ))
 }
 
 /// Header, parameters of the structured data and message, as RFC 5424's grammar has them.
@@ -106,7 +109,10 @@ fn owned(pairs: &[(&'static str, String)]) -> Vec<(String, String)> {
 fn check(alert: &Alert) {
     for (name, format) in Format::ALL {
         let text = render(alert, format);
-        assert!(!text.contains(['\n', '\r']), "{name} has several lines: {text}");
+        assert!(
+            !text.contains(['\n', '\r']),
+            "{name} has several lines: {text}"
+        );
         if !matches!(format, Format::Cef | Format::Leef) {
             let value: Value = serde_json::from_str(&text).expect("JSON");
             assert!(value.is_object(), "{name}");
@@ -152,10 +158,16 @@ fn check(alert: &Alert) {
     let slack: Value = serde_json::from_str(&render(alert, Format::Slack)).expect("JSON");
     let slack = slack["text"].as_str().expect("a text");
     assert!(!slack.contains(['<', '>']), "{slack}");
-    let bare = slack.replace("&amp;", "").replace("&lt;", "").replace("&gt;", "");
+    let bare = slack
+        .replace("&amp;", "")
+        .replace("&lt;", "")
+        .replace("&gt;", "");
     assert!(!bare.contains('&'), "{slack}");
     // Each line has its marks closed: an odd one would open a span into the next.
-    assert!(slack.lines().all(|line| line.matches('`').count() % 2 == 0), "{slack}");
+    assert!(
+        slack.lines().all(|line| line.matches('`').count() % 2 == 0),
+        "{slack}"
+    );
 }
 
 #[test]
@@ -192,23 +204,44 @@ fn what_a_siem_searches_by_is_there() {
     };
     let ecs = of(probe, Format::Ecs);
     assert_eq!(ecs["threat"]["tactic"]["id"], json!(["TA0043"]));
-    assert_eq!(ecs["threat"]["technique"]["subtechnique"]["id"], json!(["T1595.002"]));
+    assert_eq!(
+        ecs["threat"]["technique"]["subtechnique"]["id"],
+        json!(["T1595.002"])
+    );
     assert_eq!(ecs["event"]["severity"], 47);
     let hec = of(probe, Format::Hec);
-    assert_eq!((&hec["event"], &hec["fields"]["user"]), (&probe.value, &json!("ivo")));
+    assert_eq!(
+        (&hec["event"], &hec["fields"]["user"]),
+        (&probe.value, &json!("ivo"))
+    );
     assert_eq!(hec["time"], 1_767_601_519.146);
     assert_eq!(of(&alerts[3], Format::Asim)["EventSeverity"], "High");
-    assert_eq!(of(&alerts[3], Format::Asim)["EventOriginalSeverity"], "Critical");
+    assert_eq!(
+        of(&alerts[3], Format::Asim)["EventOriginalSeverity"],
+        "Critical"
+    );
     assert_eq!(of(&alerts[2], Format::Asim)["AlertStatus"], "Closed");
     let posture = &alerts[4];
-    assert_eq!(of(posture, Format::Asim)["EventSubType"], "Compliance Violation");
-    assert_eq!(of(posture, Format::Udm)["securityResult"][0]["category"][0], "POLICY_VIOLATION");
+    assert_eq!(
+        of(posture, Format::Asim)["EventSubType"],
+        "Compliance Violation"
+    );
+    assert_eq!(
+        of(posture, Format::Udm)["securityResult"][0]["category"][0],
+        "POLICY_VIOLATION"
+    );
     assert_eq!(of(posture, Format::Ecs).get("user"), None);
-    assert_eq!(of(&alerts[1], Format::Udm)["principal"]["ip"], json!(["2001:db8::7"]));
+    assert_eq!(
+        of(&alerts[1], Format::Udm)["principal"]["ip"],
+        json!(["2001:db8::7"])
+    );
     let (_, ipv6) = parse_cef(&render(&alerts[1], Format::Cef)).expect("CEF");
     assert!(ipv6.contains(&("c6a2".to_owned(), "2001:db8::7".to_owned())));
     assert_eq!(of(&alerts[2], Format::Json)["activity"], "close");
-    assert_eq!(of(&alerts[7], Format::Udm)["principal"]["application"], "tollwatch");
+    assert_eq!(
+        of(&alerts[7], Format::Udm)["principal"]["application"],
+        "tollwatch"
+    );
 }
 
 #[test]
@@ -218,10 +251,18 @@ fn no_alert_is_an_error_that_says_what_is_missing() {
         ("[]", "class_uid"),
         (r#"{"class_uid":2003}"#, "class_uid"),
         (r#"{"class_uid":2004,"activity_id":1}"#, "time"),
-        (r#"{"class_uid":2004,"activity_id":1,"time":1767601459146}"#, "metadata.uid"),
-        (r#"{"class_uid":2004,"activity_id":1,"time":17,"metadata":{"uid":"x"}}"#, "time"),
+        (
+            r#"{"class_uid":2004,"activity_id":1,"time":1767601459146}"#,
+            "metadata.uid",
+        ),
+        (
+            r#"{"class_uid":2004,"activity_id":1,"time":17,"metadata":{"uid":"x"}}"#,
+            "time",
+        ),
     ] {
-        let error = Alert::parse(record.as_bytes()).expect_err(record).to_string();
+        let error = Alert::parse(record.as_bytes())
+            .expect_err(record)
+            .to_string();
         assert!(error.contains(said), "{record}: {error}");
     }
     assert!(Alert::parse(b"\xff\xfe").is_err());
@@ -254,18 +295,30 @@ fn a_value_is_escaped_as_the_vectors_have_it() {
         let (mut header, mut extension) = (String::new(), String::new());
         cef::escape_header(&text(&vector["value"]), &mut header);
         cef::escape_value(&text(&vector["value"]), &mut extension);
-        assert_eq!([header, extension], [text(&vector["header"]), text(&vector["extension"])]);
+        assert_eq!(
+            [header, extension],
+            [text(&vector["header"]), text(&vector["extension"])]
+        );
     }
     for vector in vectors["leef"].as_array().expect("vectors") {
         let value = text(&vector["value"]);
-        let (tab, caret) = (leef::without_ends(&value, '\t'), leef::without_ends(&value, '^'));
+        let (tab, caret) = (
+            leef::without_ends(&value, '\t'),
+            leef::without_ends(&value, '^'),
+        );
         assert_eq!([tab, caret], [text(&vector["tab"]), text(&vector["caret"])]);
     }
     // Lines of others, read by the parsers these tests trust.
     let (_, cef) = parse_cef(&text(&vectors["cef_line"])).expect("CEF");
-    assert!(cef.contains(&("request".into(), "https://api.example.com/orders/{id}?a=b".into())));
+    assert!(cef.contains(&(
+        "request".into(),
+        "https://api.example.com/orders/{id}?a=b".into()
+    )));
     let (_, leef) = parse_leef(&text(&vectors["leef_line"])).expect("LEEF");
-    assert!(leef.contains(&("url".into(), "https://api.example.com/orders/{id}?a=b".into())));
+    assert!(leef.contains(&(
+        "url".into(),
+        "https://api.example.com/orders/{id}?a=b".into()
+    )));
 }
 
 /// Texts that mean something to one format or another.

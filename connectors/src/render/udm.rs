@@ -81,7 +81,10 @@ fn security_result(alert: &Alert) -> Value {
     put("firstDiscoveredTime", json!(rfc3339(alert.first_ms)));
     put("alertState", json!("ALERTING"));
     let techniques = alert.techniques.iter().map(|id| ("technique", id.as_str()));
-    let fields = [("case", alert.case_uid.as_str()), ("activity", alert.activity)];
+    let fields = [
+        ("case", alert.case_uid.as_str()),
+        ("activity", alert.activity),
+    ];
     let fields = fields.into_iter().chain(techniques);
     let field = |(key, value)| json!({ "key": key, "value": value });
     put("detectionFields", fields.map(field).collect());

@@ -37,7 +37,11 @@ pub(super) struct HttpSink {
 }
 
 impl HttpSink {
-    pub(super) fn open(sink: String, url: &Url, config: &SinkConfig) -> Result<HttpSink, SinkError> {
+    pub(super) fn open(
+        sink: String,
+        url: &Url,
+        config: &SinkConfig,
+    ) -> Result<HttpSink, SinkError> {
         let wrong = |reason: String| SinkError::Misconfigured {
             sink: sink.clone(),
             reason,
@@ -47,7 +51,9 @@ impl HttpSink {
         headers.insert(CONTENT_TYPE, media_type);
         if let Some(token) = &config.token {
             if url.scheme() == "http" && !is_local(url) {
-                return Err(wrong("a token is not sent without TLS; use https://".to_owned()));
+                return Err(wrong(
+                    "a token is not sent without TLS; use https://".to_owned(),
+                ));
             }
             let scheme = match config.format {
                 Format::Hec => "Splunk",

@@ -43,10 +43,16 @@ fn a_target_is_told_without_its_secrets() {
         ("topic:soc", "topic:soc"),
         ("tcp://siem.example:601", "tcp://siem.example:601"),
         ("tls://[2001:db8::1]:6514", "tls://2001:db8::1:6514"),
-        ("https://hooks.example/T0/secret?k=secret", "https://hooks.example"),
+        (
+            "https://hooks.example/T0/secret?k=secret",
+            "https://hooks.example",
+        ),
     ] {
         let target: Target = text.parse().expect(text);
-        assert_eq!((target.to_string(), format!("{target:?}")), (told.into(), told.into()));
+        assert_eq!(
+            (target.to_string(), format!("{target:?}")),
+            (told.into(), told.into())
+        );
     }
     for wrong in [
         "",
@@ -126,12 +132,18 @@ fn an_answer_says_whether_to_try_again() {
     let (address, told) = server(answers);
     let mut config = config(Format::Hec);
     config.token = Some(Secret::new(&format!("{TOKEN}\n")));
-    let mut sink = open(&format!("http://{address}/services/collector/event"), &config);
+    let mut sink = open(
+        &format!("http://{address}/services/collector/event"),
+        &config,
+    );
     let items = items(Format::Hec);
     let mut send = || sink.send(&items);
     let said = |error: &SinkError| {
         let said = error.to_string();
-        assert!(!said.contains("collector") && !said.contains(TOKEN), "{said}");
+        assert!(
+            !said.contains("collector") && !said.contains(TOKEN),
+            "{said}"
+        );
         assert!(!said.contains(char::is_control), "{said:?}");
     };
     for expected in ["500", "429", "400", "403", "302", "now"] {
@@ -152,7 +164,10 @@ fn an_answer_says_whether_to_try_again() {
     let requests: Vec<Request> = told.try_iter().collect();
     assert_eq!(requests.len(), 7);
     let (head, body) = requests.last().expect("a request");
-    assert!(head.starts_with("POST /services/collector/event HTTP/1.1"), "{head}");
+    assert!(
+        head.starts_with("POST /services/collector/event HTTP/1.1"),
+        "{head}"
+    );
     let authorization = format!("authorization: Splunk {TOKEN}\r\n");
     assert!(head.contains(&authorization), "{head}");
     // Splunk takes many at once.
@@ -163,14 +178,20 @@ fn an_answer_says_whether_to_try_again() {
 #[test]
 fn every_other_format_goes_alone() {
     let (address, told) = server(vec![OK; 9]);
-    for (format, media_type) in [(Format::Json, "application/json"), (Format::Cef, "text/plain")] {
+    for (format, media_type) in [
+        (Format::Json, "application/json"),
+        (Format::Cef, "text/plain"),
+    ] {
         let mut sink = open(&format!("http://{address}/hook"), &config(format));
         assert_eq!(sink.items_max(), 1);
         let items = items(format);
         sink.send(&items[..1]).expect("taken");
         let (head, body) = told.recv().expect("a request");
         assert_eq!(body, items[0].text);
-        assert!(head.contains(&format!("content-type: {media_type}")), "{head}");
+        assert!(
+            head.contains(&format!("content-type: {media_type}")),
+            "{head}"
+        );
         assert!(!head.contains("authorization"), "{head}");
     }
 }
@@ -243,7 +264,10 @@ fn what_a_closed_connection_took_along_is_sent_again() {
     assert_eq!(messages.len(), 1 + items.len());
     for (message, item) in messages[1..].iter().zip(&items) {
         assert!(message.ends_with(&item.text), "{message}");
-        assert!(message.starts_with('<') && message.contains(" tollwatch - "), "{message}");
+        assert!(
+            message.starts_with('<') && message.contains(" tollwatch - "),
+            "{message}"
+        );
     }
 }
 
@@ -264,8 +288,23 @@ fn nobody_at_the_other_end_is_told() {
 fn certificate(dir: &std::path::Path) -> Option<(PathBuf, PathBuf)> {
     let (chain, key) = (dir.join("chain.pem"), dir.join("key.pem"));
     let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
-        .args(["-nodes", "-days", "2", "-subj", "/CN=siem", "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+        ])
+        .args([
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=siem",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+        ])
         // Its own authority, and yet a server's.
         .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
         .arg(&key)
@@ -311,13 +350,17 @@ fn tls_trusts_whom_it_is_told_to_and_nobody_else() {
     });
     let items = items(Format::Leef);
     let mut stranger = open(&format!("tls://{address}"), &config(Format::Leef));
-    let error = stranger.send(&items).expect_err("nobody vouches for it").to_string();
+    let error = stranger
+        .send(&items)
+        .expect_err("nobody vouches for it")
+        .to_string();
     assert!(error.contains("certificate"), "{error}");
     let mut config = config(Format::Leef);
     config.ca = Some(chain);
     let mut sink = open(&format!("tls://{address}"), &config);
     sink.send(&items).expect("taken");
-    sink.send(&items[..1]).expect("taken over the same connection");
+    sink.send(&items[..1])
+        .expect("taken over the same connection");
     let messages: Vec<String> = told.try_iter().collect();
     assert_eq!(messages.len(), items.len() + 1);
     assert!(messages[0].ends_with(&items[0].text));

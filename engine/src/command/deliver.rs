@@ -55,11 +55,7 @@ pub struct DeliverArgs {
     #[command(flatten)]
     pub choice: Choice,
     /// Where goes what the sink refuses, or does not take in so many --tries: file:PATH or topic:NAME
-    #[arg(
-        long,
-        value_name = "TARGET",
-        env = "TOLLWATCH_DELIVER_DEAD_LETTERS"
-    )]
+    #[arg(long, value_name = "TARGET", env = "TOLLWATCH_DELIVER_DEAD_LETTERS")]
     pub dead_letters: Option<Target>,
     /// Tries before an alert goes to the dead letters; waits between them double from 1 s to 60 s
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
@@ -240,14 +236,8 @@ pub fn run(args: &DeliverArgs) -> Result<u8, Failure> {
         Some(Target::File(path)) => Some(Dead::File(FileSink::open(path)?)),
         _ => None,
     };
-    let mut delivering = Delivering::new(
-        &config,
-        cluster,
-        group,
-        args,
-        (out, dead),
-        (metrics, stop),
-    );
+    let mut delivering =
+        Delivering::new(&config, cluster, group, args, (out, dead), (metrics, stop));
     let done = delivering.run();
     runtime.shutdown_background();
     done?;
