@@ -34,6 +34,9 @@ mod tests;
 
 pub use file::FileSink;
 
+/// Items handed over at once where the sink has no limit of its own: what may be there twice after a failure.
+const ITEMS_MAX: usize = 500;
+
 /// Where alerts go.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Target {
@@ -108,7 +111,10 @@ impl fmt::Display for Target {
             Target::Topic(name) => write!(f, "topic:{name}"),
             Target::Syslog { host, port, tls } => {
                 let scheme = if *tls { "tls" } else { "tcp" };
-                write!(f, "{scheme}://{host}:{port}")
+                match host.contains(':') {
+                    true => write!(f, "{scheme}://[{host}]:{port}"),
+                    false => write!(f, "{scheme}://{host}:{port}"),
+                }
             }
             Target::Http(url) => f.write_str(&url.origin().ascii_serialization()),
         }
@@ -247,7 +253,7 @@ impl Sink {
     pub fn items_max(&self) -> usize {
         match &self.0 {
             Kind::Http(http) => http.items_max(),
-            _ => 500,
+            _ => ITEMS_MAX,
         }
     }
 

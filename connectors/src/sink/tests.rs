@@ -42,7 +42,7 @@ fn a_target_is_told_without_its_secrets() {
         ("file:/var/log/a", "file:/var/log/a"),
         ("topic:soc", "topic:soc"),
         ("tcp://siem.example:601", "tcp://siem.example:601"),
-        ("tls://[2001:db8::1]:6514", "tls://2001:db8::1:6514"),
+        ("tls://[2001:db8::1]:6514", "tls://[2001:db8::1]:6514"),
         (
             "https://hooks.example/T0/secret?k=secret",
             "https://hooks.example",
