@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -209,6 +210,36 @@ fn a_server_that_fails_asks_for_time_and_refuses_gets_every_alert_it_takes() {
 }
 
 #[test]
+fn a_refused_alert_ends_it_and_nothing_before_it_comes_again() {
+    let ids = produce("refused", 30);
+    let is_mended = Arc::new(AtomicBool::new(false));
+    let mended = is_mended.clone();
+    let (url, all) = receiver(move |_, body| {
+        let is_bad = body.contains("\"case7-1\"") && !mended.load(Ordering::Relaxed);
+        if is_bad { 400 } else { 200 }
+    });
+    let output = deliver("refused", &url, &["--as", "json", "--once"]).output();
+    let output = output.expect("starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said.contains("refuses an alert") && said.contains("--dead-letters"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("/hook"),
+        "the address may be a secret: {said}"
+    );
+    is_mended.store(true, Ordering::Relaxed);
+    once("refused", &url, &["--as", "json"]);
+    let found: Vec<String> = taken(&all)
+        .iter()
+        .map(|body| id_of(body.as_bytes()))
+        .collect();
+    assert_eq!((found.len(), found.into_iter().collect()), (30, ids));
+}
+
+#[test]
 fn killed_in_the_middle_nothing_is_lost() {
     let ids = produce("killed", 120);
     let (url, all) = receiver(|_, _| {
@@ -246,7 +277,7 @@ fn a_syslog_server_that_closes_gets_everything() {
         for (n, stream) in listener.incoming().map_while(Result::ok).enumerate() {
             let mut reader = BufReader::with_capacity(256, stream);
             for m in 0.. {
-                if n < 3 && n * 10 + 1 <= m {
+                if n < 3 && n * 10 < m {
                     break;
                 }
                 let Some(message) = framed(&mut reader) else {

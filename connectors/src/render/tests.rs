@@ -13,8 +13,11 @@ fn alerts() -> Vec<Alert> {
     ALERTS.lines().map(parse).collect()
 }
 
+/// Keys and values, in order.
+type Pairs = Vec<(String, String)>;
+
 /// Fields of a CEF line as its reader finds them: seven of the header, then keys and values.
-fn parse_cef(line: &str) -> Option<(Vec<String>, Vec<(String, String)>)> {
+fn parse_cef(line: &str) -> Option<(Vec<String>, Pairs)> {
     let (mut header, mut field, mut rest) = (Vec::new(), String::new(), line.chars());
     while header.len() < 7 {
         match rest.next()? {
@@ -27,7 +30,7 @@ fn parse_cef(line: &str) -> Option<(Vec<String>, Vec<(String, String)>)> {
         }
     }
     // A key is a word before a bare `=`; what stands before it, but for one space, is the value before.
-    let (mut pairs, mut text) = (Vec::<(String, String)>::new(), String::new());
+    let (mut pairs, mut text) = (Pairs::new(), String::new());
     while let Some(c) = rest.next() {
         match c {
             '\\' => match rest.next()? {
@@ -60,7 +63,7 @@ fn parse_cef(line: &str) -> Option<(Vec<String>, Vec<(String, String)>)> {
 }
 
 /// Fields of a LEEF 2.0 line as its reader finds them.
-fn parse_leef(line: &str) -> Option<(Vec<String>, Vec<(String, String)>)> {
+fn parse_leef(line: &str) -> Option<(Vec<String>, Pairs)> {
     let parts: Vec<&str> = line.splitn(7, '|').collect();
     let [header @ .., attributes] = &parts[..] else {
         return None;
@@ -79,7 +82,7 @@ fn parse_leef(line: &str) -> Option<(Vec<String>, Vec<(String, String)>)> {
 }
 
 /// Header, parameters of the structured data and message, as RFC 5424's grammar has them.
-fn parse_syslog(text: &str) -> Option<(Vec<&str>, Vec<(String, String)>, &str)> {
+fn parse_syslog(text: &str) -> Option<(Vec<&str>, Pairs, &str)> {
     let mut parts = text.splitn(7, ' ');
     let header: Vec<&str> = parts.by_ref().take(6).collect();
     let rest = parts.next()?.strip_prefix("[origin")?;
@@ -100,7 +103,7 @@ fn parse_syslog(text: &str) -> Option<(Vec<&str>, Vec<(String, String)>, &str)> 
     Some((header, parameters, rest.strip_prefix("] ")?))
 }
 
-fn owned(pairs: &[(&'static str, String)]) -> Vec<(String, String)> {
+fn owned(pairs: &[(&'static str, String)]) -> Pairs {
     let pair = |(key, value): &(&str, String)| ((*key).to_owned(), value.clone());
     pairs.iter().map(pair).collect()
 }

@@ -157,26 +157,26 @@ impl<'a> Delivering<'a> {
                 Err(error) => self.bury(&record, &error.to_string())?,
             }
         }
-        let passed = match &self.out {
-            Out::Topic(..) if wanted.is_empty() => Passed::On,
+        match &self.out {
+            Out::Topic(..) if wanted.is_empty() => (),
             Out::Topic(..) => return self.transact(reader, &wanted, &next),
             Out::Sink(sink) => {
-                let n_max = sink.items_max();
-                let mut passed = Passed::On;
+                let (n_max, mut taken) = (sink.items_max(), BTreeMap::new());
                 for some in wanted.chunks(n_max) {
-                    passed = self.hand_over(reader, some)?;
-                    if passed != Passed::On {
-                        break;
+                    let passed = self.hand_over(reader, some);
+                    if !matches!(passed, Ok(Passed::On)) {
+                        // What was taken before it need not be there again.
+                        reader.commit(&reader.after(&taken))?;
+                        return passed;
                     }
+                    let places = some.iter().map(|wanted| &wanted.record);
+                    taken.extend(places.map(|record| (record.partition, record.offset + 1)));
                     reader.stay(&self.stop)?;
                 }
-                passed
             }
-        };
-        if passed == Passed::On {
-            reader.commit(&reader.after(&next))?;
         }
-        Ok(passed)
+        reader.commit(&reader.after(&next))?;
+        Ok(Passed::On)
     }
 
     /// Hands alerts over until they are taken, or lie in the dead letters.
