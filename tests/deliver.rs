@@ -15,22 +15,24 @@ use serde_json::{Value, json};
 use crate::kafka::{PATIENCE, Running, free_address, get, one, wait};
 use crate::support::{tollwatch, tollwatch_telling};
 
-/// Alerts as the service writes them, each with an id of its own.
-fn produce(topic: &str, n: usize) -> BTreeSet<String> {
-    let alert = |i: usize| {
-        let rule = if i.is_multiple_of(4) {
-            "misconfig_probe"
-        } else {
-            "bola_enumeration"
-        };
-        json!({
-            "activity_id": 1, "class_uid": 2004, "time": 1_767_601_459_146_i64 + i as i64,
-            "severity_id": 3 + i % 3,
-            "metadata": { "version": "1.8.0", "uid": format!("case{i}-1"), "product": { "name": "tollwatch", "version": "0.1.0" } },
-            "finding_info": { "uid": format!("case{i}"), "title": format!("alert {i}"), "analytic": { "uid": rule, "type_id": 2 } },
-            "actor": { "user": { "uid": format!("user{}", i % 7) } },
-        })
+/// An alert as the service writes it, with an id of its own.
+fn alert(i: usize) -> Value {
+    let rule = if i.is_multiple_of(4) {
+        "misconfig_probe"
+    } else {
+        "bola_enumeration"
     };
+    json!({
+        "activity_id": 1, "class_uid": 2004, "time": 1_767_601_459_146_i64 + i as i64,
+        "severity_id": 3 + i % 3,
+        "metadata": { "version": "1.8.0", "uid": format!("case{i}-1"), "product": { "name": "tollwatch", "version": "0.1.0" } },
+        "finding_info": { "uid": format!("case{i}"), "title": format!("alert {i}"), "analytic": { "uid": rule, "type_id": 2 } },
+        "actor": { "user": { "uid": format!("user{}", i % 7) } },
+    })
+}
+
+/// Writes so many alerts to a topic; their ids.
+fn produce(topic: &str, n: usize) -> BTreeSet<String> {
     let lines: Vec<Vec<u8>> = (0..n).map(|i| alert(i).to_string().into_bytes()).collect();
     one().produce(topic, 4, &lines);
     (0..n).map(|i| format!("case{i}-1")).collect()
@@ -367,7 +369,8 @@ fn a_service_of_its_own_chooses_follows_a_moved_file_and_tells_how_it_is() {
 
 #[test]
 fn what_is_no_alert_stops_it_or_is_a_dead_letter() {
-    one().produce("stray", 1, &[b"{\"hello\":1}".to_vec()]);
+    let before = alert(0).to_string().into_bytes();
+    one().produce("stray", 1, &[before, b"{\"hello\":1}".to_vec()]);
     let dir = tempfile::tempdir().expect("a folder");
     let (file, dead) = (dir.path().join("out"), dir.path().join("dead"));
     let to = format!("file:{}", file.display());
@@ -375,7 +378,8 @@ fn what_is_no_alert_stops_it_or_is_a_dead_letter() {
     let output = command.output().expect("starts");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
-    assert!(said.contains("stray/0, offset 0 is no alert"), "{said}");
+    assert!(said.contains("stray/0, offset 1 is no alert"), "{said}");
+    assert_eq!(lines_of(&file).len(), 1, "what came before it is delivered");
     assert!(said.contains("--dead-letters"), "{said}");
     let letters = format!("file:{}", dead.display());
     let counts = once("stray", &to, &["--dead-letters", &letters]);
@@ -383,7 +387,7 @@ fn what_is_no_alert_stops_it_or_is_a_dead_letter() {
     let letter: Value = serde_json::from_str(&lines_of(&dead)[0]).expect("JSON");
     assert_eq!(
         (&letter["offset"], &letter["alert"]),
-        (&json!(0), &json!("{\"hello\":1}"))
+        (&json!(1), &json!("{\"hello\":1}"))
     );
 }
 

@@ -72,7 +72,7 @@ pub struct Endpoint {
     pub uid: String,
     /// The method; empty when the endpoint is not named so.
     pub method: String,
-    /// The host.
+    /// The host; empty when the gateway logs none.
     pub host: String,
 }
 
@@ -286,7 +286,8 @@ fn endpoint(uid: &str) -> Endpoint {
     let part = |part: Option<&str>| part.filter(|_| is_named).unwrap_or_default().to_owned();
     Endpoint {
         method: part(method),
-        host: part(host),
+        // So it is written where the gateway logs none.
+        host: part(host.filter(|host| *host != "-")),
         uid: uid.to_owned(),
     }
 }

@@ -248,6 +248,26 @@ fn what_a_siem_searches_by_is_there() {
 }
 
 #[test]
+fn an_endpoint_without_a_host_names_none() {
+    let mut value = alerts()[0].value.clone();
+    for (uid, method, host) in [
+        ("GET api.example /a/{id}", "GET", "api.example"),
+        ("GET - /a/{id}", "GET", ""),
+        ("something else altogether", "", ""),
+        ("", "", ""),
+    ] {
+        value["resources"][0]["uid"] = json!(uid);
+        let alert = Alert::parse(value.to_string().as_bytes()).expect("an alert");
+        let endpoint = &alert.endpoint;
+        assert_eq!(
+            (&*endpoint.uid, &*endpoint.method, &*endpoint.host),
+            (uid, method, host)
+        );
+        check(&alert);
+    }
+}
+
+#[test]
 fn no_alert_is_an_error_that_says_what_is_missing() {
     for (record, said) in [
         ("{", "not JSON"),

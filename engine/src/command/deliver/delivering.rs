@@ -138,12 +138,9 @@ impl<'a> Delivering<'a> {
     }
 
     fn pass(&mut self, reader: &mut Reader, records: Vec<Record>) -> Result<Passed, Failure> {
-        let mut next = BTreeMap::new();
-        for record in &records {
-            next.insert(record.partition, record.offset + 1);
-        }
-        let mut wanted = Vec::new();
+        let (mut next, mut wanted, mut stray) = (BTreeMap::new(), Vec::new(), None);
         for record in records {
+            let (partition, offset) = (record.partition, record.offset);
             match Alert::parse(&record.value) {
                 Ok(alert) if self.args.choice.takes(&alert) => {
                     let text = render(&alert, self.args.choice.format);
@@ -154,12 +151,33 @@ impl<'a> Delivering<'a> {
                     self.counts.filtered += 1;
                     self.count("filtered", 1);
                 }
-                Err(error) => self.bury(&record, &error.to_string())?,
+                Err(error) => {
+                    // What came before it is delivered all the same.
+                    if let Err(error) = self.bury(&record, &error.to_string()) {
+                        stray = Some(error);
+                        break;
+                    }
+                }
             }
+            next.insert(partition, offset + 1);
         }
+        let passed = self.deliver(reader, &wanted, &next)?;
+        match stray {
+            Some(error) if passed == Passed::On => Err(error),
+            _ => Ok(passed),
+        }
+    }
+
+    /// Delivers alerts, and then passes the places of these records.
+    fn deliver(
+        &mut self,
+        reader: &mut Reader,
+        wanted: &[Wanted],
+        next: &BTreeMap<i32, i64>,
+    ) -> Result<Passed, Failure> {
         match &self.out {
             Out::Topic(..) if wanted.is_empty() => (),
-            Out::Topic(..) => return self.transact(reader, &wanted, &next),
+            Out::Topic(..) => return self.transact(reader, wanted, next),
             Out::Sink(sink) => {
                 let (n_max, mut taken) = (sink.items_max(), BTreeMap::new());
                 for some in wanted.chunks(n_max) {
@@ -175,7 +193,7 @@ impl<'a> Delivering<'a> {
                 }
             }
         }
-        reader.commit(&reader.after(&next))?;
+        reader.commit(&reader.after(next))?;
         Ok(Passed::On)
     }
 
