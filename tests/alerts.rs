@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 /// Replays a file; its alerts.
-fn alerts_of(log: &Path) -> Vec<Value> {
+pub(crate) fn alerts_of(log: &Path) -> Vec<Value> {
     let dir = tempfile::tempdir().expect("a folder");
     let alerts = dir.path().join("alerts");
     json_of(
@@ -35,7 +35,7 @@ const SECRETS: [&str; 6] = [
 ];
 
 /// A caller who carries every kind of secret, and probes.
-fn secret_traffic() -> Vec<Vec<u8>> {
+pub(crate) fn secret_traffic() -> Vec<Vec<u8>> {
     let probes = [
         "/.env",
         "/.git/config",

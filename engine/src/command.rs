@@ -16,6 +16,7 @@ use crate::templates::TemplatesError;
 pub mod agents;
 pub mod check;
 pub mod dead_letters;
+pub mod deliver;
 pub mod demo;
 pub mod drill;
 pub mod eval;
@@ -27,6 +28,7 @@ pub mod query;
 pub mod readiness;
 pub mod reading;
 pub mod recording;
+pub mod render;
 pub mod replay;
 pub mod rules;
 pub mod run;
@@ -43,8 +45,8 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Log level or filter: error, warn, info, debug, or `engine=debug,connectors=info`; `run` says info when absent, the
-    /// others warn
+    /// Log level or filter: error, warn, info, debug, or `engine=debug,connectors=info`; `run` and
+    /// `deliver` say info when absent, the others warn
     #[arg(long, global = true, env = "TOLLWATCH_LOG")]
     pub log: Option<String>,
     /// Writes logs as JSON lines
@@ -97,6 +99,10 @@ pub enum Command {
     /// Lists what could not be decoded, and puts it back when its cause is mended
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLettersCommand),
+    /// Delivers alerts from their topic to a SIEM, a file, a webhook or another topic
+    Deliver(Box<deliver::DeliverArgs>),
+    /// Renders alerts of a file as another system takes them
+    Render(render::RenderArgs),
     /// Shows what lanes have left behind, and gives the logs more partitions
     #[command(subcommand)]
     State(state::StateCommand),
@@ -113,7 +119,7 @@ impl Cli {
     pub fn log_filter(&self) -> &str {
         match (&self.log, &self.command) {
             (Some(filter), _) => filter,
-            (None, Command::Run(_)) => "info",
+            (None, Command::Run(_) | Command::Deliver(_)) => "info",
             (None, _) => "warn",
         }
     }
@@ -142,6 +148,8 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Check(args) => check::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::DeadLetters(command) => dead_letters::run(&command),
+        Command::Deliver(args) => deliver::run(&args),
+        Command::Render(args) => render::run(&args),
         Command::State(command) => state::run(&command),
         Command::Rules(command) => rules::run(&command),
         Command::Templates(command) => templates::run(&command),

@@ -340,7 +340,8 @@ pub async fn ensure_topics(
     Ok(partitions)
 }
 
-fn topic<'a>(config: &TopicConfig, name: &'a str, partitions: i32) -> Topic<'a> {
+/// A topic as the options have it made.
+pub(crate) fn topic<'a>(config: &TopicConfig, name: &'a str, partitions: i32) -> Topic<'a> {
     Topic {
         name,
         create: config.create,

@@ -64,7 +64,7 @@ pub struct AlertLabel {
 /// What became of something.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabel {
-    /// `taken` or `refused`.
+    /// Of rules `taken` or `refused`; of alerts to a sink `delivered`, `filtered`, `retried` or `dead`.
     pub outcome: &'static str,
 }
 
@@ -199,6 +199,8 @@ pub struct Metrics {
     pub snapshots: Family<SnapshotLabel, Counter>,
     /// Times other rules were read.
     pub rule_reloads: Family<OutcomeLabel, Counter>,
+    /// Alerts on their way to a sink, by what became of them.
+    pub deliveries: Family<OutcomeLabel, Counter>,
     /// Lanes that do not run the wanted rules yet.
     pub rules_waiting: Family<StageLabel, Gauge>,
     /// Bytes of snapshots written.
@@ -330,6 +332,11 @@ impl Metrics {
             rule_reloads: register!(
                 "rule_reloads",
                 "Times other rules were found in the folder of rules",
+                Family::default()
+            ),
+            deliveries: register!(
+                "deliveries",
+                "Alerts on their way to a sink, by what became of them",
                 Family::default()
             ),
             rules_waiting: register!(
