@@ -59,6 +59,9 @@ const KAPPA: f64 = 60.0;
 /// Behaviour types: few, some and mostly non-own touches, and the mix assumed before any peer is
 /// known.
 const TYPES: usize = 3;
+/// The type of those whose touches are mostly not their own, and the share of own ones below which a caller is of it.
+const BROAD: usize = 2;
+const BROAD_OWN: f32 = 0.40;
 const PRIOR: [[f64; CATEGORIES]; TYPES] = [
     [0.90, 0.06, 0.01, 0.02, 0.01],
     [0.60, 0.25, 0.05, 0.05, 0.05],
@@ -102,9 +105,18 @@ impl Peers {
     }
 
     fn mean(&self, behaviour: usize) -> [f64; CATEGORIES] {
-        std::array::from_fn(|x| {
+        let at = |x: usize| {
             (self.sum[behaviour][x] + PRIOR_WEIGHT * PRIOR[behaviour][x])
                 / (self.n[behaviour] + PRIOR_WEIGHT)
+        };
+        // A walker that came first met what nobody had, an auditor that comes later meets others' things: one behaviour.
+        let pool: f64 = POOLED.iter().map(|&x| at(x)).sum();
+        std::array::from_fn(|x| {
+            if behaviour == BROAD && POOLED.contains(&x) {
+                pool * pooled_share(x)
+            } else {
+                at(x)
+            }
         })
     }
 
@@ -133,6 +145,10 @@ pub struct Evidence {
     pub damping: f64,
     /// True for a caller that reads everything: what it has not met yet is news of others, not of itself.
     pub broad: bool,
+    /// True for a caller in its first sitting, whose share of misses nobody knows: they teach in full.
+    pub newcomer: bool,
+    /// True for a caller that was told of: it teaches in full, so that one change of role is one alert.
+    pub told: bool,
 }
 
 /// What one step said.
@@ -160,6 +176,7 @@ pub struct Stream {
     updated_ms: i64,
     touched_ms: i64,
     denied_ms: i64,
+    broad: bool,
 }
 
 /// What a stream said of itself to its peers.
@@ -176,9 +193,11 @@ const HALF_LIFE_MS: f64 = 7.0 * 86_400_000.0;
 const N_MAX: f32 = 2000.0;
 /// Learning never slows below this share: a changed job must end as usual. At 0.2 who reads a little more every day
 /// teaches its own excuse.
-const GATE_FLOOR: f64 = 0.1;
+const GATE_FLOOR: f64 = 0.05;
 /// Evidence at which learning has slowed to a half.
-const GATE_R: f64 = 50.0;
+const GATE_R: f64 = 20.0;
+/// Evidence under which nobody becomes one of those who read everything.
+const BROAD_R: f64 = 50.0;
 /// Touches nearer than this in time, in milliseconds, are taken for one screen's or one script's.
 const CLUMP_MS: i64 = 2000;
 /// Misses nearer than this in time, in milliseconds, are one list of ids that are no longer there.
@@ -244,7 +263,8 @@ impl Stream {
         let weights = self.weights(peers);
         let (p, by_type) = self.predict(x, &weights, peers);
         let p = p.max(touch.p_floor);
-        let p = if touch.broad {
+        self.broad |= touch.broad && self.may_be_broad();
+        let p = if touch.broad && self.broad {
             p.max(self.share_of_news(category))
         } else {
             p
@@ -260,7 +280,11 @@ impl Stream {
                 *r = ((1.0 + *r) * ratio.powf(weight)).min(R_MAX);
             }
         }
-        let gate = self.gate(mature);
+        let gate = if touch.told || touch.newcomer && category == Category::Denied {
+            1.0
+        } else {
+            self.gate(mature)
+        };
         self.learn(x, 1.0, gate, &by_type, &weights);
         self.vote(1, peers);
         Step {
@@ -334,6 +358,13 @@ impl Stream {
             Category::Denied => share(category as usize),
             _ => POOLED.iter().map(|&x| share(x)).sum::<f64>() * pooled_share(category as usize),
         }
+    }
+
+    /// True unless the caller has come to read everything while it left what is usual for it: who takes a little more
+    /// every day has met as much as a job some day.
+    fn may_be_broad(&self) -> bool {
+        let own = self.counts[Category::Own as usize];
+        self.evidence() < BROAD_R || own < BROAD_OWN * self.n
     }
 
     fn gate(&self, mature: bool) -> f64 {
@@ -441,8 +472,8 @@ impl Stream {
         let shares = self.counts.map(|c| c / self.n);
         let behaviour = match 1.0 - shares[Category::Own as usize] {
             non_own if non_own < 0.15 => 0,
-            non_own if non_own < 0.60 => 1,
-            _ => 2,
+            non_own if non_own < 1.0 - BROAD_OWN => 1,
+            _ => BROAD,
         };
         peers.n[behaviour] += 1.0;
         for (sum, share) in peers.sum[behaviour].iter_mut().zip(shares) {
@@ -471,6 +502,8 @@ mod tests {
             p_floor: 0.0,
             damping: 1.0,
             broad: false,
+            newcomer: false,
+            told: false,
         }
     }
 

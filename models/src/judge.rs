@@ -68,6 +68,8 @@ pub struct Touch {
     pub weight: f64,
     /// True when the identity reads everything: its visits relate nobody.
     pub pan_reader: bool,
+    /// True while the identity is in its first sitting ([`crate::arrival`]).
+    pub newcomer: bool,
     /// Place of the object among its neighbours, where its id has one.
     pub place: Option<i64>,
     /// What the object is to others.
@@ -160,6 +162,8 @@ pub struct Run {
 struct Identity {
     sharing: Sharing,
     overall: Stream,
+    /// Event time of the last alarm, ms.
+    told_ms: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -191,10 +195,14 @@ pub const SITTING_GAP_MS: i64 = 3_600_000;
 
 /// Runs of reads and of writes that are never too long, and the time that ends one. Agents fan out to some 25
 /// objects at once, and almost nobody writes what is not its own.
-const READS_MIN: u32 = 40;
+const READS_MIN: u32 = 30;
 const WRITES_MIN: u32 = 10;
-/// Runs in order: a walk goes on the next morning where it ended.
+/// Runs in order: people turn pages, and a walk goes on the next morning where it ended.
+const WALK_MIN: u32 = 40;
 const WALK_GAP_MS: i64 = 12 * 3_600_000;
+
+/// Event time after an alarm in which what the caller does is taken for its new habit, in milliseconds: its case is open.
+const TOLD_MS: i64 = 86_400_000;
 
 /// Collections whose peers are kept, at most.
 const PEERS_MAX: usize = 100_000;
@@ -301,6 +309,10 @@ impl Judge {
             p_floor: 0.0,
             damping: damping(touch, category, &identity.sharing),
             broad: touch.pan_reader && ideas.has(Idea::BroadReaders),
+            newcomer: touch.newcomer,
+            told: identity
+                .told_ms
+                .is_some_and(|told_ms| touch.at_ms < told_ms + TOLD_MS),
         };
         let step = collection.stream.step(&evidence, mature, &mut cohort.mix);
         // Where a category is common in its collection, for this caller or for all, it is no news
@@ -340,6 +352,9 @@ impl Judge {
             factor: self.factor,
         };
         let sitting = collection.sitting(touch, &sitting, [cohort, everybody], ideas);
+        if alarm || sitting.alarm.is_some() {
+            identity.told_ms = Some(touch.at_ms);
+        }
         let run = collection.run;
         let p_own = collection.stream.usual(Category::Own, &cohort.mix);
         if alarm {
@@ -401,7 +416,7 @@ impl Collection {
             gap_ms: SITTING_GAP_MS,
         };
         let walk_limit = Limit {
-            least: READS_MIN,
+            least: WALK_MIN,
             gap_ms: WALK_GAP_MS,
             ..limit
         };
@@ -410,6 +425,7 @@ impl Collection {
                 goes_on: true,
                 at_ms: touch.at_ms,
                 others: met.others,
+                newcomer: touch.newcomer,
             };
             let judged = met.mature && ideas.has(Idea::Runs);
             let many = [&mut peers.many, &mut all.many];
@@ -524,6 +540,7 @@ mod tests {
             n_known: 0,
             weight: 1.0,
             pan_reader: false,
+            newcomer: false,
             place: None,
             standing: Standing::default(),
         }
@@ -602,7 +619,7 @@ mod tests {
      {
         let leaps = |i: i64| i * i * 7919;
         let found = sitting(&mut settled(), 500, (1..1000).map(leaps));
-        assert_eq!(found, Some((40, TooLong::Many)));
+        assert_eq!(found, Some((30, TooLong::Many)));
         let found = sitting(&mut settled(), 500, 1..1000);
         assert!(found.is_some_and(|(n, _)| n <= 41), "{found:?}");
         let mut judge = settled();
