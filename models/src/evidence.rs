@@ -623,6 +623,74 @@ mod tests {
         }
     }
 
+    /// What is usual for a caller after forty own touches and thirty of a category.
+    fn usual_after(category: Category, with: impl Fn(Evidence) -> Evidence) -> f64 {
+        let (mut peers, mut stream) = (Peers::default(), Stream::default());
+        for i in 0..70 {
+            let category = if i < 40 { Category::Own } else { category };
+            stream.step(&with(touch(category, i * 60_000)), true, &mut peers);
+        }
+        stream.usual(category, &peers)
+    }
+
+    #[test]
+    fn under_evidence_only_who_was_told_of_and_a_newcomers_misses_teach_in_full() {
+        let told = |step| Evidence { told: true, ..step };
+        let newcomer = |step| Evidence {
+            newcomer: true,
+            ..step
+        };
+        for (row, category, slowed, full) in [
+            (
+                "told",
+                Category::ForeignNew,
+                usual_after(Category::ForeignNew, |step| step),
+                usual_after(Category::ForeignNew, told),
+            ),
+            (
+                "a newcomer's misses",
+                Category::Denied,
+                usual_after(Category::Denied, |step| step),
+                usual_after(Category::Denied, newcomer),
+            ),
+        ] {
+            assert!(2.0 * slowed < full, "{row}: {category:?} {slowed} {full}");
+        }
+        let foreign = |with: fn(Evidence) -> Evidence| usual_after(Category::ForeignNew, with);
+        assert_eq!(
+            foreign(|step| Evidence {
+                newcomer: true,
+                ..step
+            }),
+            foreign(|step| step),
+            "a newcomer's foreign objects teach as anybody's"
+        );
+    }
+
+    #[test]
+    fn nobody_comes_to_read_everything_while_it_leaves_what_is_usual() {
+        for (row, n_own, n_foreign, is_let_off) in [
+            ("one that reads its own", 200, 20, false),
+            ("one that reads others' things anyway", 0, 20, true),
+        ] {
+            let (mut peers, mut stream) = (Peers::default(), Stream::default());
+            for i in 0..n_own + n_foreign {
+                let category = if i < n_own {
+                    Category::Own
+                } else {
+                    Category::ForeignNew
+                };
+                stream.step(&touch(category, i * 60_000), true, &mut peers);
+            }
+            let broad = Evidence {
+                broad: true,
+                ..touch(Category::ForeignNew, 1_000_000_000)
+            };
+            stream.step(&broad, true, &mut peers);
+            assert_eq!(stream.broad, is_let_off, "{row}: {}", stream.evidence());
+        }
+    }
+
     #[test]
     fn an_immature_stream_learns_and_gives_no_evidence() {
         let mut peers = Peers::default();

@@ -643,16 +643,17 @@ mod tests {
         assert!(!is_told, "as after a move of all things of one owner");
     }
 
-    #[test]
-    fn a_patient_attacker_who_reads_more_every_day_is_found_within_the_week() {
+    /// The day on which a caller is found who from the third day on reads so many more of strangers' every day, with so
+    /// many touches of its own between; the others read one of another's on one day in `others_every`.
+    fn found_on(n_known: u32, others_every: i64, more_a_day: i64) -> Option<i64> {
         const DAY_MS: i64 = 86_400_000;
         let mut judge = Judge::new(JudgeConfig::default());
-        let mut found = None;
+        let (mut found, mut n_strangers) = (None, 0);
         for day in 0..10 {
-            // A hundred callers read forty known things and a new one a day, and once in a hundred days another's.
+            // A hundred callers read forty known things and a new one a day.
             for identity in 1..=100u64 {
                 let at_ms = day * DAY_MS + identity as i64 * 1000;
-                let is_other = (identity as i64 * 37 + day) % 100 == 0;
+                let is_other = (identity as i64 * 37 + day) % others_every == 0;
                 let verdict = judge.judge(&Touch {
                     n_known: 40,
                     standing: Standing {
@@ -663,12 +664,13 @@ mod tests {
                 });
                 assert!(!verdict.alarm, "caller {identity} on day {day}");
             }
-            // From the third day on one of them reads so many of strangers' between its own.
-            for n in 0..(day - 2).max(0) {
+            for n in 0..(day - 2).max(0) * more_a_day {
+                n_strangers += 1;
                 let verdict = judge.judge(&Touch {
-                    n_known: 8,
+                    n_known,
+                    pan_reader: PAN_READER_OBJECTS < n_strangers,
                     standing: Standing {
-                        owner: Some(10_000 + (day * 100 + n) as u64),
+                        owner: Some(10_000 + u64::from(n_strangers)),
                         ..Standing::default()
                     },
                     ..touch(42, day * DAY_MS + 40_000_000 + n * 600_000)
@@ -678,6 +680,19 @@ mod tests {
                 }
             }
         }
-        assert!(found.is_some(), "found on day {found:?}");
+        found
+    }
+
+    #[test]
+    fn a_patient_attacker_who_reads_more_every_day_is_found_within_the_week() {
+        for (row, n_known, others_every, more_a_day) in [
+            ("28 in a week", 8, 100, 1),
+            ("28 in a week, among twice the own", 20, 50, 1),
+            ("112 in a week, where all read others'", 20, 5, 4),
+            ("224 in a week, until it reads as much as a job", 20, 5, 8),
+        ] {
+            let found = found_on(n_known, others_every, more_a_day);
+            assert!(found.is_some(), "{row}");
+        }
     }
 }
