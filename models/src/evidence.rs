@@ -3,7 +3,8 @@
 //! Each touch is *own*, *virgin*, *foreign-new*, *denied* or *foreign-met*. What is usual is the
 //! caller's own mix `c / n`, shrunk to what its peers do: `p(x) = sum_j w_j (c_x + k m_jx) / (n + k)`
 //! over three behaviour types j (few, some, mostly non-own touches), whose means `m_j` weigh every
-//! identity once. Under the alternative a share `e` of touches is drawn from [`ALTERNATIVE`]:
+//! identity once; for the last type new, met and virgin are one, shared out as in the alternative.
+//! Under the alternative a share `e` of touches is drawn from [`ALTERNATIVE`]:
 //! `L_e = 1 - e + e a(x) / p(x)`, and `R_e <- (1 + R_e) L_e` for four shares e. `E[L | past] = 1`
 //! when the mix is as predicted, so the mean R passes A at most once in A touches in expectation.
 //!

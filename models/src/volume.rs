@@ -5,7 +5,8 @@
 //! the caller has finished before, and as many times what 19 in 20 callers of the collection have ever done. The knob
 //! moves the factor, nobody guesses the limit, and no share of a caller's own traffic hides a run. Who loads all of its
 //! own things meets next to nothing of others: at least one object in [`OTHERS_ONE_IN`] must be somebody else's, or
-//! refused; of a newcomer's run [`NEWCOMERS_OTHERS`] must, as no run is usual for it yet. [`crate::judge`] follows two sorts of runs, all new objects and those that keep to the order of the ids.
+//! refused; of a newcomer's run [`NEWCOMERS_OTHERS`] must, as no run is usual for it yet. [`crate::judge`] follows two
+//! sorts of runs, all new objects and those that keep to the order of the ids.
 //!
 //! Each caller counts once among its peers, by its longest run, so that a batch job is one among many. Where a
 //! collection has too few callers, those of all collections say what is usual.
