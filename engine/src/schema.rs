@@ -245,6 +245,8 @@ table! {
         n_known: Ordinal,
         /// True when the caller reads everything.
         pan_reader: Flag,
+        /// True while the caller is in its first sitting.
+        newcomer: Flag,
         /// True for a sighting of the caller on its device, whose hash is in the object's place.
         sighting: Flag,
         /// Objects new to the caller in its longest sitting.

@@ -3,7 +3,8 @@
 //! Each touch is *own*, *virgin*, *foreign-new*, *denied* or *foreign-met*. What is usual is the
 //! caller's own mix `c / n`, shrunk to what its peers do: `p(x) = sum_j w_j (c_x + k m_jx) / (n + k)`
 //! over three behaviour types j (few, some, mostly non-own touches), whose means `m_j` weigh every
-//! identity once. Under the alternative a share `e` of touches is drawn from [`ALTERNATIVE`]:
+//! identity once; for the last type new, met and virgin are one, shared out as in the alternative.
+//! Under the alternative a share `e` of touches is drawn from [`ALTERNATIVE`]:
 //! `L_e = 1 - e + e a(x) / p(x)`, and `R_e <- (1 + R_e) L_e` for four shares e. `E[L | past] = 1`
 //! when the mix is as predicted, so the mean R passes A at most once in A touches in expectation.
 //!
@@ -59,6 +60,9 @@ const KAPPA: f64 = 60.0;
 /// Behaviour types: few, some and mostly non-own touches, and the mix assumed before any peer is
 /// known.
 const TYPES: usize = 3;
+/// The type of those whose touches are mostly not their own, and the share of own ones below which a caller is of it.
+const BROAD: usize = 2;
+const BROAD_OWN: f32 = 0.40;
 const PRIOR: [[f64; CATEGORIES]; TYPES] = [
     [0.90, 0.06, 0.01, 0.02, 0.01],
     [0.60, 0.25, 0.05, 0.05, 0.05],
@@ -102,9 +106,18 @@ impl Peers {
     }
 
     fn mean(&self, behaviour: usize) -> [f64; CATEGORIES] {
-        std::array::from_fn(|x| {
+        let at = |x: usize| {
             (self.sum[behaviour][x] + PRIOR_WEIGHT * PRIOR[behaviour][x])
                 / (self.n[behaviour] + PRIOR_WEIGHT)
+        };
+        // A walker that came first met what nobody had, an auditor that comes later meets others' things: one behaviour.
+        let pool: f64 = POOLED.iter().map(|&x| at(x)).sum();
+        std::array::from_fn(|x| {
+            if behaviour == BROAD && POOLED.contains(&x) {
+                pool * pooled_share(x)
+            } else {
+                at(x)
+            }
         })
     }
 
@@ -133,6 +146,10 @@ pub struct Evidence {
     pub damping: f64,
     /// True for a caller that reads everything: what it has not met yet is news of others, not of itself.
     pub broad: bool,
+    /// True for a caller in its first sitting, whose share of misses nobody knows: they teach in full.
+    pub newcomer: bool,
+    /// True for a caller that was told of: it teaches in full, so that one change of role is one alert.
+    pub told: bool,
 }
 
 /// What one step said.
@@ -160,6 +177,7 @@ pub struct Stream {
     updated_ms: i64,
     touched_ms: i64,
     denied_ms: i64,
+    broad: bool,
 }
 
 /// What a stream said of itself to its peers.
@@ -176,9 +194,11 @@ const HALF_LIFE_MS: f64 = 7.0 * 86_400_000.0;
 const N_MAX: f32 = 2000.0;
 /// Learning never slows below this share: a changed job must end as usual. At 0.2 who reads a little more every day
 /// teaches its own excuse.
-const GATE_FLOOR: f64 = 0.1;
+const GATE_FLOOR: f64 = 0.05;
 /// Evidence at which learning has slowed to a half.
-const GATE_R: f64 = 50.0;
+const GATE_R: f64 = 20.0;
+/// Evidence under which nobody becomes one of those who read everything.
+const BROAD_R: f64 = 50.0;
 /// Touches nearer than this in time, in milliseconds, are taken for one screen's or one script's.
 const CLUMP_MS: i64 = 2000;
 /// Misses nearer than this in time, in milliseconds, are one list of ids that are no longer there.
@@ -244,7 +264,8 @@ impl Stream {
         let weights = self.weights(peers);
         let (p, by_type) = self.predict(x, &weights, peers);
         let p = p.max(touch.p_floor);
-        let p = if touch.broad {
+        self.broad |= touch.broad && self.may_be_broad();
+        let p = if touch.broad && self.broad {
             p.max(self.share_of_news(category))
         } else {
             p
@@ -260,7 +281,11 @@ impl Stream {
                 *r = ((1.0 + *r) * ratio.powf(weight)).min(R_MAX);
             }
         }
-        let gate = self.gate(mature);
+        let gate = if touch.told || touch.newcomer && category == Category::Denied {
+            1.0
+        } else {
+            self.gate(mature)
+        };
         self.learn(x, 1.0, gate, &by_type, &weights);
         self.vote(1, peers);
         Step {
@@ -334,6 +359,13 @@ impl Stream {
             Category::Denied => share(category as usize),
             _ => POOLED.iter().map(|&x| share(x)).sum::<f64>() * pooled_share(category as usize),
         }
+    }
+
+    /// True unless the caller has come to read everything while it left what is usual for it: who takes a little more
+    /// every day has met as much as a job some day.
+    fn may_be_broad(&self) -> bool {
+        let own = self.counts[Category::Own as usize];
+        self.evidence() < BROAD_R || own < BROAD_OWN * self.n
     }
 
     fn gate(&self, mature: bool) -> f64 {
@@ -441,8 +473,8 @@ impl Stream {
         let shares = self.counts.map(|c| c / self.n);
         let behaviour = match 1.0 - shares[Category::Own as usize] {
             non_own if non_own < 0.15 => 0,
-            non_own if non_own < 0.60 => 1,
-            _ => 2,
+            non_own if non_own < 1.0 - BROAD_OWN => 1,
+            _ => BROAD,
         };
         peers.n[behaviour] += 1.0;
         for (sum, share) in peers.sum[behaviour].iter_mut().zip(shares) {
@@ -471,6 +503,8 @@ mod tests {
             p_floor: 0.0,
             damping: 1.0,
             broad: false,
+            newcomer: false,
+            told: false,
         }
     }
 
@@ -587,6 +621,74 @@ mod tests {
                     prop_assert!((total - 1.0).abs() < 1e-4, "{total} {peers:?}");
                 }
             }
+        }
+    }
+
+    /// What is usual for a caller after forty own touches and thirty of a category.
+    fn usual_after(category: Category, with: impl Fn(Evidence) -> Evidence) -> f64 {
+        let (mut peers, mut stream) = (Peers::default(), Stream::default());
+        for i in 0..70 {
+            let category = if i < 40 { Category::Own } else { category };
+            stream.step(&with(touch(category, i * 60_000)), true, &mut peers);
+        }
+        stream.usual(category, &peers)
+    }
+
+    #[test]
+    fn under_evidence_only_who_was_told_of_and_a_newcomers_misses_teach_in_full() {
+        let told = |step| Evidence { told: true, ..step };
+        let newcomer = |step| Evidence {
+            newcomer: true,
+            ..step
+        };
+        for (row, category, slowed, full) in [
+            (
+                "told",
+                Category::ForeignNew,
+                usual_after(Category::ForeignNew, |step| step),
+                usual_after(Category::ForeignNew, told),
+            ),
+            (
+                "a newcomer's misses",
+                Category::Denied,
+                usual_after(Category::Denied, |step| step),
+                usual_after(Category::Denied, newcomer),
+            ),
+        ] {
+            assert!(2.0 * slowed < full, "{row}: {category:?} {slowed} {full}");
+        }
+        let foreign = |with: fn(Evidence) -> Evidence| usual_after(Category::ForeignNew, with);
+        assert_eq!(
+            foreign(|step| Evidence {
+                newcomer: true,
+                ..step
+            }),
+            foreign(|step| step),
+            "a newcomer's foreign objects teach as anybody's"
+        );
+    }
+
+    #[test]
+    fn nobody_comes_to_read_everything_while_it_leaves_what_is_usual() {
+        for (row, n_own, n_foreign, is_let_off) in [
+            ("one that reads its own", 200, 20, false),
+            ("one that reads others' things anyway", 0, 20, true),
+        ] {
+            let (mut peers, mut stream) = (Peers::default(), Stream::default());
+            for i in 0..n_own + n_foreign {
+                let category = if i < n_own {
+                    Category::Own
+                } else {
+                    Category::ForeignNew
+                };
+                stream.step(&touch(category, i * 60_000), true, &mut peers);
+            }
+            let broad = Evidence {
+                broad: true,
+                ..touch(Category::ForeignNew, 1_000_000_000)
+            };
+            stream.step(&broad, true, &mut peers);
+            assert_eq!(stream.broad, is_let_off, "{row}: {}", stream.evidence());
         }
     }
 

@@ -68,6 +68,8 @@ pub struct Touch {
     pub weight: f64,
     /// True when the identity reads everything: its visits relate nobody.
     pub pan_reader: bool,
+    /// True while the identity is in its first sitting ([`crate::arrival`]).
+    pub newcomer: bool,
     /// Place of the object among its neighbours, where its id has one.
     pub place: Option<i64>,
     /// What the object is to others.
@@ -160,6 +162,8 @@ pub struct Run {
 struct Identity {
     sharing: Sharing,
     overall: Stream,
+    /// Event time of the last alarm, ms.
+    told_ms: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -191,10 +195,14 @@ pub const SITTING_GAP_MS: i64 = 3_600_000;
 
 /// Runs of reads and of writes that are never too long, and the time that ends one. Agents fan out to some 25
 /// objects at once, and almost nobody writes what is not its own.
-const READS_MIN: u32 = 40;
+const READS_MIN: u32 = 30;
 const WRITES_MIN: u32 = 10;
-/// Runs in order: a walk goes on the next morning where it ended.
+/// Runs in order: people turn pages, and a walk goes on the next morning where it ended.
+const WALK_MIN: u32 = 40;
 const WALK_GAP_MS: i64 = 12 * 3_600_000;
+
+/// Event time after an alarm in which what the caller does is taken for its new habit, in milliseconds: its case is open.
+const TOLD_MS: i64 = 86_400_000;
 
 /// Collections whose peers are kept, at most.
 const PEERS_MAX: usize = 100_000;
@@ -301,6 +309,10 @@ impl Judge {
             p_floor: 0.0,
             damping: damping(touch, category, &identity.sharing),
             broad: touch.pan_reader && ideas.has(Idea::BroadReaders),
+            newcomer: touch.newcomer,
+            told: identity
+                .told_ms
+                .is_some_and(|told_ms| touch.at_ms < told_ms + TOLD_MS),
         };
         let step = collection.stream.step(&evidence, mature, &mut cohort.mix);
         // Where a category is common in its collection, for this caller or for all, it is no news
@@ -340,6 +352,9 @@ impl Judge {
             factor: self.factor,
         };
         let sitting = collection.sitting(touch, &sitting, [cohort, everybody], ideas);
+        if alarm || sitting.alarm.is_some() {
+            identity.told_ms = Some(touch.at_ms);
+        }
         let run = collection.run;
         let p_own = collection.stream.usual(Category::Own, &cohort.mix);
         if alarm {
@@ -401,7 +416,7 @@ impl Collection {
             gap_ms: SITTING_GAP_MS,
         };
         let walk_limit = Limit {
-            least: READS_MIN,
+            least: WALK_MIN,
             gap_ms: WALK_GAP_MS,
             ..limit
         };
@@ -410,6 +425,7 @@ impl Collection {
                 goes_on: true,
                 at_ms: touch.at_ms,
                 others: met.others,
+                newcomer: touch.newcomer,
             };
             let judged = met.mature && ideas.has(Idea::Runs);
             let many = [&mut peers.many, &mut all.many];
@@ -524,6 +540,7 @@ mod tests {
             n_known: 0,
             weight: 1.0,
             pan_reader: false,
+            newcomer: false,
             place: None,
             standing: Standing::default(),
         }
@@ -602,7 +619,7 @@ mod tests {
      {
         let leaps = |i: i64| i * i * 7919;
         let found = sitting(&mut settled(), 500, (1..1000).map(leaps));
-        assert_eq!(found, Some((40, TooLong::Many)));
+        assert_eq!(found, Some((30, TooLong::Many)));
         let found = sitting(&mut settled(), 500, 1..1000);
         assert!(found.is_some_and(|(n, _)| n <= 41), "{found:?}");
         let mut judge = settled();
@@ -626,16 +643,17 @@ mod tests {
         assert!(!is_told, "as after a move of all things of one owner");
     }
 
-    #[test]
-    fn a_patient_attacker_who_reads_more_every_day_is_found_within_the_week() {
+    /// The day on which a caller is found who from the third day on reads so many more of strangers' every day, with so
+    /// many touches of its own between; the others read one of another's on one day in `others_every`.
+    fn found_on(n_known: u32, others_every: i64, more_a_day: i64) -> Option<i64> {
         const DAY_MS: i64 = 86_400_000;
         let mut judge = Judge::new(JudgeConfig::default());
-        let mut found = None;
+        let (mut found, mut n_strangers) = (None, 0);
         for day in 0..10 {
-            // A hundred callers read forty known things and a new one a day, and once in a hundred days another's.
+            // A hundred callers read forty known things and a new one a day.
             for identity in 1..=100u64 {
                 let at_ms = day * DAY_MS + identity as i64 * 1000;
-                let is_other = (identity as i64 * 37 + day) % 100 == 0;
+                let is_other = (identity as i64 * 37 + day) % others_every == 0;
                 let verdict = judge.judge(&Touch {
                     n_known: 40,
                     standing: Standing {
@@ -646,12 +664,13 @@ mod tests {
                 });
                 assert!(!verdict.alarm, "caller {identity} on day {day}");
             }
-            // From the third day on one of them reads so many of strangers' between its own.
-            for n in 0..(day - 2).max(0) {
+            for n in 0..(day - 2).max(0) * more_a_day {
+                n_strangers += 1;
                 let verdict = judge.judge(&Touch {
-                    n_known: 8,
+                    n_known,
+                    pan_reader: PAN_READER_OBJECTS < n_strangers,
                     standing: Standing {
-                        owner: Some(10_000 + (day * 100 + n) as u64),
+                        owner: Some(10_000 + u64::from(n_strangers)),
                         ..Standing::default()
                     },
                     ..touch(42, day * DAY_MS + 40_000_000 + n * 600_000)
@@ -661,6 +680,19 @@ mod tests {
                 }
             }
         }
-        assert!(found.is_some(), "found on day {found:?}");
+        found
+    }
+
+    #[test]
+    fn a_patient_attacker_who_reads_more_every_day_is_found_within_the_week() {
+        for (row, n_known, others_every, more_a_day) in [
+            ("28 in a week", 8, 100, 1),
+            ("28 in a week, among twice the own", 20, 50, 1),
+            ("112 in a week, where all read others'", 20, 5, 4),
+            ("224 in a week, until it reads as much as a job", 20, 5, 8),
+        ] {
+            let found = found_on(n_known, others_every, more_a_day);
+            assert!(found.is_some(), "{row}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The statistics: pure functions and plain state, in the order a call meets them.
 //!
-//! `identity` (who calls) → `endpoint` (with `template`), `object` (what is called) → `seen` (is it new to the caller)
+//! `identity` (who calls), `arrival` (since when) → `endpoint` (with `template`), `object` (what is called) → `seen` (is it new to the caller)
 //! → `ownership` (whose is it), `device` (who was it before) → `sharing`, `evidence`, `order`, `volume`, `judge` (is the caller leaving what is
 //! usual, for it and its peers); beside it `probe`, `probing` (misconfiguration), `sizes` (response volume) and `inventory` (which
 //! endpoints there are).
@@ -13,6 +13,7 @@
 //! every state has a bound and forgets in an order the log decides.
 
 pub mod agent;
+pub mod arrival;
 pub mod compliance;
 pub mod device;
 pub mod endpoint;

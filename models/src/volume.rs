@@ -5,7 +5,8 @@
 //! the caller has finished before, and as many times what 19 in 20 callers of the collection have ever done. The knob
 //! moves the factor, nobody guesses the limit, and no share of a caller's own traffic hides a run. Who loads all of its
 //! own things meets next to nothing of others: at least one object in [`OTHERS_ONE_IN`] must be somebody else's, or
-//! refused. [`crate::judge`] follows two sorts of runs, all new objects and those that keep to the order of the ids.
+//! refused; of a newcomer's run [`NEWCOMERS_OTHERS`] must, as no run is usual for it yet. [`crate::judge`] follows two
+//! sorts of runs, all new objects and those that keep to the order of the ids.
 //!
 //! Each caller counts once among its peers, by its longest run, so that a batch job is one among many. Where a
 //! collection has too few callers, those of all collections say what is usual.
@@ -17,6 +18,9 @@ use serde::{Deserialize, Serialize};
 
 /// A run is too long only when one object in so many is another's.
 pub const OTHERS_ONE_IN: f64 = 6.0;
+/// Share of others' objects from which on a newcomer's run is too long. Jobs and auditors begin with runs, through all
+/// there is; who enumerates with a fresh account finds mostly what others use.
+pub const NEWCOMERS_OTHERS: f64 = 0.75;
 /// How many times what is usual a run must be at a knob of one.
 const FACTOR: f64 = 3.0;
 /// Tail index assumed of run lengths: the chance of a run falls as its length to this power.
@@ -80,6 +84,8 @@ pub struct Step {
     pub at_ms: i64,
     /// How much of it is another's, in [0, 1].
     pub others: f64,
+    /// True while the caller is in its first sitting of all.
+    pub newcomer: bool,
 }
 
 /// A limit on runs.
@@ -128,6 +134,8 @@ pub struct Runs {
     length: Length,
     vote: Option<u8>,
     told: bool,
+    /// True when it began in the caller's first sitting.
+    newcomer: bool,
     n_others: f32,
 }
 
@@ -161,9 +169,16 @@ impl Runs {
             self.vote(peers, all);
             self.n_others = 0.0;
         }
+        if self.n() == 1 {
+            self.newcomer = step.newcomer;
+        }
         self.n_others += step.others as f32;
-        let n = f64::from(self.n());
-        let is_own = f64::from(self.n_others) * OTHERS_ONE_IN < n;
+        let least = if self.newcomer {
+            NEWCOMERS_OTHERS
+        } else {
+            1.0 / OTHERS_ONE_IN
+        };
+        let is_own = f64::from(self.n_others) < f64::from(self.n()) * least;
         if self.told || !judged || self.n() < limit.least || is_own {
             return false;
         }
@@ -213,6 +228,7 @@ mod tests {
             goes_on: true,
             at_ms,
             others: 1.0,
+            newcomer: false,
         }
     }
 
@@ -258,14 +274,22 @@ mod tests {
 
     #[test]
     fn a_run_through_things_of_its_own_is_never_too_long() {
-        for (others, is_told) in [(0.0, false), (0.16, false), (0.17, true)] {
+        for (newcomer, others, is_told) in [
+            (false, 0.0, false),
+            (false, 0.16, false),
+            (false, 0.17, true),
+            (true, 0.74, false),
+            (true, 0.75, true),
+        ] {
             let (mut known, mut all) = (peers(100, 8), RunPeers::default());
             let step = Step {
                 others,
+                newcomer,
                 ..step(10_000)
             };
             let n = too_long(&mut Runs::default(), step, &mut known, &mut all);
-            assert_eq!(n.is_some(), is_told, "{others} of others: {n:?}");
+            let row = format!("{others} of others, newcomer {newcomer}: {n:?}");
+            assert_eq!(n.is_some(), is_told, "{row}");
         }
     }
 

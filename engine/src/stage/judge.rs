@@ -140,6 +140,7 @@ impl Judging {
             n_known: u32::try_from(touch.n_known).unwrap_or(0),
             weight: Quality::from_name(touch.identity_quality).weight(),
             pan_reader: touch.pan_reader,
+            newcomer: touch.newcomer,
             place: touch.object_number,
             standing: Standing {
                 owner: judgement.owner,

@@ -12,6 +12,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use models::agent::protocol::{self, Request};
 use models::agent::watch::{AgentWatch, Call as AgentCall};
+use models::arrival::Arrivals;
 use models::generations::Generations;
 use models::idea::Idea;
 use models::identity::{IdentityKind, Quality};
@@ -98,6 +99,7 @@ const TABLE: &str = "events";
 
 /// The stage.
 pub struct Profile {
+    arrivals: Arrivals,
     seen: SeenFilter,
     usage: Generations<u64, Usage>,
     endpoints: Generations<u64, Endpoint>,
@@ -132,7 +134,9 @@ impl Profile {
     ) -> Result<Self, Vec<RuleFault>> {
         let partitions = partitions.into();
         let endpoints_max = config.entries(8, ENDPOINT_BYTES, config.endpoints_max);
+        let callers_max = config.entries(4, Arrivals::CALLER_BYTES, config.identities_max);
         Ok(Self {
+            arrivals: Arrivals::new(callers_max),
             seen: SeenFilter::new(config.entries(32, SeenFilter::PAIR_BYTES, config.pairs_max)),
             usage: Generations::new(config.entries(10, USAGE_BYTES, config.streams_max)),
             endpoints: Generations::new(endpoints_max),
@@ -169,6 +173,7 @@ impl Profile {
     }
 
     fn walk(&mut self, walk: &mut impl LaneWalk) {
+        self.arrivals.walk(walk);
         self.seen.walk(walk);
         walk.table("profile.usage", &mut self.usage);
         walk.table("profile.endpoints", &mut self.endpoints);
@@ -193,6 +198,7 @@ impl Profile {
         let outcome = Outcome::of(status(event));
         let mut first = (None, 0);
         let device = device_of(event);
+        let newcomer = self.arrivals.is_newcomer(identity, event.event_time);
         for object in objects {
             let sighting = self
                 .seen
@@ -234,6 +240,7 @@ impl Profile {
                 sighting: false,
                 longest_sitting: i64::from(usage.sittings.longest()),
                 pan_reader: usage.n_objects > PAN_READER_OBJECTS,
+                newcomer,
                 identity_hash: identity,
                 event_time: event.event_time,
                 gateway: event.gateway,
@@ -623,19 +630,22 @@ impl Stage for Profile {
 
     fn state(&self) -> StateSize {
         StateSize {
-            n_entries: self.seen.len()
+            n_entries: self.arrivals.len()
+                + self.seen.len()
                 + self.usage.len()
                 + self.endpoints.len()
                 + self.sizes.len()
                 + self.probes.len()
                 + self.agents.n_entries(),
-            bytes: self.seen.state_bytes()
+            bytes: self.arrivals.state_bytes()
+                + self.seen.state_bytes()
                 + self.usage.table_bytes()
                 + self.endpoints.table_bytes()
                 + self.sizes.state_bytes()
                 + self.probes.state_bytes()
                 + self.agents.state_bytes(),
-            n_evicted: self.seen.n_evicted()
+            n_evicted: self.arrivals.n_evicted()
+                + self.seen.n_evicted()
                 + self.usage.n_evicted()
                 + self.endpoints.n_evicted()
                 + self.agents.n_evicted(),
