@@ -21,9 +21,12 @@ from requests import CLIENT_IP, Issuer, requests
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "docs" / "recipes"
+HERE = pathlib.Path(__file__).resolve().parent
 START_SECONDS_MAX = 30
 # A gateway that buffers its log writes it within this.
 LOG_SECONDS_MAX = 15
+# Longer than any of them holds lines back.
+LOG_SECONDS_QUIET = 1.5
 COLUMNS = "gateway, event_time, method, path, query, status, host, client_ip, user_agent, identity_kind, identity, rpc_method, tool, request_bytes, response_bytes"
 # Head of an answer that a gateway adds to or counts in.
 HEAD_BYTES_MAX = 2048
@@ -66,9 +69,10 @@ class Gateway:
     `shows` is where its answers and its decoder differ from the rule: {request's name: {column: value}}, under "*" of all requests.
     """
 
-    def __init__(self, name, gateway, program, recipe, log, check, start, sets=(), shows=(), wrap=None):
+    def __init__(self, name, gateway, program, recipe, log, check, start, sets=(), shows=(), wrap=None, environment=()):
         self.name, self.gateway, self.program, self.recipe, self.log = name, gateway, program, recipe, log
         self.check, self.start, self.sets, self.shows, self.wrap = check, start, dict(sets), dict(shows), wrap
+        self.environment = dict(environment)
 
 
 NGINX = """daemon off;
@@ -104,6 +108,12 @@ def apache_wrapper(folder, recipe):
     modules = "\n".join(f"LoadModule {name}_module {place}/mod_{name}.so" for name in found)
     return APACHE.format(folder=folder, recipe=recipe, modules=modules)
 
+
+# With the stable names WSGI's instrumentation writes the path decoded.
+DECODED = {
+    "escaped path": {"path": "/orders/1004;v=1", "identity_kind": "principal"},
+    "encoded slash": {"path": "/files/../../etc/passwd"},
+}
 
 # The client's word in Basic, and a token's subject, are known only where the recipe logs them.
 GATEWAYS = [
@@ -152,6 +162,23 @@ GATEWAYS = [
         sets={"{{\n\tservers {{": "{{\n\tadmin off\n\tpersist_config off\n\tservers {{", "http://:8080 {{": "http://:{port} {{\n\tbind 127.0.0.1",
               "127.0.0.1:9000": "127.0.0.1:{service}", "/var/log/caddy/tollwatch.json": "{folder}/log"},
     ),
+    *(
+        Gateway(
+            name, "otlp", "opentelemetry-instrument", "traced.py", "{folder}/log",
+            check=["{python}", "-c", "import ast, sys; ast.parse(open(sys.argv[1]).read())", "{recipe}"],
+            start=["{python}", str(HERE / "traced_service.py"), "{recipe}", "{port}", "{folder}/log", "{folder}/tokens.json"],
+            shows={
+                # The service names who it found, however it was found.
+                **{request: {"identity_kind": "principal"} for request in ("JWT", "escaped path", "dots and slashes", "MCP", "delete")},
+                # WSGI hands headers over as Latin-1.
+                "odd user agent": {"user_agent": 'q"uo\\te \\x41 {"a":1} Ã©;'},
+                "agent of odd bytes": {"user_agent": "café ÿ"},
+                **shows,
+            },
+            environment={"OTEL_SEMCONV_STABILITY_OPT_IN": names},
+        )
+        for name, names, shows in (("otel-old-names", "", {}), ("otel-stable-names", "http", DECODED))
+    ),
 ]
 
 
@@ -183,6 +210,8 @@ class Running:
         self.gateway, self.folder, self.port = gateway, folder, free_port()
         self.names = {"folder": folder, "port": self.port, "service": service_port}
         self.names["recipe"] = folder / gateway.recipe
+        # The interpreter that the gateway's program is installed for.
+        self.names["python"] = pathlib.Path(shutil.which(gateway.program)).with_name("python3")
         text = (RECIPES / gateway.recipe).read_text()
         for old, new in gateway.sets.items():
             old = old.format()
@@ -198,7 +227,7 @@ class Running:
         return [part.format(**self.names) for part in parts]
 
     def environment(self):
-        return {**os.environ, "HOME": str(self.folder), "TZ": "Pacific/Auckland"}
+        return {**os.environ, "HOME": str(self.folder), "TZ": "Pacific/Auckland", **self.gateway.environment}
 
     def __enter__(self):
         checked = subprocess.run(self.command(self.gateway.check), capture_output=True, text=True, env=self.environment(), timeout=60)
@@ -233,6 +262,16 @@ class Running:
 
     def log(self):
         return pathlib.Path(self.gateway.log.format(**self.names))
+
+
+def wait_for(log):
+    """Returns when nothing more came into the log for LOG_SECONDS_QUIET."""
+    size, until = None, time.monotonic() + LOG_SECONDS_MAX
+    while time.monotonic() < until:
+        time.sleep(LOG_SECONDS_QUIET)
+        before, size = size, log.stat().st_size if log.exists() else 0
+        if size and size == before:
+            return
 
 
 def decoded(tollwatch, log):
@@ -274,11 +313,7 @@ def try_gateway(gateway, tollwatch, folder, service_port, asked, secrets, keep):
             answered.append(send(running.port, request.wire()))
             time.sleep(0.05)
         ended = time.time()
-        until = time.monotonic() + LOG_SECONDS_MAX
-        while time.monotonic() < until and running.log().read_bytes().count(b"\n") < len(asked):
-            time.sleep(0.2)
-        # What the last request wrote.
-        time.sleep(0.5)
+        wait_for(running.log())
     if keep:
         shutil.copy(running.log(), pathlib.Path(keep) / f"{gateway.name}.log")
     rows, told = decoded(tollwatch, running.log())
@@ -339,6 +374,7 @@ def main():
             folder.chmod(0o777)
             for name in ("jwt.pem", "jwks.json"):
                 shutil.copy(work / name, folder / name)
+            (folder / "tokens.json").write_text(json.dumps({token: "alice" for token in Service.tokens}))
             (folder / "htpasswd").write_text("bob:{SHA}VV2iDfINQXLgDxtz18OUOAIFUnA=\n")
             try:
                 table, faults = try_gateway(gateway, given.tollwatch, folder, service.server_address[1], asked, secrets, given.keep)

@@ -1,12 +1,28 @@
-"""Checks docs/recipes without a gateway: each file is linked from the index, and each format of docs/formats.md has a recipe there."""
+"""Checks docs/recipes without a gateway: each file is linked and can be parsed, and each format of docs/formats.md has a recipe."""
 
 import json
 import pathlib
 import re
 import sys
+import xml.etree.ElementTree
+
+try:
+    import yaml
+except ImportError:
+    # Not of the standard library; `run` installs it beside the gateways.
+    yaml = None
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "docs" / "recipes"
+
+
+def parse(path):
+    if path.suffix == ".json":
+        json.loads(path.read_text())
+    elif path.suffix == ".xml":
+        xml.etree.ElementTree.parse(path)
+    elif path.suffix in (".yaml", ".yml") and yaml:
+        list(yaml.safe_load_all(path.read_text()))
 
 
 def faults():
@@ -20,11 +36,10 @@ def faults():
     for path in sorted(RECIPES.iterdir()):
         if path.suffix != ".md" and path.name not in told:
             yield f"no page of docs/recipes links to {path.name}"
-        if path.suffix == ".json":
-            try:
-                json.loads(path.read_text())
-            except ValueError as fault:
-                yield f"{path.name} is no JSON: {fault}"
+        try:
+            parse(path)
+        except (ValueError, xml.etree.ElementTree.ParseError, *((yaml.YAMLError,) if yaml else ())) as fault:
+            yield f"{path.name} cannot be parsed: {fault}"
     # A row of the first table begins with the format's name.
     formats = re.findall(r"^\| `([a-z0-9-]+)`(?: \(`| \|)", (ROOT / "docs" / "formats.md").read_text().split("\n## ")[0], re.M)
     if len(formats) < 20:
@@ -37,5 +52,5 @@ def faults():
 
 
 found = list(faults())
-print("\n".join(found) or "recipes: each is linked, and each format has one", file=sys.stderr)
+print("\n".join(found) or f"recipes: each is linked, and each format has one{'' if yaml else '; YAML was not parsed'}", file=sys.stderr)
 sys.exit(bool(found))

@@ -314,6 +314,10 @@ mod tests {
                 "authorization=Bearer a.b.c",
             ),
             (r#""method":"GET","uri":"/a","Ta":-1,"Tt":7"#, "path=/a"),
+            (
+                r#""method":"POST","uri":"/mcp","mcp_method":"tools/call""#,
+                "mcp_method=tools/call",
+            ),
         ];
         for (fields, want) in rows {
             assert_has(Haproxy, &with(fields), &[want]);
