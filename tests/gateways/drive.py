@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 
-from requests import CLIENT_IP, Issuer, requests
+from traffic import CLIENT_IP, Issuer, requests
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "docs" / "recipes"
@@ -27,7 +27,10 @@ START_SECONDS_MAX = 30
 LOG_SECONDS_MAX = 15
 # Longer than any of them holds lines back.
 LOG_SECONDS_QUIET = 1.5
-COLUMNS = "gateway, event_time, method, path, query, status, host, client_ip, user_agent, identity_kind, identity, rpc_method, tool, request_bytes, response_bytes"
+COLUMNS = (
+    "gateway, event_time, method, path, query, status, host, client_ip, user_agent, identity_kind, identity, rpc_method, tool, "
+    "request_bytes, response_bytes"
+)
 # Head of an answer that a gateway adds to or counts in.
 HEAD_BYTES_MAX = 2048
 
@@ -91,7 +94,9 @@ http {{
 """
 
 # Modules as Debian, Ubuntu and Alpine keep them.
-APACHE_MODULES = ["mpm_event", "authn_core", "authn_file", "authz_core", "authz_user", "authz_host", "auth_basic", "env", "setenvif", "proxy", "proxy_http"]
+APACHE_MODULES = (
+    "mpm_event authn_core authn_file authz_core authz_user authz_host auth_basic env setenvif proxy proxy_http log_config logio unixd"
+).split()
 APACHE = """ServerRoot {folder}
 ServerName api.example
 PidFile {folder}/httpd.pid
@@ -104,7 +109,7 @@ Include {recipe}
 def apache_wrapper(folder, recipe):
     places = [pathlib.Path(p) for p in ("/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", "/usr/libexec/apache2")]
     place = next((p for p in places if p.is_dir()), places[0])
-    found = [name for name in APACHE_MODULES + ["log_config", "logio", "unixd"] if (place / f"mod_{name}.so").exists()]
+    found = [name for name in APACHE_MODULES if (place / f"mod_{name}.so").exists()]
     modules = "\n".join(f"LoadModule {name}_module {place}/mod_{name}.so" for name in found)
     return APACHE.format(folder=folder, recipe=recipe, modules=modules)
 
@@ -115,7 +120,6 @@ DECODED = {
     "encoded slash": {"path": "/files/../../etc/passwd"},
 }
 
-# The client's word in Basic, and a token's subject, are known only where the recipe logs them.
 GATEWAYS = [
     Gateway(
         "nginx", "nginx", "nginx", "nginx.conf", "{folder}/log",
@@ -292,7 +296,7 @@ def differences(gateway, request, row, answered):
     for column, value in expected.items():
         if row.get(column) != value:
             yield column, value, row.get(column)
-    if request.method != "HEAD" and request.status == 200:
+    if request.status == 200:
         size = row.get("response_bytes")
         if size is None or not len(Service.body) <= size <= len(Service.body) + HEAD_BYTES_MAX:
             yield "response_bytes", f"{len(Service.body)} and up to a head", size
@@ -340,7 +344,8 @@ def show(gateway, table, faults):
         who = f"{row['identity_kind']} {row['identity']}"[:22]
         query = "" if row.get("query") is None else "?" + row["query"]
         mark = "!" if found else " "
-        print(f"{mark} {request.name:<20} {row.get('status') or '-':>6}  {who:<22} {row.get('tool') or '-':<12} {ascii(row['path'] + query)[1:-1][:60]}")
+        asked = ascii(row["path"] + query)[1:-1][:60]
+        print(f"{mark} {request.name:<20} {row.get('status') or '-':>6}  {who:<22} {row.get('tool') or '-':<12} {asked}")
     for name, column, expected, read in faults:
         print(f"  DIFFERS {name}: {column} is {read!r}, expected {expected!r}")
 
@@ -362,10 +367,11 @@ def main():
         work.chmod(0o755)
         issuer = Issuer(work)
         asked = requests(issuer)
-        bearer = [dict(request.headers).get("Authorization", "") for request in asked]
-        Service.tokens = frozenset(value.split(" ")[1] for request, value in zip(asked, bearer) if value.startswith("Bearer ") and request.status == 200)
+        shown = [dict(request.headers).get("Authorization", "") for request in asked]
+        Service.tokens = frozenset(
+            value.split(" ")[1] for request, value in zip(asked, shown) if value.startswith("Bearer ") and request.status == 200)
         secrets = {"a token's signature": next(iter(Service.tokens)).rsplit(".", 1)[1], "an API key": "example-key",
-                   "a password": next(value for value in bearer if value.startswith("Basic "))[6:]}
+                   "a password": next(value for value in shown if value.startswith("Basic "))[6:]}
         service = Server(("127.0.0.1", 0), Service)
         threading.Thread(target=service.serve_forever, daemon=True).start()
         for gateway in wanted:
