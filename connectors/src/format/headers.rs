@@ -349,25 +349,6 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_agents_are_read() {
-        let want = Event {
-            host: Some("kept".into()),
-            mcp_method: Some("tools/call".into()),
-            mcp_name: Some("get_invoice".into()),
-            mcp_version: Some("2026-07-28".into()),
-            a2a_version: Some("1.0".into()),
-            signature_agent: Some("https://agent.example".into()),
-            sdk_language: Some("python".into()),
-            ..Event::default()
-        };
-        let event = event_of(
-            r#"{"Mcp-Method":["tools/call"],"Mcp-Name":"get_invoice","MCP-Protocol-Version":"2026-07-28","A2A-Version":"1.0",
-                "Signature-Agent":"https://agent.example","X-Stainless-Lang":"python"}"#,
-        );
-        assert_eq!(event, want);
-    }
-
-    #[test]
     fn what_is_no_header_is_left_out() {
         for headers in [
             "null",
