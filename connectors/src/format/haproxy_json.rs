@@ -27,7 +27,7 @@
 //! | `route`, `service` | `frontend` without `~`; `backend` |
 //! | `tls_version` | `tls_version`, `sslv`, `ssl_version` |
 //! | `request_id`, `trace_id` | `request_id`, `unique_id`; `traceparent`, else a capture of that form |
-//! | other headers | `user_agent`, `referer`, `origin`, `content_type`, `sent_content_type`, `x_http_method_override`, `x_http_method`, `x_method_override`, `x_forwarded_host`, `x_original_url`, `x_rewrite_url`, `sent_server`, `allow_origin`, `allow_credentials` |
+//! | other headers | `user_agent`, `referer`, `origin`, `content_type`, `sent_content_type`, `x_http_method_override`, `x_http_method`, `x_method_override`, `x_forwarded_host`, `x_original_url`, `x_rewrite_url`, `sent_server`, `allow_origin`, `allow_credentials`, `mcp_method`, `mcp_name`, `mcp_protocol_version`, `a2a_version`, `signature_agent`, `x_stainless_lang` |
 //!
 //! Traps: without `json()` a client's backslash makes a bad escape, which is mended, and `#XX` stands for quotes; `%{+E}o` escapes quotes
 //! as HAProxy's own, not JSON's; of a bad request captures are missing without their quotes, so the line is no JSON; `<BADREQ>` is no request.
@@ -86,6 +86,12 @@ object! {
         server: Scalar<'a> = "sent_server",
         allow_origin: Scalar<'a> = "allow_origin",
         allow_credentials: Scalar<'a> = "allow_credentials",
+        mcp_method: Scalar<'a> = "mcp_method",
+        mcp_name: Scalar<'a> = "mcp_name",
+        mcp_version: Scalar<'a> = "mcp_protocol_version",
+        a2a_version: Scalar<'a> = "a2a_version",
+        signature_agent: Scalar<'a> = "signature_agent",
+        sdk_language: Scalar<'a> = "x_stainless_lang",
     }
 }
 
@@ -171,6 +177,12 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         server: record.server.text("sent_server")?,
         allow_origin: record.allow_origin.text("allow_origin")?,
         allow_credentials: record.allow_credentials.text("allow_credentials")?,
+        mcp_method: record.mcp_method.text("mcp_method")?,
+        mcp_name: record.mcp_name.text("mcp_name")?,
+        mcp_version: record.mcp_version.text("mcp_protocol_version")?,
+        a2a_version: record.a2a_version.text("a2a_version")?,
+        signature_agent: record.signature_agent.text("signature_agent")?,
+        sdk_language: record.sdk_language.text("x_stainless_lang")?,
         ..Event::default()
     })
 }
@@ -302,6 +314,10 @@ mod tests {
                 "authorization=Bearer a.b.c",
             ),
             (r#""method":"GET","uri":"/a","Ta":-1,"Tt":7"#, "path=/a"),
+            (
+                r#""method":"POST","uri":"/mcp","mcp_method":"tools/call""#,
+                "mcp_method=tools/call",
+            ),
         ];
         for (fields, want) in rows {
             assert_has(Haproxy, &with(fields), &[want]);

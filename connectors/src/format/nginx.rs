@@ -5,8 +5,8 @@
 //! ```text
 //! log_format tollwatch escape=json '{"msec":"$msec","request_id":"$request_id","remote_addr":"$remote_addr",'
 //!   '"realip_remote_addr":"$realip_remote_addr","remote_user":"$remote_user","jwt_sub":"$jwt_claim_sub","scheme":"$scheme",'
-//!   '"method":"$request_method","host":"$host","request_uri":"$request_uri","status":"$status","request_length":"$request_length",'
-//!   '"body_bytes_sent":"$body_bytes_sent","request_time":"$request_time","referer":"$http_referer","user_agent":"$http_user_agent",'
+//!   '"method":"$request_method","host":"$host","request_uri":"$request_uri","request":"$request","status":"$status",'
+//!   '"request_length":"$request_length","body_bytes_sent":"$body_bytes_sent","request_time":"$request_time","referer":"$http_referer","user_agent":"$http_user_agent",'
 //!   '"origin":"$http_origin","content_type":"$content_type","sent_content_type":"$sent_http_content_type",'
 //!   '"cors":"$sent_http_access_control_allow_origin|$sent_http_access_control_allow_credentials","ssl_protocol":"$ssl_protocol",'
 //!   '"ssl_client_s_dn":"$ssl_client_s_dn","ssl_client_verify":"$ssl_client_verify","traceparent":"$http_traceparent"}';
@@ -47,7 +47,8 @@
 //! | `request_body` | `request_body`, `body` | same |
 //!
 //! Traps: `uri` is decoded and normalised (`/orders/%31%32` and `/a/../orders/12` become `/orders/12`), which hides probes: log
-//! `request_uri`. `escape=json` passes raw bytes, so a line may not be UTF-8. A request nginx could not parse has an empty method: no
+//! `request_uri`, and `request` beside it: of a request that climbs out of the root (`/..%2f..%2fetc`) and is answered with 400 `request_uri`
+//! is empty (measured, nginx 1.22). `escape=json` passes raw bytes, so a line may not be UTF-8. A request nginx could not parse has an empty method: no
 //! event. `remote_user` is the name in any `Authorization: Basic`, so it is the client's word wherever `auth_basic` does not check it:
 //! leave it out there. `x_forwarded_for` of the flat format is what the client says and is not read. Without `remote_addr` the nested format has
 //! only `xff`, of which the last entry is the one the proxy in front added; without such a proxy it is the client's word.
