@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod floor;
+mod formats;
 mod generate;
 mod json;
 mod lanes;
@@ -36,6 +37,8 @@ enum Command {
     Floor(floor::FloorConfig),
     /// Decodes such records in memory, with a typed struct and into Arrow.
     Json(json::JsonConfig),
+    /// Decodes records of every format in memory, into Arrow.
+    Formats(formats::FormatsConfig),
     /// Takes such records through every stage in memory: what one call costs where.
     Lanes(lanes::LanesConfig),
     /// Takes such records through every stage with more and more rules.
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Generate(config) => generate::run(&config),
         Command::Floor(config) => floor::run(&config),
         Command::Json(config) => json::run(&config),
+        Command::Formats(config) => formats::run(&config),
         Command::Lanes(config) => lanes::run(&config),
         Command::Rules(config) => rules::run(&config),
         Command::State(config) => state::run(&config),
