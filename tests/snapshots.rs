@@ -143,7 +143,7 @@ fn the_layout_of_a_snapshot_has_the_version_it_says() {
 }
 
 /// Of the version above.
-const LAYOUT: u64 = 16314660710241826047;
+const LAYOUT: u64 = 16_354_159_730_563_804_296;
 
 #[test]
 fn sections_that_are_not_what_they_should_be_are_told_and_end_nothing() {

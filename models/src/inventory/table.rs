@@ -81,6 +81,8 @@ pub struct Inventory {
     due: BTreeSet<(i64, Key)>,
     listed_max: usize,
     clock_ms: i64,
+    /// Clock of the lane that told what is absorbed now, ms: how far other lanes are says nothing of how long it took.
+    telling_ms: i64,
     n_refused_elsewhere: u32,
     n_beyond: u64,
 }
@@ -108,6 +110,7 @@ impl Inventory {
             due: BTreeSet::new(),
             listed_max: endpoints_max,
             clock_ms: i64::MIN,
+            telling_ms: i64::MIN,
             n_refused_elsewhere: 0,
             n_beyond: 0,
         }
@@ -116,9 +119,9 @@ impl Inventory {
     /// Takes what calls of an endpoint come to; what is to be told at once is appended.
     ///
     /// * `name`: `METHOD host /template`.
-    /// * `at_ms`: the stream's clock.
+    /// * `at_ms`: the clock of the lane that tells, when it told.
     pub fn absorb(&mut self, name: &str, delta: &Summary, at_ms: i64, told: &mut Vec<Told>) {
-        self.clock_ms = at_ms.max(self.clock_ms);
+        (self.telling_ms, self.clock_ms) = (at_ms, at_ms.max(self.clock_ms));
         let (key, host) = (xxh3_64(name.as_bytes()), host_of(name));
         let host_key = xxh3_64(host.as_bytes());
         if self.listed.get(&key).is_some() {
@@ -287,13 +290,14 @@ impl Inventory {
     }
 
     fn tell_one(&mut self, key: Key, told: &mut Vec<Told>) {
-        let clock_ms = self.clock_ms;
+        let (clock_ms, telling_ms) = (self.clock_ms, self.telling_ms);
         // Forgotten since.
         let Some(record) = self.record(key) else {
             return;
         };
         let is_new = record.discovered_ms.is_none();
-        let discovered_ms = *record.discovered_ms.get_or_insert(clock_ms);
+        // What is new is told while it is absorbed.
+        let discovered_ms = *record.discovered_ms.get_or_insert(telling_ms);
         (record.told_ms, record.is_changed) = (clock_ms, false);
         let mut entry = Entry::of(&record.name, &record.summary, discovered_ms);
         if !matches!(key, Key::Endpoint(_)) {
