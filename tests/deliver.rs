@@ -243,20 +243,20 @@ fn a_refused_alert_ends_it_and_nothing_before_it_comes_again() {
 
 #[test]
 fn killed_in_the_middle_nothing_is_lost() {
-    let ids = produce("killed", 120);
+    let ids = produce("killed-sink", 120);
     let (url, all) = receiver(|_, _| {
         std::thread::sleep(Duration::from_millis(5));
         200
     });
     for n in [1, 40] {
         let running = Running(
-            deliver("killed", &url, &["--as", "json"])
+            deliver("killed-sink", &url, &["--as", "json"])
                 .spawn()
                 .expect("starts"),
         );
         kill_when(running, "an alert", || n <= taken(&all).len());
     }
-    once("killed", &url, &["--as", "json"]);
+    once("killed-sink", &url, &["--as", "json"]);
     let found = taken(&all);
     assert!(
         ids.len() < found.len(),

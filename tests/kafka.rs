@@ -313,7 +313,7 @@ pub(crate) fn uids(alerts: &[Value]) -> BTreeSet<String> {
 #[test]
 fn a_capture_in_four_partitions_with_random_keys_loses_and_doubles_nothing() {
     let all = lines("vampi.ndjson.xz", 60_000);
-    let (first, second) = all.split_at(45_000);
+    let (first, second) = all.split_at(35_000);
     one().produce("four", 4, first);
     let service = Deployment::new(one(), "four-service", &["four"], &["--partitions", "3"]);
     service.catch_up();

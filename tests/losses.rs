@@ -213,7 +213,7 @@ fn a_log_that_was_cut_is_read_on_unless_only_a_snapshot_knows_what_was_there() {
 #[test]
 fn offsets_that_the_groups_forgot_are_known_from_the_snapshots() {
     let all = lines("vampi.ndjson.xz", 60_000);
-    let (first, second) = all.split_at(45_000);
+    let (first, second) = all.split_at(35_000);
     one().produce("forgotten", 2, first);
     let service = Deployment::new(one(), "forgotten-service", &["forgotten"], &[]);
     service.catch_up();
