@@ -21,7 +21,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path as Key;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
 use tokio::runtime::Runtime;
 
 use crate::state::address::{Reason, address, objects_in};
@@ -243,26 +243,65 @@ impl Lake {
         }
     }
 
-    /// Writes an object, and looks whether it is there whole: a torn file would be missed for good.
+    /// Writes an object that whoever writes it writes the same, and looks whether it is there whole: a torn file would be
+    /// missed for good. What is whole already stays, so that one who writes it late can't tear it and be gone.
     fn put(&self, below: &str, bytes: &Bytes) -> Result<(), LakeError> {
-        let key = self.key(below);
-        self.wait("write", &key, self.objects.put(&key, bytes.clone().into()))?;
-        let (written, found) = (bytes.len() as u64, self.size(below)?);
-        match found {
-            Some(found) if found == written => Ok(()),
+        let written = bytes.len() as u64;
+        if !self.create(below, bytes.clone())?
+            && let Some(torn) = self.head(below)?.filter(|found| found.size != written)
+        {
+            self.mend(torn, bytes)?;
+        }
+        match self.head(below)? {
+            Some(found) if found.size == written => Ok(()),
             found => Err(LakeError::Torn {
-                key: key.to_string(),
+                key: self.key(below).to_string(),
                 written,
-                found: found.unwrap_or(0),
+                found: found.map_or(0, |found| found.size),
             }),
+        }
+    }
+
+    /// Writes over an object as long as it is the torn one that was seen, where the store can be told so.
+    fn mend(&self, torn: ObjectMeta, bytes: &Bytes) -> Result<(), LakeError> {
+        let key = torn.location;
+        let put = |mode| {
+            let options = PutOptions::from(mode);
+            let put = self.objects.put_opts(&key, bytes.clone().into(), options);
+            self.wait("write", &key, put)
+        };
+        let seen = UpdateVersion {
+            e_tag: torn.e_tag,
+            version: torn.version,
+        };
+        let done = match put(PutMode::Update(seen)) {
+            Err(LakeError::Store {
+                source: object_store::Error::NotImplemented { .. },
+                ..
+            }) => put(PutMode::Overwrite),
+            done => done,
+        };
+        match done {
+            Ok(_) => Ok(()),
+            // Somebody else has mended it.
+            Err(LakeError::Store {
+                source: object_store::Error::Precondition { .. },
+                ..
+            }) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
     /// Bytes of an object; none when it is not there.
     fn size(&self, below: &str) -> Result<Option<u64>, LakeError> {
+        Ok(self.head(below)?.map(|meta| meta.size))
+    }
+
+    /// What the store says of an object; none when it is not there.
+    fn head(&self, below: &str) -> Result<Option<ObjectMeta>, LakeError> {
         let key = self.key(below);
         match self.wait("look for", &key, self.objects.head(&key)) {
-            Ok(meta) => Ok(Some(meta.size)),
+            Ok(meta) => Ok(Some(meta)),
             Err(LakeError::Store {
                 source: object_store::Error::NotFound { .. },
                 ..
@@ -294,5 +333,34 @@ impl Lake {
     fn delete(&self, below: &str) -> Result<(), LakeError> {
         let key = self.key(below);
         self.wait("delete", &key, self.objects.delete(&key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    #[test]
+    fn what_is_whole_is_not_written_again_and_what_is_torn_is() {
+        let objects = Arc::new(InMemory::new());
+        let lake = Lake::over(objects, Key::default()).expect("threads");
+        let of = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let tag = || {
+            lake.head("file")
+                .expect("it answers")
+                .expect("it is there")
+                .e_tag
+        };
+        lake.put("file", &of("whole")).expect("it is written");
+        let first = tag();
+        lake.put("file", &of("whole")).expect("it is there");
+        assert_eq!(tag(), first, "a late writer wrote over it");
+        let key = lake.key("file");
+        let tear = lake.objects.put(&key, of("who").into());
+        lake.wait("write", &key, tear).expect("it is torn");
+        lake.put("file", &of("whole")).expect("it is mended");
+        assert_eq!(lake.read(&key).expect("it answers"), of("whole"));
     }
 }
