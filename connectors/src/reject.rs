@@ -28,11 +28,13 @@ pub enum RejectReason {
     AbsurdTime,
     /// No known format takes it.
     UnknownFormat,
+    /// It was written by a schema that the registry does not have, or that can't be used.
+    UnknownSchema,
 }
 
 impl RejectReason {
     /// Every reason, for metrics that publish zeros.
-    pub const ALL: [RejectReason; 9] = [
+    pub const ALL: [RejectReason; 10] = [
         RejectReason::Empty,
         RejectReason::Oversized,
         RejectReason::InvalidUtf8,
@@ -42,6 +44,7 @@ impl RejectReason {
         RejectReason::WrongType,
         RejectReason::AbsurdTime,
         RejectReason::UnknownFormat,
+        RejectReason::UnknownSchema,
     ];
 
     /// The label in metrics and dead letters.
@@ -56,6 +59,7 @@ impl RejectReason {
             RejectReason::WrongType => "wrong_type",
             RejectReason::AbsurdTime => "absurd_time",
             RejectReason::UnknownFormat => "unknown_format",
+            RejectReason::UnknownSchema => "unknown_schema",
         }
     }
 }

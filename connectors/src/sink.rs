@@ -25,9 +25,9 @@ use crate::render::{Alert, Format};
 pub mod backoff;
 
 mod file;
-mod http;
+pub(crate) mod http;
 mod syslog;
-mod tls;
+pub(crate) mod tls;
 
 #[cfg(test)]
 mod tests;

@@ -6,10 +6,12 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use connectors::kafka::Properties;
+use connectors::sink::Secret;
+use connectors::value::{self, Values};
 use models::agent::register::AgentRegister;
 use models::idea::Ideas;
 use models::template::TemplateSet;
@@ -243,6 +245,23 @@ impl Default for LakeConfig {
     }
 }
 
+/// The schema registry of the sources' values.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RegistryConfig {
+    /// Its address, `http://…` or `https://…`, with the path its API lies under; none when empty.
+    pub url: String,
+    /// User of HTTP's basic authentication; without a login when empty.
+    pub user: String,
+    /// File that holds the user's password.
+    pub password_file: Option<PathBuf>,
+    /// Certificates (PEM) of authorities to trust; the system's when absent.
+    pub ca: Option<PathBuf>,
+    /// The user's password: of that file, or of a variable.
+    #[serde(skip)]
+    pub password: Option<Secret>,
+}
+
 /// What is done with names.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -291,6 +310,8 @@ pub struct Config {
     pub snapshots: SnapshotConfig,
     /// The event lake.
     pub lake: LakeConfig,
+    /// The schema registry.
+    pub registry: RegistryConfig,
     /// The topics written.
     pub topics: TopicConfig,
     /// The models.
@@ -324,6 +345,7 @@ impl Default for Config {
             idle_ms: 2000,
             snapshots: SnapshotConfig::default(),
             lake: LakeConfig::default(),
+            registry: RegistryConfig::default(),
             topics: TopicConfig::default(),
             models: ModelConfig::default(),
             privacy: PrivacyConfig::default(),
@@ -342,7 +364,8 @@ impl Config {
         toml::from_str(text).map_err(|error| ParseError::new(text, &error))
     }
 
-    /// Lays the values of [`Config::kafka_files`] over the properties, and over these the variables `TOLLWATCH_KAFKA_<NAME>`.
+    /// Lays the values of [`Config::kafka_files`] over the properties, and over these the variables `TOLLWATCH_KAFKA_<NAME>`;
+    /// likewise the registry's password, and `TOLLWATCH_REGISTRY_USER` and `TOLLWATCH_REGISTRY_PASSWORD`.
     ///
     /// # Errors
     /// Every file that can't be read, and every variable that is no text; never a value.
@@ -357,14 +380,27 @@ impl Config {
                 Err(error) => faults.push(format!("cannot read {property} from {path}: {error}")),
             }
         }
+        if let Some(path) = &self.registry.password_file {
+            match read_secret(path) {
+                Ok(value) => self.registry.password = Some(Secret::new(&value)),
+                Err(error) => faults.push(format!(
+                    "cannot read the registry's password from {}: {error}",
+                    path.display()
+                )),
+            }
+        }
         for (name, value) in variables {
-            let Some(property) = name.to_str().and_then(property_of) else {
+            let Some(secret) = name.to_str().and_then(Named::of) else {
                 continue;
             };
             match value.into_string() {
                 // As a template leaves it that was given nothing.
                 Ok(value) if value.is_empty() => (),
-                Ok(value) => self.kafka.set(&property, value),
+                Ok(value) => match secret {
+                    Named::Property(property) => self.kafka.set(&property, value),
+                    Named::RegistryUser => self.registry.user = value,
+                    Named::RegistryPassword => self.registry.password = Some(Secret::new(&value)),
+                },
                 Err(_) => faults.push(format!("{} is no UTF-8", name.to_string_lossy())),
             }
         }
@@ -426,6 +462,7 @@ impl Config {
                 topics.min_insync_replicas
             ));
         }
+        faults.extend(self.open_values().err());
         if self.idle_ms < 100 {
             faults.push(format!(
                 "idle_ms is {}; it must be at least 100",
@@ -495,6 +532,37 @@ impl Config {
         }
     }
 
+    /// What opens the sources' values, by the schemas of the registry when there is one.
+    ///
+    /// # Errors
+    /// What must be changed of `[registry]`.
+    pub fn open_values(&self) -> Result<Values, String> {
+        let RegistryConfig {
+            url,
+            user,
+            password,
+            ca,
+            ..
+        } = &self.registry;
+        if url.is_empty() {
+            return Values::new(None);
+        }
+        let login = match (user.as_str(), password) {
+            ("", None) => None,
+            ("", Some(_)) => return Err("registry.user is empty, and there is a password".to_owned()),
+            (_, None) => return Err(
+                "registry.user has no password; give registry.password_file or TOLLWATCH_REGISTRY_PASSWORD"
+                    .to_owned(),
+            ),
+            (user, Some(password)) => Some((user.to_owned(), password.clone())),
+        };
+        Values::new(Some(&value::RegistryConfig {
+            url: url.clone(),
+            login,
+            ca: ca.clone(),
+        }))
+    }
+
     /// The event lake, when there is to be one.
     ///
     /// # Errors
@@ -553,7 +621,7 @@ impl Config {
 /// Bytes of a file with a property's value. A bundle of certificates has a few hundred thousand.
 const SECRET_BYTES_MAX: u64 = 1 << 20;
 
-fn read_secret(path: &str) -> io::Result<String> {
+fn read_secret(path: impl AsRef<Path>) -> io::Result<String> {
     let mut value = String::new();
     File::open(path)?
         .take(SECRET_BYTES_MAX + 1)
@@ -571,6 +639,24 @@ fn read_secret(path: &str) -> io::Result<String> {
         return Err(io::Error::other(fault));
     }
     Ok(value)
+}
+
+/// What an environment variable gives that is, or may be, a secret.
+enum Named {
+    /// A property of Kafka's.
+    Property(String),
+    RegistryUser,
+    RegistryPassword,
+}
+
+impl Named {
+    fn of(variable: &str) -> Option<Named> {
+        match variable {
+            "TOLLWATCH_REGISTRY_USER" => Some(Named::RegistryUser),
+            "TOLLWATCH_REGISTRY_PASSWORD" => Some(Named::RegistryPassword),
+            variable => property_of(variable).map(Named::Property),
+        }
+    }
 }
 
 /// The property that an environment variable names; none when it names something else.
@@ -658,6 +744,51 @@ mod tests {
             ("sasl.username", "by file"),
         ];
         assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn the_registrys_password_is_of_a_file_or_a_variable_and_never_shown() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("password");
+        std::fs::write(&file, "hunter2\n").expect("writes");
+        let text = format!(
+            "[registry]\nurl = 'https://registry.example'\nuser = 'u'\npassword_file = '{}'\n",
+            file.display()
+        );
+        for (given, password, user) in [
+            (&[][..], "hunter2", "u"),
+            (
+                &[("TOLLWATCH_REGISTRY_PASSWORD", "hunter3")],
+                "hunter3",
+                "u",
+            ),
+            (&[("TOLLWATCH_REGISTRY_USER", "v")], "hunter2", "v"),
+        ] {
+            let mut config = Config::parse(&text).expect("parses");
+            config.lay_secrets(variables(given)).expect("sound");
+            let held = config.registry.password.as_ref().map(Secret::text);
+            assert_eq!(
+                (held, config.registry.user.as_str()),
+                (Some(password), user)
+            );
+            assert!(!format!("{config:?}").contains("hunter"));
+            assert_eq!(config.open_values().err(), None);
+        }
+        for (wrong, word) in [
+            (
+                "url = 'http://registry.example'\nuser = 'u'",
+                "password_file",
+            ),
+            ("url = 'registry'", "registry"),
+            (
+                "url = 'https://registry.example'\nca = '/nowhere'",
+                "/nowhere",
+            ),
+        ] {
+            let config = Config::parse(&format!("[registry]\n{wrong}\n")).expect("parses");
+            let faults = config.faults().join(" ");
+            assert!(faults.contains(word), "{wrong}: {faults}");
+        }
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod decoding;
 mod edge;
 mod following;
 mod judging;
+pub(crate) mod opening;
 mod restoring;
 mod ruling;
 mod sink;
@@ -99,6 +100,9 @@ pub enum ServiceError {
         /// Why.
         source: std::io::Error,
     },
+    /// The values of the sources cannot be opened.
+    #[error("cannot use [registry]: {0}")]
+    Values(String),
     /// A lane's state cannot be put back.
     #[error(transparent)]
     State(#[from] StateError),

@@ -166,6 +166,10 @@ pub struct Metrics {
     pub events: Counter,
     /// Records sent to the dead-letter topic.
     pub rejects: Family<ReasonLabel, Counter>,
+    /// Messages without a value.
+    pub tombstones: Counter,
+    /// Source partitions that wait for the schema registry.
+    pub held: Gauge,
     /// Event times clamped because they lay in the future.
     pub clamped: Counter,
     /// Rows seen before and dropped.
@@ -270,6 +274,16 @@ impl Metrics {
                 "rejects",
                 "Records sent to the dead-letter topic",
                 Family::default()
+            ),
+            tombstones: register!(
+                "tombstones",
+                "Messages without a value, passed over",
+                Counter::default()
+            ),
+            held: register!(
+                "partitions_held",
+                "Source partitions that wait for the schema registry",
+                Gauge::default()
             ),
             clamped: register!(
                 "clamped_times",

@@ -164,6 +164,9 @@ refuses for counts. JSON's strings, numbers, booleans and lists of them are TOML
 {{- if and .Values.kafka.sasl.existingSecret (not (hasPrefix "sasl" $protocol)) -}}
 {{- $faults = append $faults "kafka.sasl.existingSecret is set, and config.kafka has no security.protocol of SASL_SSL or SASL_PLAINTEXT" -}}
 {{- end -}}
+{{- if and .Values.registry.existingSecret (not (dig "registry" "url" "" .Values.config)) -}}
+{{- $faults = append $faults "registry.existingSecret is set, and config.registry has no url" -}}
+{{- end -}}
 {{- with .Values.kafka.tls -}}
 {{- if .existingSecret -}}
 {{- if not (hasSuffix "ssl" $protocol) -}}

@@ -1,4 +1,4 @@
-//! The targets: a decoder each, `decode` with all behind it, the log's reader, the configuration.
+//! The targets: what opens values, a decoder each, `decode` with all behind it, the log's reader, the configuration.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
 use connectors::event::DecodedBatch;
-use connectors::format::{Decoder, Format, SourceRecord};
+use connectors::format::{Decoder, Format, RECORD_BYTES_MAX, SourceRecord};
 use connectors::reject::{DETAIL_CHARS_MAX, Reject};
+use connectors::value::{RegistryConfig, SchemaId, Unopened, Values};
 use engine::config::Config;
 use engine::lane::Outbox;
 use engine::log::{self, Item, Log, LogRecord};
@@ -20,6 +21,7 @@ use models::secret::HashKey;
 use super::{Verdict, fuzz, kept};
 use crate::poison::good;
 use crate::support::root;
+use crate::values::registry::{self, Registry};
 
 fn must(holds: bool, what: impl Into<String>) -> Verdict {
     if holds { Ok(()) } else { Err(what.into()) }
@@ -247,6 +249,31 @@ fn whatever_is_decoded_can_be_written() {
     {
         fuzz(target, &[], whole_stage);
     }
+}
+
+/// A value is opened within the limits, or refused in few words.
+#[test]
+fn a_value_is_opened_or_refused() {
+    let registry = Registry::written_by_others();
+    let config = RegistryConfig {
+        url: registry.url.clone(),
+        login: None,
+        ca: None,
+    };
+    let mut opener = Values::new(Some(&config)).expect("a sound address");
+    for id in 1..8 {
+        opener.fetch(SchemaId::Number(id)).expect("an answer");
+    }
+    let all = registry::values_by_others();
+    let good: Vec<Vec<u8>> = all.into_iter().map(|(_, value)| value).collect();
+    fuzz("value", &good, |bytes| match opener.open(bytes, None) {
+        Ok(opened) => must(opened.n_bytes() <= RECORD_BYTES_MAX, "more than a record"),
+        Err(Unopened::Refused(refusal)) => must(!refusal.detail.is_empty(), "no reason"),
+        Err(Unopened::Wanted(SchemaId::Number(id))) => {
+            must(!(1..8).contains(&id), "a schema is gone")
+        }
+        Err(Unopened::Wanted(_)) => Err("a GUID without a header".to_owned()),
+    });
 }
 
 /// A value of each log, of real rows where there are any.

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 
 import kubernetes_validate
@@ -251,6 +252,10 @@ def check_rendered(name, values, documents):
     for variable, field in [("TOLLWATCH_KAFKA_SASL_USERNAME", "usernameKey"), ("TOLLWATCH_KAFKA_SASL_PASSWORD", "passwordKey")]:
         wanted = {"name": sasl["existingSecret"], "key": sasl[field]} if sasl["existingSecret"] else None
         check(at(environment.get(variable, {}), "valueFrom.secretKeyRef") == wanted, f"{name}: {variable} is not from the Secret")
+    registry = values["registry"]
+    for variable, field in [("TOLLWATCH_REGISTRY_USER", "usernameKey"), ("TOLLWATCH_REGISTRY_PASSWORD", "passwordKey")]:
+        wanted = {"name": registry["existingSecret"], "key": registry[field]} if registry["existingSecret"] else None
+        check(at(environment.get(variable, {}), "valueFrom.secretKeyRef") == wanted, f"{name}: {variable} is not from the Secret")
     if tls := values["kafka"]["tls"]["existingSecret"]:
         check(at(volumes["tls"], "secret.secretName") == tls, f"{name}: TLS files are not the Secret's")
     if store := values["objectStore"]["existingSecret"]:
@@ -266,6 +271,9 @@ def check_rendered(name, values, documents):
         ports = {p["port"] for rule in policy["egress"] for p in rule["ports"]} - {53}
         wanted = {int(broker.rsplit(":", 1)[1]) for broker in parsed["brokers"].split(",")} | set(values["networkPolicy"]["extraKafkaPorts"])
         wanted |= {p["port"] for rule in values["networkPolicy"]["extraEgress"] for p in rule["ports"]} | ({443} if remote or remote_lake else set())
+        if url := parsed.get("registry", {}).get("url"):
+            parts = urllib.parse.urlsplit(url)
+            wanted.add(parts.port or {"https": 443, "http": 80}[parts.scheme])
         check(ports == wanted, f"{name}: egress to {ports} instead of {wanted}")
         check(set(policy["policyTypes"]) == {"Ingress", "Egress"}, f"{name}: the policy leaves one way open")
         readers = [at(peer, "namespaceSelector.matchLabels") for rule in policy["ingress"] for peer in rule["from"]]
@@ -320,6 +328,8 @@ REFUSED = [
     ("more replicas in sync than there are", MINIMAL, ["--set", "config.topics.min_insync_replicas=2"], "min_insync_replicas"),
     ("rules of two origins", MINIMAL, ["--set", r"rules.a\.sql=x", "--set", "rulesConfigMap=b"], "rulesConfigMap"),
     ("a password on an open line", SECURED, ["--set", r"config.kafka.security\.protocol=SSL"], "kafka.sasl.existingSecret"),
+    ("a login at no registry", MINIMAL, ["--set", "registry.existingSecret=a"], "registry.existingSecret"),
+    ("a password in the registry's address", MINIMAL, ["--set", "config.registry.url=https://a:b@c"], "url"),
     ("certificates nobody shows", SECURED, ["--set", r"config.kafka.security\.protocol=SASL_PLAINTEXT"], "kafka.tls.existingSecret"),
     ("half a certificate", SECURED, ["--set", "kafka.tls.keyKey="], "kafka.tls.keyKey"),
     ("metrics nobody may read", SECURED, ["--set", "networkPolicy.metricsNamespace="], "metricsNamespace"),

@@ -47,7 +47,7 @@ pub(super) fn client(config: &SinkConfig) -> Result<Arc<ClientConfig>, String> {
 }
 
 /// The certificates of a file.
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let failed =
         |reason: String| format!("cannot read certificates from {}: {reason}", path.display());
     let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)

@@ -42,6 +42,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
     faults.extend(store(&config));
     faults.extend(standby(&config));
     faults.extend(lake(&config));
+    faults.extend(registry(&config));
     if config.listens_beyond_loopback() {
         eprintln!(
             "warning: listen is {}, beyond loopback: whoever reaches it reads the metrics without a login",
@@ -79,6 +80,12 @@ fn lake(config: &Config) -> Option<String> {
     let opened = config.open_lake();
     let probed = opened.and_then(|lake| lake.map_or(Ok(()), |lake| lake.probe()));
     Some(with_causes(&probed.err()?))
+}
+
+/// The schema registry answers as one does; what is wrong with its options is told with the others.
+fn registry(config: &Config) -> Option<String> {
+    let values = config.open_values().ok()?;
+    Some(values.probe().err()?.to_string())
 }
 
 fn topics(config: &Config) -> Vec<String> {

@@ -18,6 +18,7 @@ use clap::Args;
 use connectors::dead_letter;
 use connectors::format::{Format, SourceRecord};
 use connectors::kafka::Cluster;
+use connectors::value::Values;
 use rdkafka::message::{Message, OwnedMessage};
 use serde_json::{Value, json};
 
@@ -28,7 +29,7 @@ use crate::lane::{Lane, Outbox};
 use crate::log::{Item, Log, LogRecord, RowAt, row_at};
 use crate::rule::{RuleSet, RuleTexts};
 use crate::schema;
-use crate::service::cluster;
+use crate::service::{cluster, opening};
 use crate::stage::decode::{Decode, DecodeConfig};
 use crate::stage::{self, Partitions};
 use crate::state::Place;
@@ -285,6 +286,7 @@ impl Verifier {
         };
         let mut firsts = BTreeMap::<(String, i32), i64>::new();
         let (mut written, mut rejected) = (Vec::new(), Letters::new());
+        let mut values = self.config.open_values()?;
         for source in &self.config.sources {
             for (partition, (first, _)) in (0..).zip(self.cluster.watermarks(&source.topic)?) {
                 firsts.insert((source.topic.clone(), partition), first);
@@ -299,15 +301,23 @@ impl Verifier {
                 let decode = decoders.entry(partition).or_insert_with(|| {
                     Decode::new(source.topic.as_str().into(), partition, config)
                 });
-                let record = SourceRecord {
-                    payload: message.payload().unwrap_or_default(),
-                    offset: message.offset(),
-                    broker_time_ms: message.timestamp().to_millis(),
-                };
                 let mut out = Outbox::default();
-                let pushed = decode.push(&[record], 0, &mut out)?;
+                let rejects = match opening::open(&mut values, &message, Values::fetch)? {
+                    opening::Value::Tombstone => continue,
+                    opening::Value::Refused(refusal) => {
+                        vec![opening::reject(message.offset(), &refusal)]
+                    }
+                    opening::Value::Opened(opened) => {
+                        let record = SourceRecord {
+                            payload: opened.text(message.payload().unwrap_or_default()),
+                            offset: message.offset(),
+                            broker_time_ms: message.timestamp().to_millis(),
+                        };
+                        decode.push(&[record], 0, &mut out)?.rejects
+                    }
+                };
                 written.extend(out.records);
-                for reject in pushed.rejects {
+                for reject in rejects {
                     let at = (reject.position.offset, reject.position.row);
                     let key = (source.topic.clone(), partition, at);
                     rejected.insert(key, reject.reason.as_str().to_owned());

@@ -13,6 +13,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::opening::{self, Opening, Value};
 use super::{
     COMMIT_EVERY, Complaint, Every, LINGER, MEASURE_EVERY, MESSAGES_BYTES_MAX, MESSAGES_MAX,
     ServiceError, Shared, now_ms,
@@ -52,6 +53,7 @@ pub(super) fn run(shared: &Shared, n: usize) -> Result<(), ServiceError> {
         .collect();
     consumer.subscribe(&topics).map_err(Error::Consume)?;
     let writer = shared.cluster.writer()?;
+    let values = shared.config.open_values().map_err(ServiceError::Values)?;
     let mut thread = Thread {
         shared,
         writer,
@@ -59,6 +61,7 @@ pub(super) fn run(shared: &Shared, n: usize) -> Result<(), ServiceError> {
         group,
         events_topic: shared.config.log_topic(Log::Events),
         dead_letter_topic: shared.config.dead_letter_topic(),
+        opening: Opening::new(values, shared.metrics.held.clone()),
         sources: Sources::new(),
         gathered_since: None,
         complaint: Complaint::default(),
@@ -67,6 +70,7 @@ pub(super) fn run(shared: &Shared, n: usize) -> Result<(), ServiceError> {
     let mut beat = Every::new(shared.beat_every(Log::Events));
     let mut measure = Every::new(MEASURE_EVERY);
     while !shared.stopped(0) {
+        thread.opening.resume(&consumer)?;
         let taken = thread.take(&consumer)?;
         thread.decode(&taken)?;
         let more = taken.more;
@@ -89,10 +93,16 @@ pub(super) fn run(shared: &Shared, n: usize) -> Result<(), ServiceError> {
     Ok(())
 }
 
+/// A message, and what it holds.
+struct Record<'c> {
+    message: BorrowedMessage<'c>,
+    value: Value,
+}
+
 /// What one look at the source topics gave.
 struct Taken<'c> {
-    messages: Vec<BorrowedMessage<'c>>,
-    /// Partitions whose end was reached, and how many messages had come before.
+    records: Vec<Record<'c>>,
+    /// Partitions whose end was reached, and how many records had come before.
     ends: Vec<(i32, usize)>,
     /// True when there may be more to read at once.
     more: bool,
@@ -105,6 +115,7 @@ struct Thread<'a> {
     group: String,
     events_topic: String,
     dead_letter_topic: String,
+    opening: Opening,
     sources: Sources,
     gathered_since: Option<Instant>,
     complaint: Complaint,
@@ -117,14 +128,14 @@ impl Thread<'_> {
         consumer: &'c BaseConsumer<Assignments>,
     ) -> Result<Taken<'c>, ServiceError> {
         let mut taken = Taken {
-            messages: Vec::new(),
+            records: Vec::new(),
             ends: Vec::new(),
             more: true,
         };
         let (mut wait, mut n_bytes) = (Duration::from_millis(10), 0);
-        while taken.messages.len() < MESSAGES_MAX && n_bytes < MESSAGES_BYTES_MAX {
+        while taken.records.len() < MESSAGES_MAX && n_bytes < MESSAGES_BYTES_MAX {
             let polled = consumer.poll(wait);
-            self.assign(consumer, &mut taken.messages)?;
+            self.assign(consumer, &mut taken.records)?;
             wait = Duration::ZERO;
             match polled {
                 None => {
@@ -132,17 +143,41 @@ impl Thread<'_> {
                     break;
                 }
                 Some(Ok(message)) => {
-                    n_bytes += message.payload_len();
-                    taken.messages.push(message);
+                    if let Some(value) = self.open(consumer, &message)? {
+                        n_bytes += message.payload_len() + value.n_bytes();
+                        taken.records.push(Record { message, value });
+                    }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    taken.ends.push((partition, taken.messages.len()));
+                    taken.ends.push((partition, taken.records.len()));
                 }
                 Some(Err(error)) if is_retryable(&error) => self.complaint.tell(&error, STAGE),
                 Some(Err(error)) => return Err(self.failed(error).into()),
             }
         }
         Ok(taken)
+    }
+
+    /// What a message holds; none when its partition is held before it.
+    fn open(
+        &mut self,
+        consumer: &BaseConsumer<Assignments>,
+        message: &BorrowedMessage<'_>,
+    ) -> Result<Option<Value>, ServiceError> {
+        let (topic, partition) = (message.topic(), message.partition());
+        if self.opening.holds(topic, partition) {
+            return Ok(None);
+        }
+        let schema = match self.opening.open(message) {
+            Ok(value) => return Ok(Some(value)),
+            Err(schema) => schema,
+        };
+        if let Some(source) = self.sources.get_mut(&(topic.to_owned(), partition)) {
+            self.opening.hold(consumer, message, schema)?;
+            // It has something to say, so nobody is to go on without it.
+            (source.at_end, source.told_idle, source.told_ms) = (false, false, i64::MIN);
+        }
+        Ok(None)
     }
 
     fn failed(&self, error: KafkaError) -> Error {
@@ -155,7 +190,7 @@ impl Thread<'_> {
     fn assign(
         &mut self,
         consumer: &BaseConsumer<Assignments>,
-        messages: &mut Vec<BorrowedMessage<'_>>,
+        records: &mut Vec<Record<'_>>,
     ) -> Result<(), ServiceError> {
         for change in consumer.context().take() {
             match change {
@@ -167,6 +202,7 @@ impl Thread<'_> {
                         let mut out = Outbox::default();
                         source.decode.heartbeat(false, &mut out).map_err(failed)?;
                         write(self.shared, &self.writer, &self.events_topic, &out)?;
+                        self.opening.assigned(consumer, &key)?;
                         self.sources.insert(key, source);
                     }
                     self.shared.note_ready(STAGE, self.n, true);
@@ -175,9 +211,13 @@ impl Thread<'_> {
                     tracing::info!(stage = STAGE, ?partitions, "partitions revoked");
                     // What was gathered and not written is decoded again by the next owner. That may be
                     // this thread, in a moment: what it had taken must not go before what it had not.
-                    for (topic, partition) in partitions {
-                        messages.retain(|m| (m.topic(), m.partition()) != (&topic, partition));
-                        self.sources.remove(&(topic, partition));
+                    for key in partitions {
+                        let (topic, partition) = (key.0.as_str(), key.1);
+                        records.retain(|Record { message, .. }| {
+                            (message.topic(), message.partition()) != (topic, partition)
+                        });
+                        self.opening.revoked(&key);
+                        self.sources.remove(&key);
                     }
                 }
             }
@@ -228,10 +268,10 @@ impl Thread<'_> {
     }
 
     fn decode(&mut self, taken: &Taken<'_>) -> Result<(), ServiceError> {
-        self.events(&taken.messages)?;
+        self.events(&taken.records)?;
         for (partition, n_before) in &taken.ends {
-            let mut after = taken.messages[*n_before..].iter();
-            if after.any(|message| message.partition() == *partition) {
+            let mut after = taken.records[*n_before..].iter();
+            if after.any(|record| record.message.partition() == *partition) {
                 continue;
             }
             let those = self.sources.iter_mut().filter(|((_, p), _)| p == partition);
@@ -240,48 +280,59 @@ impl Thread<'_> {
         Ok(())
     }
 
-    fn events(&mut self, messages: &[BorrowedMessage<'_>]) -> Result<(), ServiceError> {
-        let mut by_partition = BTreeMap::<(&str, i32), Vec<&BorrowedMessage<'_>>>::new();
-        for message in messages {
+    fn events(&mut self, taken: &[Record<'_>]) -> Result<(), ServiceError> {
+        let mut by_partition = BTreeMap::<(&str, i32), Vec<&Record<'_>>>::new();
+        for record in taken {
+            let message = &record.message;
             by_partition
                 .entry((message.topic(), message.partition()))
                 .or_default()
-                .push(message);
+                .push(record);
         }
         let stage = StageLabel { stage: STAGE };
-        for ((topic, partition), messages) in by_partition {
+        for ((topic, partition), taken) in by_partition {
             let Some(source) = self.sources.get_mut(&(topic.to_owned(), partition)) else {
                 continue;
             };
             let started = Instant::now();
-            let records: Vec<SourceRecord<'_>> = messages
-                .iter()
-                .map(|message| SourceRecord {
-                    payload: message.payload().unwrap_or_default(),
-                    offset: message.offset(),
-                    broker_time_ms: message.timestamp().to_millis(),
-                })
-                .collect();
+            let metrics = &self.shared.metrics;
+            let (mut records, mut refused) = (Vec::with_capacity(taken.len()), Vec::new());
+            for Record { message, value } in &taken {
+                match value {
+                    Value::Opened(opened) => records.push(SourceRecord {
+                        payload: opened.text(message.payload().unwrap_or_default()),
+                        offset: message.offset(),
+                        broker_time_ms: message.timestamp().to_millis(),
+                    }),
+                    Value::Refused(refusal) => {
+                        refused.push(opening::reject(message.offset(), refusal));
+                    }
+                    Value::Tombstone => {
+                        metrics.tombstones.inc();
+                    }
+                }
+            }
             let mut out = Outbox::default();
-            let pushed = source
+            let mut pushed = source
                 .decode
                 .push(&records, now_ms(), &mut out)
                 .map_err(failed)?;
             (source.read_at, source.at_end, source.told_idle) = (started, false, false);
-            source.next = records
+            source.next = taken
                 .last()
-                .map_or(source.next, |record| record.offset + 1);
-            let metrics = &self.shared.metrics;
+                .map_or(source.next, |record| record.message.offset() + 1);
             metrics
                 .records
                 .get_or_create(&stage)
-                .inc_by(records.len() as u64);
+                .inc_by(taken.len() as u64);
             metrics
                 .rows
                 .get_or_create(&stage)
-                .inc_by(records.len() as u64);
+                .inc_by(taken.len() as u64);
             metrics.events.inc_by(pushed.n_events as u64);
             metrics.clamped.inc_by(pushed.n_clamped as u64);
+            pushed.rejects.extend(refused);
+            pushed.rejects.sort_by_key(|reject| reject.position.offset);
             for reject in &pushed.rejects {
                 let label = ReasonLabel {
                     reason: reject.reason.as_str(),
@@ -289,8 +340,9 @@ impl Thread<'_> {
                 metrics.rejects.get_or_create(&label).inc();
             }
             let payload_of = |offset| {
-                let at = records.binary_search_by_key(&offset, |record| record.offset);
-                at.map_or(&[][..], |at| records[at].payload)
+                let at = taken.binary_search_by_key(&offset, |record| record.message.offset());
+                let message = at.ok().and_then(|at| taken[at].message.payload());
+                message.unwrap_or_default()
             };
             let letters = dead_letter::letters(
                 topic,
@@ -359,7 +411,8 @@ impl Thread<'_> {
             if source.told_idle {
                 continue;
             }
-            let mut silent = source.at_end && source.read_at.elapsed() >= idle;
+            let is_held = self.opening.holds(topic, *partition);
+            let mut silent = source.at_end && !is_held && source.read_at.elapsed() >= idle;
             if silent {
                 // The end is told without a topic's name: of several topics it may be another's.
                 let ends = consumer.fetch_watermarks(topic, *partition, Duration::from_secs(1));
@@ -385,7 +438,10 @@ impl Thread<'_> {
     /// Writes what was gathered, and lets nobody wait for sources that have ended.
     fn rest(&mut self) -> Result<(), ServiceError> {
         self.flush(true)?;
-        for source in self.sources.values_mut().filter(|source| source.at_end) {
+        for ((topic, partition), source) in &mut self.sources {
+            if !source.at_end || self.opening.holds(topic, *partition) {
+                continue;
+            }
             let mut out = Outbox::default();
             source.decode.heartbeat(true, &mut out).map_err(failed)?;
             write(self.shared, &self.writer, &self.events_topic, &out)?;
