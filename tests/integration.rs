@@ -6,7 +6,7 @@
 //! others), `hostile_rules` (rules of somebody who means harm), `lookups` (tables beside the logs), `rules` (rules as data), `correlate` (rules over
 //! alerts), `workbench` (rules tried over files), `inventory` (which endpoints there are), `posture` (what is wrong with them), `agents` (who acts, with
 //! which tools), `detection`, `alerts`, `explain` and `outputs` (what comes out), `kafka` (the same over a real Apache Kafka), `reload` (rules that change
-//! there), `deliver` (alerts on to other systems), `values` (what a schema registry must open), `secure` (over
+//! there), `shed` (rules that are too slow), `deliver` (alerts on to other systems), `values` (what a schema registry must open), `secure` (over
 //! one that asks for a login), `topology` (what changes on it under a running service), `losses` (what is gone, full or wrong
 //! when a service comes to it), `faults` (processes and brokers that end), `tidy` (what holds of the project itself). Tests that
 //! use captures which are not part of the project say so when they skip. `long` runs the long forms, `sabotage` breaks promises
@@ -35,6 +35,7 @@ mod reload;
 mod replay;
 mod rules;
 mod secure;
+mod shed;
 mod sigma;
 mod simulation;
 mod snapshots;

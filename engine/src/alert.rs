@@ -17,6 +17,7 @@ use crate::rule::{Admitted, Cases, Evidence, Finding, RuleCounters, Status, evid
 use crate::state::LaneWalk;
 
 mod raised;
+pub mod shed;
 
 pub use raised::Raised;
 

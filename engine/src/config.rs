@@ -262,6 +262,41 @@ pub struct RegistryConfig {
     pub password: Option<Secret>,
 }
 
+/// When a rule is too slow for its lane, and is shed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SheddingConfig {
+    /// Share of its lane's time at which a rule is too slow, in percent, at most 100; 0 sheds none and lifts what is shed.
+    pub percent: u64,
+    /// Nanoseconds a row at which a rule is too slow, and below which none is whatever its share.
+    pub row_ns: u64,
+    /// How long a lane's rows must have waited in their log, in seconds; while they wait less no rule is too slow.
+    pub behind_seconds: u64,
+    /// Time over which that is measured, in seconds, at least 1.
+    pub window_seconds: u64,
+    /// Names of rules that are never shed; one that is, is lifted.
+    pub exempt: Vec<String>,
+}
+
+impl Default for SheddingConfig {
+    fn default() -> Self {
+        Self {
+            percent: 25,
+            row_ns: 5000,
+            behind_seconds: 10,
+            window_seconds: 10,
+            exempt: Vec::new(),
+        }
+    }
+}
+
+impl SheddingConfig {
+    /// True when a rule of that name is never shed.
+    pub fn is_exempt(&self, rule: &str) -> bool {
+        self.percent == 0 || self.exempt.iter().any(|exempt| exempt == rule)
+    }
+}
+
 /// What is done with names.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -292,6 +327,8 @@ pub struct Config {
     pub rules: Option<PathBuf>,
     /// How often that folder is looked at for other rules, in seconds; 0 for never.
     pub rules_reload_seconds: u64,
+    /// When a rule is shed.
+    pub shedding: SheddingConfig,
     /// Folder of lookup tables that rules join with; none when absent.
     pub lookups: Option<PathBuf>,
     /// File of templates that `templates learn` wrote; none when absent.
@@ -336,6 +373,7 @@ impl Default for Config {
             state: PathBuf::from("tollwatch-state"),
             rules: None,
             rules_reload_seconds: 10,
+            shedding: SheddingConfig::default(),
             lookups: None,
             templates: None,
             openapi: Vec::new(),
@@ -492,6 +530,15 @@ impl Config {
                 "lake.bytes_max is {}; it must be at least 16777216",
                 self.lake.bytes_max
             ));
+        }
+        if 100 < self.shedding.percent {
+            faults.push(format!(
+                "shedding.percent is {}; it must be at most 100, and 0 sheds no rule",
+                self.shedding.percent
+            ));
+        }
+        if self.shedding.window_seconds < 1 {
+            faults.push("shedding.window_seconds is 0; it must be at least 1".to_owned());
         }
         if topics.replication < 1 || topics.min_insync_replicas > topics.replication {
             faults.push(format!(
@@ -698,9 +745,9 @@ mod tests {
 
     #[test]
     fn every_fault_is_told_at_once() {
-        let text = "threads = 0\nidle_ms = 1\n[snapshots]\nevery_seconds = 0\nkeep = 1\nstandby_bytes_max = 1\n[lake]\nevery_seconds = 0\nbytes_max = 1\n[topics]\nretention_hours = 0\nmin_insync_replicas = 0\n[models]\nstate_bytes_max = 1\nfalse_alerts_per_million_events = 0.0\npairs_max = 1\n";
+        let text = "threads = 0\nidle_ms = 1\n[snapshots]\nevery_seconds = 0\nkeep = 1\nstandby_bytes_max = 1\n[lake]\nevery_seconds = 0\nbytes_max = 1\n[shedding]\npercent = 101\nwindow_seconds = 0\n[topics]\nretention_hours = 0\nmin_insync_replicas = 0\n[models]\nstate_bytes_max = 1\nfalse_alerts_per_million_events = 0.0\npairs_max = 1\n";
         let faults = Config::parse(text).expect("parses").faults();
-        assert_eq!(faults.len(), 14, "{faults:#?}");
+        assert_eq!(faults.len(), 16, "{faults:#?}");
     }
 
     #[test]

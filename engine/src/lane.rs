@@ -12,10 +12,11 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
-use crate::alert::Alert;
+use crate::alert::{self, Alert};
 use crate::inventory::Record;
 use crate::log::{self, Header, Log, LogRecord, RowAt};
-use crate::rule::{Rule, RuleFault, RuleRunner, RuleTexts};
+use crate::rule::shed::{Act, Shed};
+use crate::rule::{Rule, RuleFault, RuleRunner, RuleTexts, Stopwatch};
 use crate::schema;
 use crate::stage::{Recorder, Stage, StageError, Watcher};
 use crate::state::image::Image;
@@ -76,6 +77,8 @@ pub struct Lane {
     /// The last rules its log told, and their hash; none before, when those run that it was made with.
     rules: Option<(u64, RuleTexts)>,
     compile: Option<Compile>,
+    /// Rules of these that its log shed, by name.
+    shed: BTreeMap<String, Shed>,
 }
 
 impl Lane {
@@ -94,6 +97,7 @@ impl Lane {
             epoch: 0,
             rules: None,
             compile: None,
+            shed: BTreeMap::new(),
         }
     }
 
@@ -109,7 +113,8 @@ impl Lane {
         self.rules.as_ref().map(|(hash, _)| *hash)
     }
 
-    /// Runs the rules its log told. Comes out: those whose windows begin empty.
+    /// Runs the rules its log told, but for those that are shed and have the same text still. Comes out: those whose windows
+    /// begin empty.
     ///
     /// * `compiled`: those rules for each of the stage's tables, when somebody has compiled them aside.
     ///
@@ -128,9 +133,63 @@ impl Lane {
         };
         // Told is told: what can't be run here is not asked for again.
         self.rules = Some((rules.hash(), rules));
-        let runners = tables.iter().zip(runners?);
+        let mut runners = runners?;
+        let shed = runners.iter_mut().flat_map(|of| of.shed(&self.shed));
+        let shed: Vec<Arc<Rule>> = shed.collect();
+        self.shed
+            .retain(|name, _| shed.iter().any(|rule| rule.header.name == *name));
+        let runners = tables.iter().zip(runners);
         let begun = runners.flat_map(|(table, runner)| self.stage.put_rules(table, runner));
         Ok(begun.collect())
+    }
+
+    /// Does what the record at `offset` of the lane's partition says of a rule. Comes out: whether it changed anything; a
+    /// rule that is not run here, or has another text by now, is left as it is.
+    ///
+    /// # Errors
+    /// A rule that should run again was taken by another version of the program; the lane goes on without it.
+    pub fn act(
+        &mut self,
+        offset: i64,
+        act: &Act,
+        out: &mut Outbox,
+    ) -> Result<bool, Vec<RuleFault>> {
+        let (name, shed) = match act {
+            Act::Shed(name, shed) => (name, shed),
+            Act::Lift(name) => {
+                let is_news = self.shed.remove(name).is_some();
+                // With the others, whose windows go on.
+                if let Some((_, rules)) = self.rules.clone().filter(|_| is_news) {
+                    self.follow(rules, None)?;
+                }
+                return Ok(is_news);
+            }
+        };
+        let one = BTreeMap::from([(name.clone(), shed.clone())]);
+        let runners = self.stage.runners().into_iter();
+        let Some(rule) = runners.flat_map(|runner| runner.shed(&one)).next() else {
+            return Ok(false);
+        };
+        self.shed.extend(one);
+        if !self.muted {
+            let time_ms = self.watermark_ms().max(0);
+            let position = (&*self.topic, self.partition, offset);
+            let alert = alert::shed::alert(&rule, shed, time_ms, position);
+            out.alerts.push(alert);
+        }
+        Ok(true)
+    }
+
+    /// The rules its log shed, by name.
+    pub fn shed(&self) -> &BTreeMap<String, Shed> {
+        &self.shed
+    }
+
+    /// Measures what each rule costs, from now on. What the lane writes does not depend on it.
+    pub fn time_rules(&mut self, stopwatch: &Stopwatch) {
+        for runner in self.stage.runners() {
+            runner.time(stopwatch.clone());
+        }
     }
 
     /// While muted, a lane learns and writes nothing: it reads again what it had written before.
@@ -309,6 +368,9 @@ impl Lane {
                 "this version can't run the rules of the snapshot: it goes on with those it was given"
             );
         }
+        for runner in self.stage.runners() {
+            runner.shed(&self.shed);
+        }
         self.stage.load(loader);
     }
 
@@ -323,6 +385,7 @@ impl Lane {
         };
         self.inputs = inputs.into_iter().map(put).collect();
         walk.copied("lane.rules", &mut self.rules);
+        walk.value("lane.shed", &mut self.shed);
     }
 
     /// Ends a bounded input: every window closes.

@@ -16,6 +16,7 @@ use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, I
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::rule::RuleTexts;
+use crate::rule::shed::Act;
 use crate::rule::texts::TextsError;
 use crate::schema;
 
@@ -105,6 +106,8 @@ pub enum Item {
     Record(LogRecord),
     /// The rules by which rows behind it are judged.
     Rules(RuleTexts),
+    /// One of these rules is shed behind it, or runs again.
+    Act(Act),
 }
 
 /// A record that can't be read: the log is damaged, or from another version.
@@ -146,6 +149,14 @@ pub enum LogError {
         log: &'static str,
         /// Why it is none.
         source: TextsError,
+    },
+    /// What is told of a rule can't be read.
+    #[error("record of log {log} should say which rule is shed")]
+    Act {
+        /// The log.
+        log: &'static str,
+        /// Why it does not.
+        source: postcard::Error,
     },
     /// Arrow refused.
     #[error("cannot encode a record")]
@@ -269,6 +280,7 @@ const WATERMARK: &str = "tollwatch.watermark";
 const IDLE: &str = "tollwatch.idle";
 const READ_AT: &str = "tollwatch.read_at";
 const RULES: &str = "tollwatch.rules";
+const ACT: &str = "tollwatch.rule.act";
 
 /// The headers of a record that is rules.
 pub fn rules_headers(stage: &str, hash: u64) -> Vec<(&'static str, String)> {
@@ -276,6 +288,15 @@ pub fn rules_headers(stage: &str, hash: u64) -> Vec<(&'static str, String)> {
         (SCHEMA, schema::VERSION.to_string()),
         (STAGE, stage.to_owned()),
         (RULES, format!("{hash:016x}")),
+    ]
+}
+
+/// The headers of a record that is an act on a rule.
+pub fn act_headers(stage: &str) -> Vec<(&'static str, String)> {
+    vec![
+        (SCHEMA, schema::VERSION.to_string()),
+        (STAGE, stage.to_owned()),
+        (ACT, "1".to_owned()),
     ]
 }
 
@@ -339,6 +360,13 @@ pub fn read<'a>(
                 log: log.name(),
                 source,
             }),
+        };
+    }
+    if texts.contains_key(ACT) {
+        let log = log.name();
+        return match Act::decode(value) {
+            Ok(act) => Ok(Item::Act(act)),
+            Err(source) => Err(LogError::Act { log, source }),
         };
     }
     fn number<T: std::str::FromStr>(
@@ -408,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_survive_the_log_and_damaged_ones_are_an_error() {
+    fn rules_and_acts_on_them_survive_the_log_and_damaged_ones_are_an_error() {
         let texts = RuleTexts::of(&crate::rule::RuleSet::shipped());
         let value = texts.encode(VALUE_BYTES_MAX).expect("short enough");
         let headers = rules_headers("judge", texts.hash());
@@ -417,6 +445,16 @@ mod tests {
             panic!("rules");
         };
         assert_eq!(back, texts);
+        let act = Act::Lift("some_rule".to_owned());
+        let (value_of_act, of_act) = (act.encode(), act_headers("judge"));
+        let pairs_of_act = || of_act.iter().map(|(name, text)| (*name, text.as_bytes()));
+        let Item::Act(back) = read(Log::Events, &value_of_act, pairs_of_act()).expect("reads")
+        else {
+            panic!("an act");
+        };
+        assert_eq!(back, act);
+        let error = read(Log::Events, &value_of_act[..5], pairs_of_act()).expect_err("cut");
+        assert!(matches!(error, LogError::Act { log: "events", .. }));
         let error = read(Log::Events, &value[..9], pairs()).expect_err("cut");
         assert!(matches!(error, LogError::Rules { log: "events", .. }));
     }

@@ -35,6 +35,7 @@ mod judging;
 pub(crate) mod opening;
 mod restoring;
 mod ruling;
+mod shedding;
 mod sink;
 
 use following::Following;

@@ -147,6 +147,11 @@ pub trait Stage: Send {
         Vec::new()
     }
 
+    /// Its rules, table by table.
+    fn runners(&mut self) -> Vec<&mut RuleRunner> {
+        Vec::new()
+    }
+
     /// What its rules did.
     fn rules(&self) -> Vec<RuleCounters> {
         Vec::new()

@@ -207,6 +207,8 @@ pub struct Metrics {
     pub deliveries: Family<OutcomeLabel, Counter>,
     /// Lanes that do not run the wanted rules yet.
     pub rules_waiting: Family<StageLabel, Gauge>,
+    /// Rules that are shed, over the lanes of a stage.
+    pub rules_shed: Family<StageLabel, Gauge>,
     /// Bytes of snapshots written.
     pub snapshot_bytes: Family<StageLabel, Counter>,
     /// Time a lane stood still to be saved, in seconds.
@@ -356,6 +358,11 @@ impl Metrics {
             rules_waiting: register!(
                 "rules_waiting",
                 "Lanes that do not run the wanted rules yet",
+                Family::default()
+            ),
+            rules_shed: register!(
+                "rules_shed",
+                "Rules that are shed, each lane's counted",
                 Family::default()
             ),
             snapshots: register!(

@@ -284,6 +284,10 @@ impl Resharder {
                         lane.flush(&mut Outbox::default());
                     }
                     Item::Rules(rules) => drop(lane.follow(rules, None).map_err(RuleFaults)?),
+                    Item::Act(act) => {
+                        let (offset, mut out) = (message.offset(), Outbox::default());
+                        lane.act(offset, &act, &mut out).map_err(RuleFaults)?;
+                    }
                 }
                 next = message.offset() + 1;
             }

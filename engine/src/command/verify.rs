@@ -27,7 +27,7 @@ use super::{Failure, RuleFaults, dead_letters, load_rules, plain_table, resolver
 use crate::config::Config;
 use crate::lane::{Lane, Outbox};
 use crate::log::{Item, Log, LogRecord, RowAt, row_at};
-use crate::rule::{RuleSet, RuleTexts};
+use crate::rule::RuleSet;
 use crate::schema;
 use crate::service::{cluster, opening};
 use crate::stage::decode::{Decode, DecodeConfig};
@@ -157,8 +157,8 @@ struct Derived {
     raised: Rows,
 }
 
-/// Rules that a log tells, by partition, each with its offset.
-type Switches = BTreeMap<i32, VecDeque<(i64, RuleTexts)>>;
+/// What a log tells of rules, by partition, each with its offset.
+type Switches = BTreeMap<i32, VecDeque<(i64, Item)>>;
 
 /// What fresh lanes tell the world.
 #[derive(Default)]
@@ -189,11 +189,7 @@ impl Verifier {
                 let (partition, offset) = (message.partition(), message.offset());
                 match crate::service::read(log, message)? {
                     Item::Record(record) => records.push((partition, offset, record)),
-                    Item::Rules(rules) => {
-                        told.entry(partition)
-                            .or_default()
-                            .push_back((offset, rules));
-                    }
+                    item => told.entry(partition).or_default().push_back((offset, item)),
                 }
             }
             logs.insert(log.name(), records);
@@ -405,8 +401,12 @@ impl Verifier {
                 Entry::Vacant(place) => {
                     let (models, lookups) = (&self.config.models, &self.rules.lookups);
                     // What ran before the log first told its rules were the rules that it then told.
-                    let rules = match told.front() {
-                        Some((_, first)) => &Arc::new(first.rules(lookups).map_err(RuleFaults)?),
+                    let first = told.iter().find_map(|(_, item)| match item {
+                        Item::Rules(rules) => Some(rules),
+                        _ => None,
+                    });
+                    let rules = match first {
+                        Some(first) => &Arc::new(first.rules(lookups).map_err(RuleFaults)?),
                         None => &self.rules,
                     };
                     let stage = stage::of(input, models, rules, partitions);
@@ -414,10 +414,10 @@ impl Verifier {
                     place.insert(lane.following(stage::compiling(models, lookups)))
                 }
             };
-            while let Some((_, rules)) = told.pop_front_if(|(at, _)| *at < *offset) {
-                lane.follow(rules, None).map_err(RuleFaults)?;
-            }
             let mut out = Outbox::default();
+            while let Some((at, item)) = told.pop_front_if(|(at, _)| *at < *offset) {
+                obey(lane, at, item, &mut out)?;
+            }
             lane.feed(*offset, record, &mut out)?;
             lane.flush(&mut out);
             let alerts = out.alerts.into_iter();
@@ -432,6 +432,17 @@ impl Verifier {
             written.extend(out.records.into_iter().map(place));
             summaries.extend(out.summaries.into_iter().map(place));
             raised.extend(out.raised.into_iter().map(place));
+        }
+        // Behind the last row too, a lane may tell that a rule is shed.
+        for (partition, lane) in &mut lanes {
+            let mut out = Outbox::default();
+            for (at, item) in switches.remove(partition).unwrap_or_default() {
+                obey(lane, at, item, &mut out)?;
+            }
+            let alerts = out.alerts.into_iter();
+            results
+                .alerts
+                .extend(alerts.map(|alert| (alert.key, alert.json)));
         }
         let next = match output {
             Some(output) => rows(output, &written, &mut 0)?,
@@ -614,4 +625,14 @@ fn compare(
         }
     }
     Ok(compared)
+}
+
+/// Does to a lane what its log tells of rules.
+fn obey(lane: &mut Lane, offset: i64, item: Item, out: &mut Outbox) -> Result<(), Failure> {
+    match item {
+        Item::Rules(rules) => drop(lane.follow(rules, None).map_err(RuleFaults)?),
+        Item::Act(act) => drop(lane.act(offset, &act, out).map_err(RuleFaults)?),
+        Item::Record(_) => (),
+    }
+    Ok(())
 }

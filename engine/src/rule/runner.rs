@@ -5,7 +5,7 @@
 //! on which an expression fails is left out and counted; the rule goes on, and so does the lane.
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -28,10 +28,14 @@ use super::input::{Input, Values};
 use super::limit::on_deep_stack;
 use super::plan::{Catalog, Stream, physical};
 use super::sequence::{Match, Prepared};
+use super::shed::Shed;
 use super::step::{Step, batch_of, column, mask, taken};
 use super::window::{Reach, Row};
 use super::{Rule, RuleFault, RuleSet};
 use crate::state::LaneWalk;
+
+/// Tells nanoseconds since some moment. What it says is counted and decides nothing here.
+pub type Stopwatch = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// The rules of one table, compiled.
 pub struct RuleRunner {
@@ -43,6 +47,8 @@ pub struct RuleRunner {
     lanes: Vec<Lane>,
     /// Greatest event time so far.
     clock_ms: i64,
+    /// Measures what each rule costs; none where nobody asks.
+    stopwatch: Option<Stopwatch>,
 }
 
 /// Counts of one rule since the runner was made; `groups` and `state_bytes` are of now.
@@ -52,6 +58,8 @@ pub struct RuleCounters {
     pub rule: Arc<Rule>,
     /// Rows of the table the rule was asked about.
     pub rows: u64,
+    /// Nanoseconds they took, where they are measured. A condition that several rules share counts as the first one's.
+    pub spent_ns: u64,
     /// Findings made.
     pub findings: u64,
     /// Rows not counted because every window they are in had closed.
@@ -195,6 +203,7 @@ impl RuleRunner {
             texts: texts.into(),
             lanes,
             clock_ms: i64::MIN,
+            stopwatch: None,
         })
     }
 
@@ -234,6 +243,22 @@ impl RuleRunner {
             .iter_mut()
             .filter_map(|lane| lane.program.window.as_mut());
         windows.for_each(|window| window.windows.limit_groups(groups_max));
+    }
+
+    /// Measures what each rule costs, from now on and in the rules that take its place.
+    pub fn time(&mut self, stopwatch: Stopwatch) {
+        self.stopwatch = Some(stopwatch);
+    }
+
+    /// Gives up the rules of these names and texts, with their state; comes out: which of them it ran.
+    pub fn shed(&mut self, rules: &BTreeMap<String, Shed>) -> Vec<Arc<Rule>> {
+        let is_shed = |lane: &mut Lane| {
+            let rule = &lane.counters.rule;
+            let shed = rules.get(&rule.header.name);
+            shed.is_some_and(|shed| shed.hash == rule.hash)
+        };
+        let gone = self.lanes.extract_if(.., is_shed);
+        gone.map(|lane| lane.counters.rule).collect()
     }
 
     /// Keeps how near groups come to their thresholds, from now on.
@@ -306,6 +331,7 @@ impl RuleRunner {
             .max(reached_ms);
         let mut masks: Vec<Option<BooleanArray>> = vec![None; self.shared.len()];
         let mut fresh: Vec<Finding> = Vec::new();
+        let mut began_ns = self.stopwatch.as_ref().map_or(0, |stopwatch| stopwatch());
         for lane in &mut self.lanes {
             lane.counters.rows += batch.num_rows() as u64;
             if let Some(rows) = lane.select(&self.shared, &mut masks, &load) {
@@ -314,6 +340,11 @@ impl RuleRunner {
             let (clock_ms, sample) = (self.clock_ms, |row| evidence_at(batch, row));
             lane.advance(clock_ms, &load.clocks, &sample, &mut fresh);
             lane.settle(batch);
+            if let Some(stopwatch) = &self.stopwatch {
+                let now_ns = stopwatch();
+                lane.counters.spent_ns += now_ns.saturating_sub(began_ns);
+                began_ns = now_ns;
+            }
         }
         // Stable: rules were run in order, and windows of one rule close in order.
         fresh.sort_by_key(|finding| finding.order);
@@ -351,6 +382,7 @@ impl RuleRunner {
     /// name that counts the same. The others, whose windows begin empty here, are named.
     pub fn adopt(&mut self, old: RuleRunner) -> Vec<Arc<Rule>> {
         self.clock_ms = self.clock_ms.max(old.clock_ms);
+        self.stopwatch = old.stopwatch;
         let by_name = |lane: Lane| (lane.counters.rule.header.name.clone(), lane);
         let mut old: HashMap<String, Lane> = old.lanes.into_iter().map(by_name).collect();
         let mut begun = Vec::new();
@@ -450,10 +482,11 @@ impl Load<'_> {
 }
 
 impl RuleCounters {
-    pub(super) fn new(rule: Arc<Rule>) -> RuleCounters {
+    pub(crate) fn new(rule: Arc<Rule>) -> RuleCounters {
         RuleCounters {
             rule,
             rows: 0,
+            spent_ns: 0,
             findings: 0,
             late: 0,
             errors: 0,

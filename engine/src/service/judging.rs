@@ -18,6 +18,7 @@ use super::decoding::{commit, lag, standing, write_log};
 use super::edge::{Batch, Edge, STUCK, Settled};
 use super::restoring::{Kind, Ready, Restoring, Wanted, next_of};
 use super::ruling;
+use super::shedding::{Clock, Shedding};
 use super::{
     COMMIT_EVERY, Complaint, Every, LINGER, LaneResult, MEASURE_EVERY, MESSAGES_MAX, STAGES,
     ServiceError, Shared, now_ms,
@@ -25,6 +26,7 @@ use super::{
 use crate::lake::{self, LaneWriter};
 use crate::lane::{Lane, Outbox};
 use crate::log::{self, Item, Log, LogError, LogRecord};
+use crate::rule::shed::Act;
 use crate::rule::{RuleFault, RuleRunner, RuleTexts};
 use crate::stage::{Partitions, StateSize};
 use crate::state::keeper::{Chain, Save, Saved};
@@ -33,6 +35,8 @@ use crate::telemetry::{LimitLabel, SnapshotLabel, StageLabel};
 
 /// How often lanes are asked whether a snapshot is due.
 const SNAPSHOT_LOOK: Duration = Duration::from_millis(200);
+/// How often lanes are asked whether a rule is too slow.
+const SHED_LOOK: Duration = Duration::from_secs(1);
 /// After this long, rules that were written and not read are written again.
 const RULES_AGAIN: Duration = Duration::from_secs(600);
 /// Longest time a stage that ends waits for its last transaction and its last snapshots.
@@ -57,6 +61,7 @@ struct Owned {
     saved_at: Instant,
     /// The rules written into its log, until they are read there.
     told: Option<Told>,
+    shedding: Shedding,
     /// Where its rows go; none without a lake.
     lake: Option<LaneWriter>,
     /// A snapshot that waits until what lies before it is in the lake.
@@ -125,11 +130,13 @@ pub(super) fn run(shared: &Arc<Shared>, stage: usize, n: usize) -> Result<(), Se
         is_member: false,
         held_since: None,
         complaint: Complaint::default(),
+        clock: Clock::start(),
     };
     let mut commit = Every::new(COMMIT_EVERY);
     let mut beat = Every::new(shared.beat_every(input.next().unwrap_or(input)));
     let mut measure = Every::new(MEASURE_EVERY);
     let mut snapshot = Every::new(SNAPSHOT_LOOK);
+    let mut shed = Every::new(SHED_LOOK);
     while !shared.stopped(stage) {
         let more = thread.take(&consumer)?;
         thread.hold(&consumer)?;
@@ -144,6 +151,9 @@ pub(super) fn run(shared: &Arc<Shared>, stage: usize, n: usize) -> Result<(), Se
             thread.commit(&consumer)?;
         }
         thread.tell_rules()?;
+        if shed.due() {
+            thread.shed_rules()?;
+        }
         if snapshot.due() {
             thread.snapshot(false)?;
         }
@@ -205,6 +215,7 @@ struct Thread<'a> {
     /// Since when its lanes wait for the lake; none when they don't.
     held_since: Option<Instant>,
     complaint: Complaint,
+    clock: Clock,
 }
 
 impl Thread<'_> {
@@ -214,6 +225,7 @@ impl Thread<'_> {
         if is_full(self) && !self.settle(EDGE_WAIT)? {
             return Ok(true);
         }
+        let began = Instant::now();
         let mut wait = Duration::from_millis(10);
         for _ in 0..MESSAGES_MAX {
             let polled = consumer.poll(wait);
@@ -228,7 +240,9 @@ impl Thread<'_> {
                     return Err(Error::reading(&self.topic, &self.group, error).into());
                 }
             }
-            if is_full(self) || (self.held_since.is_none() && self.lake_is_full()) {
+            // With a rule that is slow enough, few messages take as long as many.
+            let is_long = COMMIT_EVERY <= began.elapsed();
+            if is_long || is_full(self) || (self.held_since.is_none() && self.lake_is_full()) {
                 return Ok(true);
             }
         }
@@ -359,6 +373,9 @@ impl Thread<'_> {
                 "lane put back"
             );
             lane.mute(next < replay_until);
+            if self.shared.config.shedding.percent != 0 {
+                lane.time_rules(&self.clock.stopwatch());
+            }
             let label = StageLabel { stage: self.name };
             let metrics = &self.shared.metrics;
             metrics
@@ -376,6 +393,7 @@ impl Thread<'_> {
                 saving: None,
                 saved_at: Instant::now(),
                 told: None,
+                shedding: Shedding::default(),
                 lake,
                 held: None,
             };
@@ -435,6 +453,16 @@ impl Thread<'_> {
                 switch(self.name, partition, offset, owned, texts);
                 return Ok(());
             }
+            Item::Act(act) => {
+                owned.next = offset + 1;
+                if let Some(lake) = &mut owned.lake {
+                    lake.after(owned.next);
+                }
+                let owning = owned.owning;
+                self.gathered_since.get_or_insert(started);
+                let out = obey(self.name, partition, offset, owned, &act);
+                return self.send(out, (partition, owning));
+            }
         };
         let mut out = Outbox::default();
         owned
@@ -448,6 +476,12 @@ impl Thread<'_> {
         if let Some(lake) = &mut owned.lake {
             lake.after(owned.next);
         }
+        let written_ms = message.timestamp().to_millis();
+        let waited_ms = written_ms.map_or(0, |written_ms| now_ms() - written_ms);
+        let waited_ms = u64::try_from(waited_ms).unwrap_or(0);
+        owned
+            .shedding
+            .fed(started.elapsed(), waited_ms, &mut self.clock);
         let owning = owned.owning;
         self.gathered_since.get_or_insert(started);
         let stage = StageLabel { stage: self.name };
@@ -525,6 +559,38 @@ impl Thread<'_> {
         let waiting = &self.shared.metrics.rules_waiting;
         let label = StageLabel { stage: self.name };
         waiting.get_or_create(&label).set(n_waiting);
+        Ok(())
+    }
+
+    /// Writes an act on a rule into the log of each lane that has one that is too slow, or that need not be shed any more.
+    fn shed_rules(&mut self) -> Result<(), ServiceError> {
+        let (config, wanted) = (&self.shared.config.shedding, self.shared.ruling.wanted());
+        for (partition, owned) in &mut self.lanes {
+            // A lane on its way back does again what it did; one that waits for other rules may be rid of this one by them.
+            let is_settled = owned.replay_until <= owned.next;
+            if !is_settled || owned.lane.rules() != Some(wanted.hash) {
+                continue;
+            }
+            let Some(act) = owned.shedding.due(config, &owned.lane, &self.clock) else {
+                continue;
+            };
+            tracing::warn!(
+                stage = self.name,
+                partition,
+                ?act,
+                "a rule is too slow, or no longer shed: its lane hears of it behind what its log holds now"
+            );
+            let value = act.encode();
+            let headers = log::act_headers(self.name);
+            let outgoing = Outgoing {
+                topic: &self.topic,
+                partition: Some(*partition),
+                key: None,
+                value: &value,
+            };
+            let headers = headers.iter().map(|(name, text)| (*name, text.as_bytes()));
+            self.writer.send(outgoing, headers)?;
+        }
         Ok(())
     }
 
@@ -762,7 +828,7 @@ impl Thread<'_> {
     fn measure(&mut self, consumer: &BaseConsumer<Assignments>) {
         let stage = StageLabel { stage: self.name };
         let metrics = &self.shared.metrics;
-        let (mut size, mut n_late, mut n_errors) = (StateSize::default(), 0, 0);
+        let (mut size, mut n_late, mut n_errors, mut n_shed) = (StateSize::default(), 0, 0, 0);
         let mut limits = BTreeMap::<(String, &'static str), u64>::new();
         for (partition, owned) in &mut self.lanes {
             lag(
@@ -773,6 +839,7 @@ impl Thread<'_> {
                 *partition,
                 owned.next,
             );
+            n_shed += owned.lane.shed().len();
             let of = owned.lane.stage().state();
             size.n_entries += of.n_entries;
             size.bytes += of.bytes;
@@ -817,6 +884,7 @@ impl Thread<'_> {
             .get_or_create(&stage)
             .set(size.n_evicted as i64);
         metrics.late.get_or_create(&stage).set(n_late as i64);
+        metrics.rules_shed.get_or_create(&stage).set(n_shed as i64);
         metrics
             .rule_errors
             .get_or_create(&stage)
@@ -867,6 +935,30 @@ fn switch(stage: &'static str, partition: i32, offset: i64, owned: &mut Owned, t
             "this version can't run the rules that the lane's log tells: it goes on with those before"
         ),
     }
+}
+
+/// Does to a lane what its log tells of one rule.
+fn obey(stage: &'static str, partition: i32, offset: i64, owned: &mut Owned, act: &Act) -> Outbox {
+    let mut out = Outbox::default();
+    owned.shedding.read(act);
+    match owned.lane.act(offset, act, &mut out) {
+        Ok(false) => (),
+        Ok(true) => tracing::warn!(
+            stage,
+            partition,
+            offset,
+            ?act,
+            "lane sheds a rule, or lifts one"
+        ),
+        Err(faults) => tracing::error!(
+            stage,
+            partition,
+            offset,
+            first = faults.first().map(ToString::to_string),
+            "this version can't run the rules of the lane: it goes on without the one that was lifted"
+        ),
+    }
+    out
 }
 
 /// Notes what became of a lane's snapshot.

@@ -123,6 +123,11 @@ impl Correlating {
         self.rules.adopt(old)
     }
 
+    /// The rules.
+    pub fn runner(&mut self) -> &mut RuleRunner {
+        &mut self.rules
+    }
+
     /// What its rules did.
     pub fn counters(&self) -> Vec<RuleCounters> {
         self.rules.counters()

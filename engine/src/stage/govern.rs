@@ -252,6 +252,10 @@ impl Stage for Govern {
         self.governing.put_rules(table, rules)
     }
 
+    fn runners(&mut self) -> Vec<&mut RuleRunner> {
+        self.governing.runners().into()
+    }
+
     fn rules(&self) -> Vec<RuleCounters> {
         self.governing.counters()
     }

@@ -97,6 +97,11 @@ impl Governing {
         place.adopt(old)
     }
 
+    /// The rules over each of the tables.
+    pub fn runners(&mut self) -> [&mut RuleRunner; 2] {
+        [&mut self.inventory, &mut self.findings]
+    }
+
     /// What the rules did.
     pub fn counters(&self) -> Vec<RuleCounters> {
         let mut counters = self.inventory.counters();

@@ -329,6 +329,10 @@ impl Stage for Judging {
         self.rules.adopt(old)
     }
 
+    fn runners(&mut self) -> Vec<&mut RuleRunner> {
+        vec![&mut self.rules, self.correlating.runner()]
+    }
+
     fn rules(&self) -> Vec<RuleCounters> {
         let mut counters = self.rules.counters();
         counters.extend(self.correlating.counters());

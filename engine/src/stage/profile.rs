@@ -681,6 +681,10 @@ impl Stage for Profile {
         self.rules.adopt(old)
     }
 
+    fn runners(&mut self) -> Vec<&mut RuleRunner> {
+        vec![&mut self.rules]
+    }
+
     fn rules(&self) -> Vec<RuleCounters> {
         self.alerter.counted(self.rules.counters())
     }
