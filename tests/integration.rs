@@ -20,6 +20,7 @@ mod deliver;
 mod detection;
 mod explain;
 mod faults;
+mod findings;
 mod formats;
 mod fuzz;
 mod hostile_rules;

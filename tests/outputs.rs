@@ -11,30 +11,30 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::alerts::{alerts_of, secret_traffic};
+use crate::findings::findings_of;
 use crate::support::{bundled, shared, succeed, tollwatch, write_lines};
 
-/// Every alert of the bundled captures, of hostile traffic, and of the captures beside the project when they are there.
-fn every_alert() -> Vec<Value> {
+/// What the bundled captures, hostile traffic, and the captures beside the project when they are there, give.
+fn of_every_capture(told_of: fn(&Path) -> Vec<Value>) -> Vec<Value> {
     let dir = tempfile::tempdir().expect("a folder");
     let hostile = dir.path().join("log");
     write_lines(&hostile, &secret_traffic());
-    let mut alerts: Vec<Value> = [
+    let mut told: Vec<Value> = [
         bundled("vampi.ndjson.xz"),
         bundled("ledger.log.xz"),
         hostile,
     ]
     .iter()
-    .flat_map(|log| alerts_of(log))
+    .flat_map(|log| told_of(log))
     .collect();
     for capture in [
         "captures/dev-board-nginx/access.ndjson.xz",
         "captures/dev-vampi-nginx/access.ndjson.xz",
         "captures/dev-ledger-apache/access.log.xz",
     ] {
-        alerts.extend(shared(capture).iter().flat_map(|log| alerts_of(log)));
+        told.extend(shared(capture).iter().flat_map(|log| told_of(log)));
     }
-    assert!(alerts.len() >= 100, "{} alerts", alerts.len());
-    alerts
+    told
 }
 
 /// The lines `render` makes of a file of alerts.
@@ -52,7 +52,19 @@ fn yaml<T: for<'de> Deserialize<'de>>(name: &str) -> Option<T> {
 
 #[test]
 fn every_alert_of_the_captures_is_valid_in_every_format() {
-    let alerts = every_alert();
+    let alerts = of_every_capture(alerts_of);
+    assert!(alerts.len() >= 100, "{} alerts", alerts.len());
+    assert_valid_in_every_format(&alerts);
+}
+
+#[test]
+fn every_finding_of_the_captures_is_valid_in_every_format() {
+    let findings = of_every_capture(findings_of);
+    assert!(findings.len() >= 5, "{} findings", findings.len());
+    assert_valid_in_every_format(&findings);
+}
+
+fn assert_valid_in_every_format(alerts: &[Value]) {
     let dir = tempfile::tempdir().expect("a folder");
     let file = dir.path().join("alerts");
     let lines: Vec<Vec<u8>> = alerts.iter().map(|a| a.to_string().into_bytes()).collect();
@@ -74,7 +86,7 @@ fn every_alert_of_the_captures_is_valid_in_every_format() {
     for (name, check) in checks {
         let lines = rendered(&file, name);
         assert_eq!(lines.len(), alerts.len(), "{name}: one line an alert");
-        for (line, alert) in lines.iter().zip(&alerts) {
+        for (line, alert) in lines.iter().zip(alerts) {
             if let Err(fault) = check(line) {
                 panic!("{name}: {fault}\n{line}");
             }
@@ -117,14 +129,24 @@ fn leaves<'v>(value: &'v Value, path: &str, found: &mut Vec<(String, &'v Value)>
 }
 
 fn ocsf() -> Check {
-    let Some(path) = shared("standards/ocsf/1.8.0/detection_finding.schema.json") else {
+    let validator = |class: &str| {
+        let path = shared(&format!("standards/ocsf/1.8.0/{class}.schema.json"))?;
+        let text = std::fs::read_to_string(path).expect("readable");
+        let schema: Value = serde_json::from_str(&text).expect("a schema");
+        Some(jsonschema::validator_for(&schema).expect("a schema"))
+    };
+    let (Some(detection), Some(compliance)) = (
+        validator("detection_finding"),
+        validator("compliance_finding"),
+    ) else {
         return nothing_to_check();
     };
-    let text = std::fs::read_to_string(path).expect("readable");
-    let schema: Value = serde_json::from_str(&text).expect("a schema");
-    let validator = jsonschema::validator_for(&schema).expect("a schema");
     Box::new(move |line| {
         let value = object(line)?;
+        let validator = match value["class_uid"] == 2003 {
+            true => &compliance,
+            false => &detection,
+        };
         validator
             .validate(&value)
             .map_err(|fault| fault.to_string())
@@ -496,8 +518,9 @@ fn slack(line: &str) -> Result<(), String> {
 
 #[test]
 fn the_checks_can_fail() {
-    let wrongs: [(Check, &str); 11] = [
+    let wrongs: [(Check, &str); 12] = [
         (ocsf(), r#"{"class_uid":2004}"#),
+        (ocsf(), r#"{"class_uid":2003}"#),
         (ecs(), r#"{"event":{"kind":"alarm"}}"#),
         (ecs(), r#"{"event":{"sort":"alert"}}"#),
         (ecs(), r#"{"related":{"user":"a"}}"#),
@@ -522,7 +545,7 @@ fn render_chooses_and_says_what_is_no_alert() {
     let file = dir.path().join("alerts");
     let alerts = alerts_of(&bundled("vampi.ndjson.xz"));
     let mut lines: Vec<Vec<u8>> = alerts.iter().map(|a| a.to_string().into_bytes()).collect();
-    lines.push(b"{\"class_uid\":2003}".to_vec());
+    lines.push(b"{\"class_uid\":2002}".to_vec());
     write_lines(&file, &lines);
     let mut high = tollwatch();
     let high = high
@@ -537,7 +560,9 @@ fn render_chooses_and_says_what_is_no_alert() {
     let said = String::from_utf8_lossy(&output.stderr);
     let number = lines.len();
     assert!(
-        said.contains(&format!("line {number}: no OCSF Detection Finding")),
+        said.contains(&format!(
+            "line {number}: no OCSF Detection or Compliance Finding"
+        )),
         "{said}"
     );
     let text = String::from_utf8(output.stdout).expect("UTF-8");

@@ -1,6 +1,6 @@
-//! Renderings of one alert: the record of the alerts topic as the text another system takes.
+//! Renderings of one alert: the record of the alerts topic, or of the topic of findings, as the text another system takes.
 //!
-//! In comes an [`Alert`], the OCSF 1.8.0 Detection Finding that the alerts topic holds; out goes one line without its end. A format is
+//! In comes an [`Alert`], the OCSF 1.8.0 Detection Finding that the alerts topic holds, or a Compliance Finding; out goes one line without its end. A format is
 //! a file here, with its mapping table and the vendor document it follows, and a line in [`Format::ALL`].
 //!
 //! **Invariant**: an alert carries texts that attackers chose (paths, user agents, names), so no text may end up as anything but one
@@ -24,6 +24,7 @@ pub mod syslog;
 mod tests;
 
 pub use alert::{Alert, Call, Endpoint, RenderError, SEVERITIES};
+pub use slack::code as slack_text;
 pub(crate) use text::clean;
 
 /// A text another system takes.

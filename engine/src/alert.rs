@@ -424,7 +424,8 @@ const METHODS: [&str; 9] = [
     "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE",
 ];
 
-fn sample(sample: &Evidence) -> Value {
+/// A call, as OCSF's evidence.
+pub(crate) fn sample(sample: &Evidence) -> Value {
     let mut value = json!({
         "api": { "operation": clean(&sample.endpoint) },
         "url": { "path": clean(&sample.path) },

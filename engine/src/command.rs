@@ -30,6 +30,7 @@ pub mod reading;
 pub mod recording;
 pub mod render;
 pub mod replay;
+pub mod report;
 pub mod rules;
 pub mod run;
 pub mod state;
@@ -89,6 +90,8 @@ pub enum Command {
     /// Runs an exercise end to end: new agents, and how long until it is known what they use
     #[command(subcommand)]
     Drill(drill::DrillCommand),
+    /// Writes what is known of the APIs as one HTML page: findings, inventory, agents, coverage, readiness
+    Report(Box<report::ReportArgs>),
     /// Answers thirty questions of readiness by what was measured
     Readiness(Box<readiness::ReadinessArgs>),
     /// Checks configuration, rules, topics and what each source lets rules see; tells every fault at once
@@ -144,6 +147,7 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Posture(command) => posture::run(&command),
         Command::Agents(command) => agents::run(&command),
         Command::Drill(command) => drill::run(&command),
+        Command::Report(args) => report::run(&args),
         Command::Readiness(args) => readiness::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Verify(args) => verify::run(&args),

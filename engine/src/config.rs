@@ -146,6 +146,8 @@ pub struct TopicConfig {
     pub prefix: String,
     /// Results topic; `-` for standard output, a path with a slash for a file.
     pub alerts: String,
+    /// Writes findings of posture to the topic `<prefix>findings` when they change.
+    pub findings: bool,
     /// Makes missing topics; otherwise a missing one is an error.
     pub create: bool,
     /// Partitions of each log, 1 to 256.
@@ -163,6 +165,7 @@ impl Default for TopicConfig {
         Self {
             prefix: "tollwatch.".to_owned(),
             alerts: "tollwatch.alerts".to_owned(),
+            findings: true,
             create: true,
             partitions: 4,
             replication: 1,
@@ -482,6 +485,12 @@ impl Config {
             }
         }
         let topics = &self.topics;
+        if self.findings_topic().as_ref() == Some(&topics.alerts) {
+            faults.push(format!(
+                "topics.alerts is {}, where findings go; give one of them another name, or set topics.findings = false",
+                topics.alerts
+            ));
+        }
         if !(1..=256).contains(&topics.partitions) {
             faults.push(format!(
                 "topics.partitions is {}; it must be between 1 and 256",
@@ -646,6 +655,12 @@ impl Config {
         format!("{}inventory", self.topics.prefix)
     }
 
+    /// Name of the topic of findings; none when they are not written.
+    pub fn findings_topic(&self) -> Option<String> {
+        let is_written = self.topics.findings;
+        is_written.then(|| format!("{}findings", self.topics.prefix))
+    }
+
     /// Name of the dead-letter topic.
     pub fn dead_letter_topic(&self) -> String {
         format!("{}dead-letters", self.topics.prefix)
@@ -661,6 +676,7 @@ impl Config {
         logs.into_iter()
             .chain([self.dead_letter_topic(), self.inventory_topic()])
             .chain([self.topics.alerts.clone()])
+            .chain(self.findings_topic())
             .collect()
     }
 }

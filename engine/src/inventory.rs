@@ -4,9 +4,10 @@
 //! endpoint ([`models::inventory::Entry`]) is its name; findings, agents, servers and tools have their schema in front of it.
 
 mod agents;
+mod compliance;
 
 pub use agents::{AGENT, SERVER, TOOL};
-use models::compliance;
+use models::compliance::{CAVEAT, find};
 use models::inventory::Told;
 use models::posture;
 use serde_json::{Value, json};
@@ -29,6 +30,17 @@ pub struct Record {
     pub discovery_ms: i64,
     /// Wall time at which the source record was read that made it news, ms; 0 when unknown.
     pub read_at_ms: i64,
+    /// Of a finding: what is told of it to systems that take OCSF.
+    pub finding: Option<Box<OcsfFinding>>,
+}
+
+/// A finding as a record of the findings topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OcsfFinding {
+    /// Key of the record: the finding's name, whatever becomes of it.
+    pub key: String,
+    /// OCSF Compliance Finding (class 2003), one line.
+    pub json: String,
 }
 
 impl From<&Told> for Record {
@@ -45,6 +57,7 @@ impl From<&Told> for Record {
             },
             discovery_ms: entry.time_to_discovery_ms,
             read_at_ms: 0,
+            finding: None,
         }
     }
 }
@@ -58,6 +71,10 @@ impl From<&posture::Told> for Record {
             kind: "finding",
             discovery_ms: 0,
             read_at_ms: 0,
+            finding: Some(Box::new(OcsfFinding {
+                key: told.finding.uid.clone(),
+                json: compliance::finding(told).to_string(),
+            })),
         }
     }
 }
@@ -85,7 +102,7 @@ pub(crate) fn finding(told: &posture::Told) -> Value {
             })
         })
         .collect();
-    let standards: serde_json::Map<String, Value> = compliance::find(check.finding)
+    let standards: serde_json::Map<String, Value> = find(check.finding)
         .into_iter()
         .flat_map(|standards| standards.by_framework())
         .map(|(framework, ids)| (framework.to_owned(), json!(ids)))
@@ -95,10 +112,10 @@ pub(crate) fn finding(told: &posture::Told) -> Value {
         "check": check.id, "title": check.title, "severity": check.severity.as_str(),
         "scope": check.scope.as_str(), "subject": subject, "phase": life.phase.as_str(),
         "change": told.change.as_str(), "at_ms": told.at_ms,
-        "first_ms": life.first_ms, "last_ms": life.last_ms, "regressed": life.n_regressed,
+        "first_ms": life.first_ms, "last_ms": life.last_ms, "changed_ms": life.changed_ms, "regressed": life.n_regressed,
         "bad": window.bad, "of": window.of, "rate_low": low, "rate_high": high,
         "contrary": contrary, "contrary_needed": contrary_needed,
         "identities": n_identities, "samples": samples, "owner": owner,
-        "remedy": check.remedy, "standards": standards, "caveat": compliance::CAVEAT,
+        "remedy": check.remedy, "standards": standards, "caveat": CAVEAT,
     })
 }

@@ -15,7 +15,7 @@ use connectors::kafka::{self, Assignments, Cluster, Membership, Outgoing, StartA
 
 use crate::alert::Alert;
 use crate::config::{Config, GroupProtocol, TopicConfig};
-use crate::inventory::Record;
+use crate::inventory::{OcsfFinding, Record};
 use crate::lake;
 use crate::log::Log;
 use crate::rule::RuleSet;
@@ -129,6 +129,17 @@ pub enum ServiceError {
 enum LaneResult {
     Alert(Alert),
     Inventory(Record),
+    /// With the topic it goes to.
+    Finding(String, Box<OcsfFinding>),
+}
+
+impl LaneResult {
+    /// A record of the inventory, and beside it what goes to the topic of findings, where there is one.
+    fn of(mut record: Record, findings: Option<&String>) -> impl Iterator<Item = LaneResult> {
+        let finding = record.finding.take().zip(findings.cloned());
+        let finding = finding.map(|(finding, topic)| LaneResult::Finding(topic, finding));
+        std::iter::once(LaneResult::Inventory(record)).chain(finding)
+    }
 }
 
 /// Told of every alert, on the thread that wrote it.
@@ -243,15 +254,13 @@ impl Shared {
             LaneResult::Alert(alert) => {
                 self.sink.write(writer, &self.config.topics.alerts, alert)?
             }
-            LaneResult::Inventory(record) => writer.send(
-                Outgoing {
-                    topic: &self.config.inventory_topic(),
-                    partition: None,
-                    key: Some(record.key.as_bytes()),
-                    value: record.json.as_bytes(),
-                },
-                std::iter::empty(),
-            )?,
+            LaneResult::Inventory(record) => {
+                let topic = self.config.inventory_topic();
+                send(writer, &topic, &record.key, &record.json)?;
+            }
+            LaneResult::Finding(topic, finding) => {
+                send(writer, topic, &finding.key, &finding.json)?;
+            }
         }
         self.note(result);
         Ok(())
@@ -262,6 +271,8 @@ impl Shared {
         match result {
             LaneResult::Alert(alert) => self.note_alert(alert),
             LaneResult::Inventory(record) => self.metrics.inventory_record(record, now_ms()),
+            // Counted as a record of the inventory.
+            LaneResult::Finding(..) => (),
         }
     }
 
@@ -294,6 +305,17 @@ impl Shared {
             self.metrics.set_ready(all);
         }
     }
+}
+
+/// Hands a record to a writer.
+fn send(writer: &Writer, topic: &str, key: &str, value: &str) -> Result<(), kafka::Error> {
+    let outgoing = Outgoing {
+        topic,
+        partition: None,
+        key: Some(key.as_bytes()),
+        value: value.as_bytes(),
+    };
+    writer.send(outgoing, std::iter::empty())
 }
 
 /// A number no other process has.
@@ -341,6 +363,10 @@ pub async fn ensure_topics(
         cluster
             .ensure(&topic(topics, &topics.alerts, topics.partitions))
             .await?;
+    }
+    if let Some(findings) = config.findings_topic() {
+        let findings = topic(topics, &findings, topics.partitions);
+        cluster.ensure(&findings).await?;
     }
     Ok(partitions)
 }

@@ -1,7 +1,8 @@
-//! An alert, as the renderings see it.
+//! An alert, or a finding of posture, as the renderings see it.
 //!
 //! | field | in the record |
 //! |---|---|
+//! | `is_posture` | `class_uid`: 2003 of a finding of posture, 2004 of an alert |
 //! | `uid`, `case_uid` | `metadata.uid` (the id to deduplicate by), `finding_info.uid` |
 //! | `activity`, `time_ms`, `severity_id` | `activity_id`, `time`, `severity_id` |
 //! | `title`, `description`, `first_ms`, `last_ms` | `finding_info.{title, desc, first_seen_time, last_seen_time}` |
@@ -10,7 +11,7 @@
 //! | `endpoint` | `resources[0].uid`: `METHOD host /template` |
 //! | `call` | the call that made the alert: of `evidences[]` the one at `unmapped.tollwatch.position`, else the last |
 //! | `owasp`, `cwe`, `techniques`, `tactics` | `unmapped.tollwatch.tags` |
-//! | `reasons`, `compliance`, `n_findings` | `unmapped.tollwatch.*` |
+//! | `reasons`, `compliance`, `n_findings` | `unmapped.tollwatch.*`; of a finding of posture `compliance.requirements` |
 //! | `remediation`, `references` | `remediation.{desc, references}` |
 //! | `product_version` | `metadata.product.version` |
 
@@ -60,8 +61,8 @@ pub enum RenderError {
     /// Not JSON.
     #[error("not JSON: {0}")]
     NotJson(String),
-    /// JSON, but no OCSF Detection Finding.
-    #[error("no OCSF Detection Finding: {0} is missing or wrong")]
+    /// JSON, but neither an OCSF Detection Finding nor a Compliance Finding.
+    #[error("no OCSF Detection or Compliance Finding: {0} is missing or wrong")]
     NotAFinding(&'static str),
 }
 
@@ -102,6 +103,7 @@ pub struct Alert {
     pub line: String,
     /// The record.
     pub value: Value,
+    pub is_posture: bool,
     pub uid: String,
     pub case_uid: String,
     pub activity: &'static str,
@@ -136,17 +138,19 @@ pub struct Alert {
 }
 
 impl Alert {
-    /// Reads a record of the alerts topic.
+    /// Reads a record of the alerts topic, or of the topic of findings.
     ///
     /// # Errors
-    /// It is no OCSF Detection Finding, or has no id, rule or time. Whatever else is missing is empty.
+    /// It is no OCSF Detection Finding and no Compliance Finding, or has no id, rule or time. Whatever else is missing is empty.
     pub fn parse(record: &[u8]) -> Result<Alert, RenderError> {
         let value: Value = serde_json::from_slice(record)
             .map_err(|error| RenderError::NotJson(error.to_string()))?;
         let missing = RenderError::NotAFinding;
-        if value["class_uid"] != 2004 {
-            return Err(missing("class_uid 2004"));
-        }
+        let is_posture = match value["class_uid"].as_u64() {
+            Some(2003) => true,
+            Some(2004) => false,
+            _ => return Err(missing("class_uid")),
+        };
         let activity = match value["activity_id"].as_u64() {
             Some(1) => "create",
             Some(2) => "update",
@@ -169,6 +173,7 @@ impl Alert {
                 true => value.to_string(),
                 false => line.to_owned(),
             },
+            is_posture,
             uid: required(&value["metadata"]["uid"], "metadata.uid")?,
             case_uid: required(&finding["uid"], "finding_info.uid")?,
             activity,
@@ -196,7 +201,10 @@ impl Alert {
                 .filter(|tag| is_technique(tag))
                 .collect(),
             tactics: tactics(&tags),
-            compliance: texts(&tollwatch["compliance"]),
+            compliance: texts(match is_posture {
+                true => &value["compliance"]["requirements"],
+                false => &tollwatch["compliance"],
+            }),
             reasons: texts(&tollwatch["reasons"]),
             n_findings: tollwatch["n_findings"].as_u64().unwrap_or(1),
             remediation: text(&value["remediation"]["desc"]),
@@ -285,7 +293,8 @@ fn endpoint(uid: &str) -> Endpoint {
     let is_named = template.is_some_and(|template| template.starts_with('/'));
     let part = |part: Option<&str>| part.filter(|_| is_named).unwrap_or_default().to_owned();
     Endpoint {
-        method: part(method),
+        // So it is written of a whole host.
+        method: part(method.filter(|method| *method != "*")),
         // So it is written where the gateway logs none.
         host: part(host.filter(|host| *host != "-")),
         uid: uid.to_owned(),

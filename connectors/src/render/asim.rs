@@ -6,14 +6,14 @@
 //! | `TimeGenerated`, `EventStartTime`, `EventEndTime` | `time_ms`, `first_ms`, `last_ms` |
 //! | `EventUid`, `EventOriginalUid`, `EventCount` | `uid`, `case_uid`, 1: a record is one alert |
 //! | `EventVendor`, `EventProduct`, `EventProductVersion`, `EventSchema`, `EventSchemaVersion`, `EventType` | the product; `AlertEvent`, `0.1`, `Alert` |
-//! | `EventSubType` | with an identity `Suspicious Activity`; an API8 finding without one `Compliance Violation`; else `Anomaly` |
+//! | `EventSubType` | of a finding of posture, and of an alert of API8 without identity, `Compliance Violation`; of another with an identity `Suspicious Activity`; else `Anomaly` |
 //! | `EventSeverity`, `EventOriginalSeverity` | `High` for critical and fatal too, as the schema has no more; the word itself |
 //! | `AlertName`, `EventMessage`, `AlertStatus`, `AlertOriginalStatus` | rule's title; `title` and `reasons`; `Closed` when closed, else `Active`; `activity` |
 //! | `RuleName`, `RuleDescription`, `RuleNumber` | rule, description; its version stands in `AdditionalFields`, as a rule has no number |
 //! | `Username`, `UserId`, `UsernameType`, `UserIdType` | `identity`; `Simple`, `Other` |
 //! | `Url` | path of the call |
 //! | `AttackTactics`, `AttackTechniques`, `AttackRemediationSteps` | `tactics` by name, `techniques` by id, `remediation` |
-//! | `DetectionMethod`, `IndicatorType` | `Behavioral Analytics`; `User` with an identity, else `Url` |
+//! | `DetectionMethod`, `IndicatorType` | `Behavioral Analytics`, none of a finding of posture; `User` with an identity, else `Url` |
 //! | `AdditionalFields` | source address (the schema's address is the device's), endpoint, method, status, user agent, owasp, rule version, findings of the case |
 //!
 //! No column is cut: texts have at most 4 KiB, a column of Log Analytics takes 64 KiB.
@@ -44,6 +44,7 @@ pub(super) fn render(alert: &Alert) -> Value {
     put(
         "EventSubType",
         json!(match (has_identity, is_configuration) {
+            _ if alert.is_posture => "Compliance Violation",
             (true, _) => "Suspicious Activity",
             (false, true) => "Compliance Violation",
             (false, false) => "Anomaly",
@@ -81,7 +82,9 @@ pub(super) fn render(alert: &Alert) -> Value {
     put("AttackTactics", json!(tactics.join(", ")));
     put("AttackTechniques", json!(alert.techniques.join(", ")));
     put("AttackRemediationSteps", json!(alert.remediation));
-    put("DetectionMethod", json!("Behavioral Analytics"));
+    if !alert.is_posture {
+        put("DetectionMethod", json!("Behavioral Analytics"));
+    }
     let indicator = if has_identity { "User" } else { "Url" };
     put("IndicatorType", json!(indicator));
 

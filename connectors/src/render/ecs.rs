@@ -3,10 +3,10 @@
 //! | field | of the alert |
 //! |---|---|
 //! | `@timestamp`, `event.start`, `event.end` | `time_ms`, `first_ms`, `last_ms` |
-//! | `event.kind`, `.category`, `.type` | `alert`, `api` and `intrusion_detection`, `info` |
+//! | `event.kind`, `.category`, `.type` | `alert`, `api` and `intrusion_detection`, `info`; of a finding of posture `state`, `configuration`, `info` |
 //! | `event.id`, `.code`, `.action`, `.reason` | `uid`, `rule`, `activity`, `reasons` with `; ` between them |
 //! | `event.severity` | 10, 21, 47, 73, 99 as Elastic's own rules have it: informational to critical; fatal 99 |
-//! | `event.module`, `.dataset`, `.provider` | `tollwatch`, `tollwatch.alerts`, `tollwatch` |
+//! | `event.module`, `.dataset`, `.provider` | `tollwatch`, `tollwatch.alerts` or `tollwatch.findings`, `tollwatch` |
 //! | `message`, `tags` | `title`, `tags` |
 //! | `rule.id`, `.name`, `.version`, `.description`, `.category`, `.reference`, `.ruleset` | the rule's; `owasp`; the first of `references` |
 //! | `threat.framework`, `.tactic.*`, `.technique.*` | `MITRE ATT&CK`, `tactics`, `techniques` |
@@ -36,8 +36,16 @@ pub(super) fn render(alert: &Alert) -> Value {
     put("message", json!(alert.title));
     put("tags", keywords(&alert.tags));
 
-    put("event.kind", json!("alert"));
-    put("event.category", json!(["api", "intrusion_detection"]));
+    let (kind, category, dataset) = match alert.is_posture {
+        true => ("state", json!(["configuration"]), "tollwatch.findings"),
+        false => (
+            "alert",
+            json!(["api", "intrusion_detection"]),
+            "tollwatch.alerts",
+        ),
+    };
+    put("event.kind", json!(kind));
+    put("event.category", category);
     put("event.type", json!(["info"]));
     put("event.id", keyword(&alert.uid));
     put("event.code", keyword(&alert.rule));
@@ -48,7 +56,7 @@ pub(super) fn render(alert: &Alert) -> Value {
     put("event.start", json!(rfc3339(alert.first_ms)));
     put("event.end", json!(rfc3339(alert.last_ms)));
     put("event.module", json!("tollwatch"));
-    put("event.dataset", json!("tollwatch.alerts"));
+    put("event.dataset", json!(dataset));
     put("event.provider", json!("tollwatch"));
 
     put("rule.id", keyword(&alert.rule));

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `time`, `first_seen`, `last_seen` | `time_ms`, `first_ms`, `last_ms`, RFC 3339 |
 //! | `id`, `case`, `activity`, `n_findings` | `uid`, `case_uid`, `activity`, `n_findings` |
+//! | `class` | `posture` or `alert` |
 //! | `severity`, `severity_id`, `title` | OCSF's word and number, `title` |
 //! | `rule`, `rule_title`, `rule_version`, `description` | the rule's |
 //! | `identity`, `endpoint`, `host`, `method`, `path`, `status`, `source_ip`, `user_agent` | who, where, and the call that made the alert |
@@ -26,6 +27,10 @@ pub(super) fn render(alert: &Alert) -> Value {
         ("id", json!(alert.uid)),
         ("case", json!(alert.case_uid)),
         ("activity", json!(alert.activity)),
+        (
+            "class",
+            json!(if alert.is_posture { "posture" } else { "alert" }),
+        ),
         ("severity", json!(alert.severity())),
         ("severity_id", json!(alert.severity_id)),
         ("title", json!(alert.title)),

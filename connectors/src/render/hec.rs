@@ -3,12 +3,12 @@
 //! | key | value |
 //! |---|---|
 //! | `time` | `time_ms`, in seconds |
-//! | `source`, `sourcetype` | `tollwatch`, `tollwatch:alert`; host and index are the token's |
+//! | `source`, `sourcetype` | `tollwatch`, `tollwatch:alert` or, of a finding of posture, `tollwatch:finding`; host and index are the token's |
 //! | `event` | the OCSF record as it is |
 //! | `fields` | indexed, in the words of Splunk's *Common Information Model, Alerts*: `id`, `app`, `type`, `severity`, `signature`, `signature_id`, `user`, `src`, `dest`, `mitre_technique_id`, `vendor_product`, and `description` |
 //!
 //! `severity` is `critical` for fatal too, as the model has no more. Indexed values end at 1024 bytes. `event` is as long as the record: give
-//! the sourcetype `TRUNCATE = 0`.
+//! the sourcetypes `TRUNCATE = 0`.
 
 use serde_json::{Map, Value, json};
 
@@ -42,7 +42,10 @@ pub(super) fn render(alert: &Alert) -> Value {
     json!({
         "time": alert.time_ms as f64 / 1e3,
         "source": "tollwatch",
-        "sourcetype": "tollwatch:alert",
+        "sourcetype": match alert.is_posture {
+            true => "tollwatch:finding",
+            false => "tollwatch:alert",
+        },
         "event": alert.value,
         "fields": fields,
     })

@@ -35,7 +35,8 @@ pub(super) fn render(alert: &Alert) -> Value {
     json!({ "text": text })
 }
 
-fn code(text: &str) -> String {
+/// A text as Slack shows it and nothing else: neither link, mention nor mark. At most 512 bytes before it is escaped.
+pub fn code(text: &str) -> String {
     let text = cut(text, 512).replace('`', "'");
     let text = text.replace('&', "&amp;");
     format!("`{}`", text.replace('<', "&lt;").replace('>', "&gt;"))

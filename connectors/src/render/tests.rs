@@ -248,6 +248,38 @@ fn what_a_siem_searches_by_is_there() {
 }
 
 #[test]
+fn a_finding_of_posture_is_no_alarm_and_says_when_it_is_mended() {
+    let alerts = alerts();
+    let [opened, resolved] = &alerts[8..] else {
+        panic!("two findings");
+    };
+    let of = |alert: &Alert, format| -> Value {
+        serde_json::from_str(&render(alert, format)).expect("JSON")
+    };
+    let ecs = of(opened, Format::Ecs);
+    assert_eq!(ecs["event"]["kind"], "state");
+    assert_eq!(ecs["event"]["category"], json!(["configuration"]));
+    assert_eq!(ecs["tollwatch"]["compliance"][1], "PCI DSS 4.0 8.3.1");
+    // One document for all its life: the case is what a reader upserts by.
+    let case = |alert: &Alert| of(alert, Format::Ecs)["tollwatch"]["case"].clone();
+    assert_eq!(case(opened), case(resolved));
+    assert_ne!(opened.uid, resolved.uid);
+    assert_eq!(of(opened, Format::Hec)["sourcetype"], "tollwatch:finding");
+    let asim = of(resolved, Format::Asim);
+    assert_eq!(asim["EventSubType"], "Compliance Violation");
+    assert_eq!(asim["AlertStatus"], "Closed");
+    let states = [opened, resolved]
+        .map(|alert| of(alert, Format::Udm)["securityResult"][0]["alertState"].clone());
+    assert_eq!(states, ["ALERTING", "NOT_ALERTING"]);
+    assert_eq!(of(opened, Format::Json)["class"], "posture");
+    // Of a whole host: no method, which `*` is none of.
+    let (_, cef) = parse_cef(&render(resolved, Format::Cef)).expect("CEF");
+    assert!(cef.contains(&("dhost".to_owned(), "api.example".to_owned())));
+    assert!(cef.contains(&("cs6".to_owned(), "close".to_owned())));
+    assert_eq!(resolved.endpoint.method, "");
+}
+
+#[test]
 fn an_endpoint_without_a_host_names_none() {
     let mut value = alerts()[0].value.clone();
     for (uid, method, host) in [
@@ -272,7 +304,8 @@ fn no_alert_is_an_error_that_says_what_is_missing() {
     for (record, said) in [
         ("{", "not JSON"),
         ("[]", "class_uid"),
-        (r#"{"class_uid":2003}"#, "class_uid"),
+        (r#"{"class_uid":2002}"#, "class_uid"),
+        (r#"{"class_uid":2003,"activity_id":1}"#, "time"),
         (r#"{"class_uid":2004,"activity_id":1}"#, "time"),
         (
             r#"{"class_uid":2004,"activity_id":1,"time":1767601459146}"#,
@@ -381,7 +414,7 @@ fn fill(value: &mut Value, texts: &mut impl Iterator<Item = String>) {
 
 proptest! {
     #[test]
-    fn no_text_is_more_than_one_value(texts in proptest::collection::vec(hostile(), 1..24), which in 0_usize..8) {
+    fn no_text_is_more_than_one_value(texts in proptest::collection::vec(hostile(), 1..24), which in 0_usize..10) {
         let mut value = alerts()[which].value.clone();
         fill(&mut value, &mut texts.into_iter().cycle());
         if let Ok(alert) = Alert::parse(value.to_string().as_bytes()) {

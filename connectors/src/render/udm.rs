@@ -11,8 +11,8 @@
 //! | `network.http.method`, `.userAgent`, `.responseCode` | the call's |
 //! | `securityResult[0].ruleId`, `.ruleName`, `.ruleVersion`, `.summary`, `.description` | rule, its title and version, `title`, `reasons` |
 //! | `securityResult[0].severity`, `.severityDetails` | `HIGH` for critical and fatal too; the word itself |
-//! | `securityResult[0].category` | by `owasp`: API1, API3, API5 `ACL_VIOLATION`; API2 `AUTH_VIOLATION`; API8 with an identity `NETWORK_RECON`, without `POLICY_VIOLATION`; else `UNKNOWN_CATEGORY` |
-//! | `securityResult[0].categoryDetails`, `.threatName`, `.firstDiscoveredTime`, `.alertState` | `owasp`, `case_uid`, `first_ms`, `ALERTING` |
+//! | `securityResult[0].category` | of a finding of posture `POLICY_VIOLATION`; else by `owasp`: API1, API3, API5 `ACL_VIOLATION`; API2 `AUTH_VIOLATION`; API8 with an identity `NETWORK_RECON`, without `POLICY_VIOLATION`; else `UNKNOWN_CATEGORY` |
+//! | `securityResult[0].categoryDetails`, `.threatName`, `.firstDiscoveredTime`, `.alertState` | `owasp`, `case_uid`, `first_ms`, `ALERTING` or, of what is closed, `NOT_ALERTING` |
 //! | `securityResult[0].detectionFields` | case, activity, `techniques` |
 //!
 //! No field is cut: texts have at most 4 KiB, an event of the API takes 4 MB.
@@ -79,7 +79,11 @@ fn security_result(alert: &Alert) -> Value {
     put("categoryDetails", json!(alert.owasp));
     put("threatName", json!(alert.case_uid));
     put("firstDiscoveredTime", json!(rfc3339(alert.first_ms)));
-    put("alertState", json!("ALERTING"));
+    let state = match alert.activity {
+        "close" => "NOT_ALERTING",
+        _ => "ALERTING",
+    };
+    put("alertState", json!(state));
     let techniques = alert.techniques.iter().map(|id| ("technique", id.as_str()));
     let fields = [
         ("case", alert.case_uid.as_str()),
@@ -94,6 +98,7 @@ fn security_result(alert: &Alert) -> Value {
 fn category(alert: &Alert) -> &'static str {
     let is = |owasp: &str| alert.owasp.iter().any(|named| named.starts_with(owasp));
     match alert.identity.is_empty() {
+        _ if alert.is_posture => "POLICY_VIOLATION",
         _ if is("API1:") || is("API3:") || is("API5:") => "ACL_VIOLATION",
         _ if is("API2:") => "AUTH_VIOLATION",
         false if is("API8:") => "NETWORK_RECON",

@@ -1,5 +1,7 @@
 //! `agents`: which AI agents there are, which MCP servers and tools, from logs or from the inventory topic.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -75,15 +77,15 @@ pub fn run(command: &AgentsCommand) -> Result<u8, Failure> {
 }
 
 /// One list.
-struct List {
-    schema: &'static str,
+pub(super) struct List {
+    pub(super) schema: &'static str,
     /// Its name in JSON.
-    name: &'static str,
-    header: &'static [&'static str],
-    row: fn(&Value) -> Vec<String>,
+    pub(super) name: &'static str,
+    pub(super) header: &'static [&'static str],
+    pub(super) row: fn(&Value) -> Vec<String>,
 }
 
-const AGENTS: List = List {
+pub(super) const AGENTS: List = List {
     schema: AGENT,
     name: "agents",
     header: &[
@@ -116,7 +118,7 @@ const AGENTS: List = List {
     },
 };
 
-const SERVERS: List = List {
+pub(super) const SERVERS: List = List {
     schema: SERVER,
     name: "servers",
     header: &[
@@ -145,7 +147,7 @@ const SERVERS: List = List {
     },
 };
 
-const TOOLS: List = List {
+pub(super) const TOOLS: List = List {
     schema: TOOL,
     name: "tools",
     header: &[
@@ -205,14 +207,20 @@ fn some(record: &Value, field: &str) -> String {
     }
 }
 
-/// The records of some schemas, by key.
-fn records(source: &SourceArgs, schemas: &[&str]) -> Result<Vec<Value>, Failure> {
+/// The records of some schemas among the last of each key, by key.
+///
+/// # Errors
+/// A record can't be read.
+pub(super) fn records(
+    newest: &BTreeMap<String, String>,
+    schemas: &[&str],
+) -> Result<Vec<Value>, Failure> {
     let mut records = Vec::new();
-    for (key, record) in source.newest(&[])? {
+    for (key, record) in newest {
         if !schemas.iter().any(|schema| key.starts_with(schema)) {
             continue;
         }
-        records.push(serde_json::from_str(&record).map_err(|error| {
+        records.push(serde_json::from_str(record).map_err(|error| {
             format!(
                 "record {key:?} can't be read: {error}; was the topic written by somebody else?"
             )
@@ -222,7 +230,7 @@ fn records(source: &SourceArgs, schemas: &[&str]) -> Result<Vec<Value>, Failure>
 }
 
 fn list(args: &AgentListArgs, list: &List) -> Result<u8, Failure> {
-    let mut records = records(&args.source, &[list.schema])?;
+    let mut records = records(&args.source.newest(&[])?, &[list.schema])?;
     if args.unowned {
         records.retain(|record| record["owner"].is_null());
     }
@@ -237,7 +245,7 @@ fn list(args: &AgentListArgs, list: &List) -> Result<u8, Failure> {
 }
 
 fn show(args: &AgentShowArgs) -> Result<u8, Failure> {
-    let mut records = records(&args.source, &[AGENT, SERVER, TOOL])?;
+    let mut records = records(&args.source.newest(&[])?, &[AGENT, SERVER, TOOL])?;
     let is_whole = records
         .iter()
         .any(|record| text(record, "name") == args.name);

@@ -100,6 +100,7 @@ fn topics(config: &Config) -> Vec<String> {
     for topic in logs
         .iter()
         .chain([&config.dead_letter_topic(), &config.inventory_topic()])
+        .chain(&config.findings_topic())
         .chain([&config.topics.alerts])
     {
         if *topic == config.topics.alerts && !config.alerts_to_topic() {
@@ -169,7 +170,7 @@ pub(super) fn missing(rule: &Rule, has: &Capabilities) -> (Vec<String>, Vec<Stri
 }
 
 /// Whether a format's records hold what a column is made from. A column that is not listed is made from every call.
-fn presence(has: &Capabilities, column: &str) -> Presence {
+pub(super) fn presence(has: &Capabilities, column: &str) -> Presence {
     match column {
         "identity" | "authenticated" | "auth_scheme" | "actor" | "tenant" => has.identity,
         "scheme" => has.scheme,

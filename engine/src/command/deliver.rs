@@ -1,4 +1,4 @@
-//! `deliver`: alerts from their topic to one sink, as the sink takes them.
+//! `deliver`: alerts from their topic, or findings of posture from theirs, to one sink, as the sink takes them.
 //!
 //! One process is one sink, with a consumer group of its own: a sink that is slow or away holds up no other, and nothing of the
 //! detection. Its place in the alerts topic moves only past what the sink has taken, was not wanted, or lies in the dead letters.
@@ -33,6 +33,7 @@ mod reader;
       --as hec --token-file /run/secrets/hec --dead-letters topic:tollwatch.undelivered
   tollwatch deliver -c tollwatch.toml --name chat --to @/run/secrets/slack-url --as slack --min-severity high
   tollwatch deliver -c tollwatch.toml --name elastic --to topic:soc.alerts-ecs --as ecs
+  tollwatch deliver -c tollwatch.toml --findings --name posture --to topic:soc.findings-ecs --as ecs
   tollwatch deliver --brokers broker:9092 --name nightly --to file:alerts.json --as json --once
 
 To a topic each alert comes exactly once, elsewhere at least once: drop what has an id that was seen. Without
@@ -54,6 +55,9 @@ pub struct DeliverArgs {
     /// Which alerts, and as what.
     #[command(flatten)]
     pub choice: Choice,
+    /// Delivers the findings of posture, as they change, instead of the alerts
+    #[arg(long, conflicts_with = "alerts_topic")]
+    pub findings: bool,
     /// Where goes what the sink refuses, or does not take in so many --tries: file:PATH or topic:NAME
     #[arg(long, value_name = "TARGET", env = "TOLLWATCH_DELIVER_DEAD_LETTERS")]
     pub dead_letters: Option<Target>,
@@ -97,6 +101,9 @@ pub struct DeliverArgs {
     /// Topic to read
     #[arg(long, env = "TOLLWATCH_ALERTS_TOPIC")]
     pub alerts_topic: Option<String>,
+    /// Prefix of the name of the topic of findings
+    #[arg(long, env = "TOLLWATCH_TOPIC_PREFIX")]
+    pub topic_prefix: Option<String>,
     /// The service's group
     #[arg(long, env = "TOLLWATCH_GROUP")]
     pub group: Option<String>,
@@ -114,11 +121,19 @@ impl DeliverArgs {
             config: self.config.clone(),
             brokers: self.brokers.clone(),
             alerts_topic: self.alerts_topic.clone(),
+            topic_prefix: self.topic_prefix.clone(),
             group: self.group.clone(),
             instance: self.instance.clone(),
             ..RunArgs::default()
         };
-        run.config()
+        let mut config = run.config()?;
+        if self.findings {
+            let topic = config.findings_topic();
+            config.topics.alerts = topic.ok_or(
+                "findings are not written, as topics.findings is false; `posture list` has them from the inventory topic",
+            )?;
+        }
+        Ok(config)
     }
 
     fn target(&self) -> Result<Target, Failure> {
@@ -251,8 +266,9 @@ pub fn run(args: &DeliverArgs) -> Result<u8, Failure> {
             })
         );
     } else if target != Target::Stdout {
+        let what = if args.findings { "findings" } else { "alerts" };
         println!(
-            "{} alerts delivered to {target}, {} not wanted, {} dead letters",
+            "{} {what} delivered to {target}, {} not wanted, {} dead letters",
             counts.delivered, counts.filtered, counts.dead
         );
     }

@@ -159,6 +159,9 @@ pub(super) fn embedded(
     }
     broker.create_topic(&config.dead_letter_topic(), 1, 1)?;
     broker.create_topic(&config.inventory_topic(), 1, 1)?;
+    if let Some(topic) = config.findings_topic() {
+        broker.create_topic(&topic, 1, 1)?;
+    }
     broker.create_topic(&config.topics.alerts, 1, 1)?;
     Ok(config)
 }

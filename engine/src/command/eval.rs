@@ -113,6 +113,7 @@ fn evaluate(args: &EvalArgs, labels: &[Labels], ideas: Ideas) -> Result<Evaluati
         let replay_args = ReplayArgs {
             files: vec![file.clone()],
             alerts: None,
+            findings: None,
             rejects: None,
             lake: None,
             json: args.json,

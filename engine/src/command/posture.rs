@@ -1,5 +1,7 @@
 //! `posture`: what is wrong with the APIs, from logs or from the inventory topic; and what is looked for.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, Subcommand};
 use models::agent::{AGENT_CHECKS, agents_page};
 use models::posture::{CHECKS, Check, Decided, checks_page};
@@ -12,11 +14,15 @@ use super::inventory::report::{Style, lines, printable, time};
 use super::inventory::source::SourceArgs;
 use crate::inventory::FINDING;
 
+pub(super) mod digest;
+
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum PostureCommand {
     /// Lists what is wrong with endpoints and hosts
     List(Box<ListArgs>),
+    /// Says what became of findings since yesterday: new, back, resolved, and how many are open
+    Digest(Box<digest::DigestArgs>),
     /// Lists what is looked for, and what no log can show
     Checks(ChecksArgs),
 }
@@ -59,37 +65,46 @@ pub struct ChecksArgs {
 pub fn run(command: &PostureCommand) -> Result<u8, Failure> {
     match command {
         PostureCommand::List(args) => list(args),
+        PostureCommand::Digest(args) => digest::run(args),
         PostureCommand::Checks(args) => checks(args.style.style()),
     }
 }
 
 /// The order of severities, worst first.
-const SEVERITIES: [&str; 5] = ["critical", "high", "medium", "low", "informational"];
+pub(super) const SEVERITIES: [&str; 5] = ["critical", "high", "medium", "low", "informational"];
 
-fn text<'a>(finding: &'a Value, field: &str) -> &'a str {
+pub(super) fn text<'a>(finding: &'a Value, field: &str) -> &'a str {
     finding[field].as_str().unwrap_or_default()
 }
 
-fn rank(finding: &Value) -> usize {
+/// Its place in [`SEVERITIES`].
+pub(super) fn rank(finding: &Value) -> usize {
     let severity = text(finding, "severity");
     let place = SEVERITIES.iter().position(|name| *name == severity);
     place.unwrap_or(SEVERITIES.len())
 }
 
-fn list(args: &ListArgs) -> Result<u8, Failure> {
+/// True when it is a medium one or worse.
+pub(super) fn is_severe(finding: &Value) -> bool {
+    rank(finding) <= 2
+}
+
+/// The findings among the last records of each key, worst first.
+///
+/// # Errors
+/// A record is no finding.
+pub(super) fn findings(newest: &BTreeMap<String, String>) -> Result<Vec<Value>, Failure> {
     let mut findings = Vec::new();
-    for (key, record) in args.source.newest(&[])? {
+    for (key, record) in newest {
         if !key.starts_with(FINDING) {
             continue;
         }
-        let finding: Value = serde_json::from_str(&record).map_err(|error| {
+        let finding: Value = serde_json::from_str(record).map_err(|error| {
             format!(
                 "record {key:?} is no finding: {error}; was the topic written by somebody else?"
             )
         })?;
-        if args.all || text(&finding, "phase") == "open" {
-            findings.push(finding);
-        }
+        findings.push(finding);
     }
     findings.sort_by(|a, b| {
         let key = |finding: &Value| {
@@ -101,7 +116,13 @@ fn list(args: &ListArgs) -> Result<u8, Failure> {
         };
         key(a).cmp(&key(b))
     });
-    let is_bad = |finding: &Value| text(finding, "phase") == "open" && rank(finding) <= 2;
+    Ok(findings)
+}
+
+fn list(args: &ListArgs) -> Result<u8, Failure> {
+    let mut findings = findings(&args.source.newest(&[])?)?;
+    findings.retain(|finding| args.all || text(finding, "phase") == "open");
+    let is_bad = |finding: &Value| text(finding, "phase") == "open" && is_severe(finding);
     let code = u8::from(findings.iter().any(is_bad));
     let style = args.style.style();
     if style == Style::Json {

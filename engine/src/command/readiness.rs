@@ -2,6 +2,7 @@
 //!
 //! Each measure is computed from the records as they stand; a question whose answer isn't in them says so, and earns nothing.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -47,19 +48,31 @@ struct Measured {
     servers: Vec<Value>,
 }
 
+/// A question, its measure where the records hold it, and what that answers.
+pub(super) type Answered = (&'static Question, Option<f64>, Answer);
+
+/// Every question, answered by the last records of each key.
+///
+/// # Errors
+/// A record or a document can't be read.
+pub(super) fn answers(
+    newest: BTreeMap<String, String>,
+    openapi: &[PathBuf],
+) -> Result<Vec<Answered>, Failure> {
+    let measured = Measured::of(newest, openapi)?;
+    let answered = QUESTIONS.iter().map(|question| {
+        let value = measured.answer(question.id);
+        (question, value, judge(question, value))
+    });
+    Ok(answered.collect())
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// The source or a document can't be read.
 pub fn run(args: &ReadinessArgs) -> Result<u8, Failure> {
-    let measured = Measured::of(args)?;
-    let answers: Vec<(&Question, Option<f64>, Answer)> = QUESTIONS
-        .iter()
-        .map(|question| {
-            let value = measured.answer(question.id);
-            (question, value, judge(question, value))
-        })
-        .collect();
+    let answers = answers(args.source.newest(&args.openapi)?, &args.openapi)?;
     let n_of = |answer: Answer| answers.iter().filter(|(.., one)| *one == answer).count();
     let code = u8::from(n_of(Answer::Fail) > 0);
     let points: f64 = answers.iter().map(|(.., answer)| answer.points()).sum();
@@ -115,7 +128,7 @@ pub fn run(args: &ReadinessArgs) -> Result<u8, Failure> {
 }
 
 /// A measure as people read it.
-fn shown(value: f64, unit: &str) -> String {
+pub(super) fn shown(value: f64, unit: &str) -> String {
     match unit {
         "share" => format!("{:.2} %", 100.0 * value),
         unit => format!("{value:.1} {unit}"),
@@ -123,8 +136,7 @@ fn shown(value: f64, unit: &str) -> String {
 }
 
 impl Measured {
-    fn of(args: &ReadinessArgs) -> Result<Measured, Failure> {
-        let newest = args.source.newest(&args.openapi)?;
+    fn of(newest: BTreeMap<String, String>, openapi: &[PathBuf]) -> Result<Measured, Failure> {
         let records = |schema: &str| -> Result<Vec<Value>, Failure> {
             let those = newest.iter().filter(|(key, _)| key.starts_with(schema));
             those
@@ -136,8 +148,8 @@ impl Measured {
         };
         let (findings, agents, servers) = (records(FINDING)?, records(AGENT)?, records(SERVER)?);
         let mut entries = parsed(newest)?;
-        let documents = templates::documents(&args.openapi)?;
-        let orphans = (!args.openapi.is_empty()).then(|| compare(&mut entries, &documents));
+        let documents = templates::documents(openapi)?;
+        let orphans = (!openapi.is_empty()).then(|| compare(&mut entries, &documents));
         entries.retain(|entry| entry.kind == "endpoint" && entry.is_answered());
         Ok(Measured {
             endpoints: entries,
@@ -274,7 +286,7 @@ fn share(part: u64, of: u64) -> Option<f64> {
 }
 
 /// A quantile by the nearest rank; none of nothing.
-fn quantile(values: impl Iterator<Item = f64>, share: f64) -> Option<f64> {
+pub(super) fn quantile(values: impl Iterator<Item = f64>, share: f64) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let rank = (share * values.len() as f64).ceil() as usize;

@@ -17,12 +17,14 @@ use super::recording::{Recorded, Recording};
 use super::warm::{History, WarmArgs};
 use super::{EngineArgs, Failure, plain_table};
 use crate::alert::Alert;
+use crate::inventory::Record;
 
 /// Options of `replay`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tollwatch replay access.log.xz
   tollwatch replay day1.ndjson.gz day2.ndjson.gz --format kong --alerts alerts.ndjson --json
+  tollwatch replay access.log.xz --findings findings.ndjson
   tollwatch replay today.log --warm-from monday.log.gz tuesday.log.gz
   tollwatch replay 2026-*.log.gz --lake history")]
 pub struct ReplayArgs {
@@ -32,6 +34,9 @@ pub struct ReplayArgs {
     /// Writes alerts to this file, one OCSF finding a line; `-` for standard output
     #[arg(long)]
     pub alerts: Option<PathBuf>,
+    /// Writes findings of posture to this file as they change, one OCSF compliance finding a line; `-` for standard output
+    #[arg(long)]
+    pub findings: Option<PathBuf>,
     /// Writes rejected lines' positions and reasons to this file
     #[arg(long)]
     pub rejects: Option<PathBuf>,
@@ -121,6 +126,7 @@ pub fn replay(
 ) -> Result<Replayed, Failure> {
     let mut pipeline = pipeline(&args.engine, &args.reading, args.ideas)?;
     let mut replayed = Replayed::default();
+    let mut findings = args.findings.as_deref().map(sink).transpose()?;
     let started = Instant::now();
     replayed.history = args.warm.learn(&mut pipeline)?;
     let lake = args.lake.as_deref();
@@ -143,13 +149,16 @@ pub fn replay(
                 }
                 each(path, &round.rejects, &round.alerts)?;
                 replayed.alerts.extend(round.alerts);
+                write_findings(&mut findings, &round.inventory)?;
                 Ok(ControlFlow::Continue(()))
             },
         )?;
         let format = pipeline.detected().unwrap_or(args.reading.format);
         replayed.formats.push((path.clone(), format.to_string()));
     }
-    let last = pipeline.close()?.alerts;
+    let last = pipeline.close()?;
+    write_findings(&mut findings, &last.inventory)?;
+    let last = last.alerts;
     each(
         args.files.last().map_or(Path::new(""), PathBuf::as_path),
         &[],
@@ -159,6 +168,15 @@ pub fn replay(
     replayed.lake = lake.map(Recording::finish).transpose()?;
     replayed.seconds = started.elapsed().as_secs_f64();
     Ok(replayed)
+}
+
+/// Writes the findings that changed, when somebody wants them.
+fn write_findings(file: &mut Option<Box<dyn Write>>, records: &[Record]) -> std::io::Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    for finding in records.iter().filter_map(|record| record.finding.as_ref()) {
+        writeln!(file, "{}", finding.json)?;
+    }
+    file.flush()
 }
 
 fn sink(path: &Path) -> Result<Box<dyn Write>, Failure> {
@@ -197,10 +215,11 @@ fn report(
             "history": replayed.history.as_ref().map(History::as_json),
             "lake": replayed.lake.map(Recorded::as_json),
         });
-        let mut out: Box<dyn Write> = match args.alerts.as_deref() {
-            // Standard output carries the alerts then.
-            Some(path) if path == Path::new("-") => Box::new(std::io::stderr()),
-            _ => Box::new(std::io::stdout()),
+        let mut results = [&args.alerts, &args.findings].into_iter().flatten();
+        let mut out: Box<dyn Write> = match results.any(|path| path == Path::new("-")) {
+            // Standard output carries the alerts then, or the findings.
+            true => Box::new(std::io::stderr()),
+            false => Box::new(std::io::stdout()),
         };
         writeln!(out, "{report}")?;
         return Ok(());

@@ -60,6 +60,9 @@ pub struct RunArgs {
     /// Results topic; `-` for standard output, a path with a slash for a file
     #[arg(long, env = "TOLLWATCH_ALERTS_TOPIC")]
     pub alerts_topic: Option<String>,
+    /// Whether findings of posture go to the topic PREFIXfindings when they change
+    #[arg(long, env = "TOLLWATCH_FINDINGS")]
+    pub findings: Option<bool>,
     /// Prefix of the names of the logs and the dead-letter topic
     #[arg(long, env = "TOLLWATCH_TOPIC_PREFIX")]
     pub topic_prefix: Option<String>,
@@ -118,6 +121,7 @@ impl RunArgs {
         lay(&self.lake_url, &mut config.lake.url);
         lay(&self.state, &mut config.state);
         lay(&self.alerts_topic, &mut config.topics.alerts);
+        lay(&self.findings, &mut config.topics.findings);
         lay(&self.topic_prefix, &mut config.topics.prefix);
         lay(&self.partitions, &mut config.topics.partitions);
         lay(&self.replication, &mut config.topics.replication);

@@ -167,6 +167,8 @@ struct LaneResults {
     alerts: BTreeSet<(String, String)>,
     /// Lines of each key, in order.
     inventory: BTreeMap<String, Vec<String>>,
+    /// Keys and lines of findings.
+    findings: BTreeSet<(String, String)>,
 }
 
 /// Reasons of rejected rows, by topic, partition and position of the source.
@@ -234,16 +236,28 @@ impl Verifier {
             }
         }
         if not_compared.contains_key("govern") {
-            not_compared.insert("inventory", "`govern` was not derived".to_owned());
+            let why = "`govern` was not derived".to_owned();
+            not_compared.insert("findings", why.clone());
+            not_compared.insert("inventory", why);
         } else {
             let compared = self.inventory(&results_of_lanes.inventory)?;
             results.push(("inventory", compared));
+            match self.config.findings_topic() {
+                Some(topic) => {
+                    let compared = self.told(&topic, &results_of_lanes.findings)?;
+                    results.push(("findings", compared));
+                }
+                None => {
+                    not_compared.insert("findings", "they are not written".to_owned());
+                }
+            }
         }
         let is_derived = |stage| !not_compared.contains_key(stage);
         if !self.config.alerts_to_topic() {
             not_compared.insert("alerts", "they don't go to a topic".to_owned());
         } else if ["profile", "own", "judge"].into_iter().all(is_derived) {
-            results.push(("alerts", self.alerts(&results_of_lanes.alerts)?));
+            let compared = self.told(&self.config.topics.alerts, &results_of_lanes.alerts)?;
+            results.push(("alerts", compared));
         } else {
             not_compared.insert("alerts", "not every stage was derived".to_owned());
         }
@@ -425,6 +439,8 @@ impl Verifier {
                 .alerts
                 .extend(alerts.map(|alert| (alert.key, alert.json)));
             for record in out.inventory {
+                let finding = record.finding.map(|finding| (finding.key, finding.json));
+                results.findings.extend(finding);
                 let told = results.inventory.entry(record.key).or_default();
                 told.push(record.json);
             }
@@ -490,13 +506,18 @@ impl Verifier {
         Ok(compared)
     }
 
-    fn alerts(&self, expected: &BTreeSet<(String, String)>) -> Result<Compared, Failure> {
+    /// A topic of alerts or findings against what lanes told, by key and line.
+    fn told(
+        &self,
+        topic: &str,
+        expected: &BTreeSet<(String, String)>,
+    ) -> Result<Compared, Failure> {
         let mut compared = Compared {
             n_expected: expected.len(),
             ..Compared::default()
         };
         let mut held = BTreeMap::<(String, String), usize>::new();
-        for message in self.read(&self.config.topics.alerts)? {
+        for message in self.read(topic)? {
             let text = |bytes: Option<&[u8]>| {
                 String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
             };
@@ -504,11 +525,11 @@ impl Verifier {
                 .entry((text(message.key()), text(message.payload())))
                 .or_default() += 1;
         }
-        for alert in expected {
-            match held.remove(alert) {
+        for one in expected {
+            match held.remove(one) {
                 None => compared.n_missing += 1,
                 Some(n) if self.config.is_transactional() => compared.n_doubled += n - 1,
-                // At least once: a crash between alert and commit tells it again, with the same id.
+                // At least once: a crash between result and commit tells it again, with the same id.
                 Some(n) => compared.n_rewritten += n - 1,
             }
         }

@@ -40,6 +40,7 @@ impl From<&Noticed> for Record {
             kind,
             discovery_ms,
             read_at_ms: 0,
+            finding: None,
         }
     }
 }

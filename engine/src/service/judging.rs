@@ -502,7 +502,9 @@ impl Thread<'_> {
     fn send(&mut self, out: Outbox, raised_by: (i32, u64)) -> Result<(), ServiceError> {
         self.write(&out)?;
         let alerts = out.alerts.into_iter().map(LaneResult::Alert);
-        let records = out.inventory.into_iter().map(LaneResult::Inventory);
+        let findings = self.shared.config.findings_topic();
+        let records = out.inventory.into_iter();
+        let records = records.flat_map(|record| LaneResult::of(record, findings.as_ref()));
         for result in alerts.chain(records) {
             match &mut self.edge {
                 Some(edge) => edge.raise((raised_by.0, raised_by.1, result)),
@@ -661,6 +663,9 @@ impl Thread<'_> {
                         &record.key,
                         &record.json,
                     ),
+                    LaneResult::Finding(topic, finding) => {
+                        (topic.clone(), &finding.key, &finding.json)
+                    }
                 };
                 Entry {
                     topic,

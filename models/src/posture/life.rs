@@ -106,7 +106,7 @@ pub struct Life {
     pub first_ms: i64,
     /// Event time of the last one, ms.
     pub last_ms: i64,
-    /// Event time of the last change of phase, ms.
+    /// Event time since which it is a finding, or none any more, ms: that nobody asked for a while changes neither.
     pub changed_ms: i64,
     /// Times it came back.
     pub n_regressed: u32,
@@ -260,9 +260,7 @@ impl Life {
                 None
             }
             Phase::Open | Phase::Stale if shown => {
-                if self.phase == Phase::Stale {
-                    self.enter(Phase::Open, at_ms);
-                }
+                self.phase = Phase::Open;
                 self.told_again(at_ms)
             }
             Phase::Open | Phase::Stale if self.is_refuted() => {
@@ -271,7 +269,7 @@ impl Life {
                 Some(Change::Resolved)
             }
             Phase::Open if STALE_MS <= at_ms.saturating_sub(self.asked_ms.max(self.changed_ms)) => {
-                self.enter(Phase::Stale, at_ms);
+                self.phase = Phase::Stale;
                 Some(Change::Stale)
             }
             Phase::Open | Phase::Stale => None,

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use crate::command::reading::{ReadingArgs, pipeline, read, source_of};
 use crate::command::run::RunArgs;
 use crate::command::{EngineArgs, Failure, NamingArgs};
-use crate::config::Config;
+use crate::config::{Config, SourceConfig};
 use crate::inventory::{AGENT, FINDING, Record, SERVER, TOOL};
 use crate::service::cluster;
 
@@ -77,6 +77,14 @@ impl SourceArgs {
     /// # Errors
     /// The source can't be read, or none is given.
     pub fn newest(&self, documents: &[PathBuf]) -> Result<BTreeMap<String, String>, Failure> {
+        Ok(self.gathered(documents)?.newest)
+    }
+
+    /// The same, with what is known of the logs that it comes from.
+    ///
+    /// # Errors
+    /// The source can't be read, or none is given.
+    pub fn gathered(&self, documents: &[PathBuf]) -> Result<Gathered, Failure> {
         match (&self.inventory, self.from.is_empty()) {
             (Some(path), _) => Err(format!(
                 "{} holds endpoints alone: give --from LOGS, or --brokers HOST:PORT of a running service",
@@ -88,7 +96,7 @@ impl SourceArgs {
         }
     }
 
-    fn of_logs(&self, documents: &[PathBuf]) -> Result<BTreeMap<String, String>, Failure> {
+    fn of_logs(&self, documents: &[PathBuf]) -> Result<Gathered, Failure> {
         let engine = EngineArgs {
             naming: NamingArgs {
                 templates: self.templates.clone(),
@@ -103,7 +111,7 @@ impl SourceArgs {
             state: self.state.clone(),
         };
         let mut pipeline = pipeline(&engine, &reading, Ideas::default())?;
-        let mut newest = BTreeMap::new();
+        let (mut newest, mut formats) = (BTreeMap::new(), Vec::new());
         let mut keep = |records: Vec<Record>| {
             newest.extend(records.into_iter().map(|record| (record.key, record.json)));
         };
@@ -118,12 +126,14 @@ impl SourceArgs {
                     Ok(ControlFlow::Continue(()))
                 },
             )?;
+            let format = pipeline.detected().unwrap_or(self.format);
+            formats.push((path.display().to_string(), format));
         }
         keep(pipeline.close()?.inventory);
-        Ok(newest)
+        Ok(Gathered { newest, formats })
     }
 
-    fn of_topic(&self) -> Result<BTreeMap<String, String>, Failure> {
+    fn of_topic(&self) -> Result<Gathered, Failure> {
         let run = RunArgs {
             config: self.config.clone(),
             brokers: self.brokers.clone(),
@@ -134,8 +144,29 @@ impl SourceArgs {
         if config.brokers.is_empty() {
             return Err("nothing to read: give --from LOGS, --inventory FILE, or --brokers HOST:PORT of a running service".into());
         }
-        newest_of(&config)
+        // A topic does not say what it was made of; whoever asks may.
+        let told = |source: &SourceConfig| {
+            let format = source.format.parse::<Format>().unwrap_or_default();
+            (source.topic.clone(), format)
+        };
+        let formats = match (config.sources.is_empty(), self.format) {
+            (true, Format::Auto) => Vec::new(),
+            (true, format) => vec![(config.inventory_topic(), format)],
+            (false, _) => config.sources.iter().map(told).collect(),
+        };
+        Ok(Gathered {
+            newest: newest_of(&config)?,
+            formats,
+        })
     }
+}
+
+/// What a source gave.
+pub struct Gathered {
+    /// The last record of each key.
+    pub newest: BTreeMap<String, String>,
+    /// The files or topics it was made of, and their formats; `auto` where that is not known.
+    pub formats: Vec<(String, Format)>,
 }
 
 /// The last record of each key of a service's inventory topic.

@@ -1,0 +1,136 @@
+//! Which checks of posture a source's format allows, and why it does not allow the others.
+
+use connectors::format::{Format, Presence, formats};
+use models::posture::{CHECKS, Check, Decided, NOT_LOGGED};
+use serde_json::{Value, json};
+
+use crate::command::check::presence;
+
+/// Whether a check can see on a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// What it needs is logged by default.
+    Sees,
+    /// What it needs is logged where the gateway is configured to.
+    IfConfigured,
+    /// What it needs is never there.
+    Blind,
+    /// It is decided otherwise than by calls.
+    Elsewhere,
+}
+
+impl Sight {
+    pub(super) const ALL: [Sight; 4] = [
+        Sight::Sees,
+        Sight::IfConfigured,
+        Sight::Blind,
+        Sight::Elsewhere,
+    ];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Sight::Sees => "sees",
+            Sight::IfConfigured => "sees if configured",
+            Sight::Blind => "blind",
+            Sight::Elsewhere => "not by calls",
+        }
+    }
+}
+
+/// The checks on one source; none where its format is not known.
+pub(super) struct Coverage {
+    pub(super) source: String,
+    pub(super) format: String,
+    /// Each check, whether it sees, and why not.
+    pub(super) checks: Vec<(&'static Check, Sight, String)>,
+}
+
+impl Coverage {
+    pub(super) fn of(source: &str, format: Format) -> Coverage {
+        let format = format.to_string();
+        let known = formats().into_iter().find(|(name, _, _)| *name == format);
+        let judged = |has| {
+            CHECKS
+                .into_iter()
+                .map(move |check| judge(check, &format_has(has)))
+        };
+        let checks = known.map_or_else(Vec::new, |(_, has, _)| judged(has).collect());
+        Coverage {
+            source: source.to_owned(),
+            format,
+            checks,
+        }
+    }
+
+    /// How many checks there are of a kind.
+    pub(super) fn n_of(&self, sight: Sight) -> usize {
+        self.checks.iter().filter(|(_, of, _)| *of == sight).count()
+    }
+
+    pub(super) fn as_json(&self) -> Value {
+        let checks = self.checks.iter().map(
+            |(check, sight, why)| json!({ "check": check.id, "sight": sight.as_str(), "why": why }),
+        );
+        json!({ "source": self.source, "format": self.format, "checks": checks.collect::<Vec<_>>() })
+    }
+}
+
+fn format_has(has: connectors::format::Capabilities) -> impl Fn(&str) -> Presence {
+    move |column| match NOT_LOGGED.contains(&column) {
+        true => Presence::Never,
+        false => presence(&has, column),
+    }
+}
+
+fn judge(
+    check: &'static Check,
+    has: &impl Fn(&str) -> Presence,
+) -> (&'static Check, Sight, String) {
+    let lacking = |as_said: Presence| {
+        let those = check.blind_for(|column| has(column) != as_said);
+        those.collect::<Vec<_>>().join(", ")
+    };
+    let (never, unless) = (lacking(Presence::Never), lacking(Presence::Configured));
+    let (sight, why) = match &check.decided {
+        Decided::Elsewhere(by) => (Sight::Elsewhere, (*by).to_owned()),
+        Decided::NotObservable(why) => (Sight::Blind, (*why).to_owned()),
+        Decided::Calls(_) if !never.is_empty() => {
+            (Sight::Blind, format!("no {never} in these logs"))
+        }
+        Decided::Calls(_) if !unless.is_empty() => (
+            Sight::IfConfigured,
+            format!("log {unless}; docs/recipes has the gateways' configuration"),
+        ),
+        Decided::Calls(_) => (Sight::Sees, String::new()),
+    };
+    (check, sight, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_that_lacks_a_column_says_which() {
+        let sight = |format: &str, id: &str| {
+            let format = format.parse::<Format>().expect("known");
+            let coverage = Coverage::of("logs", format);
+            assert_eq!(coverage.checks.len(), CHECKS.len());
+            let mut checks = coverage.checks.into_iter();
+            let found = checks.find(|(check, ..)| check.id == id);
+            found.map(|(_, sight, why)| (sight, why)).expect("known")
+        };
+        // No scheme in a combined log, none of our columns for an answer's headers, a contract for what is undocumented.
+        assert_eq!(sight("combined", "plaintext_http").0, Sight::Blind);
+        let (blind, why) = sight("kong", "hsts_missing");
+        assert!(blind == Sight::Blind && why.contains("headers"), "{why}");
+        assert_eq!(sight("kong", "undocumented").0, Sight::Elsewhere);
+        assert_eq!(sight("kong", "secret_in_url").0, Sight::Sees);
+        assert_eq!(sight("envoy", "auth_missing").0, Sight::IfConfigured);
+    }
+
+    #[test]
+    fn of_a_format_that_is_not_known_nothing_is_said() {
+        assert!(Coverage::of("topic", Format::Auto).checks.is_empty());
+    }
+}
