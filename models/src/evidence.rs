@@ -3,7 +3,8 @@
 //! Each touch is *own*, *virgin*, *foreign-new*, *denied* or *foreign-met*. What is usual is the
 //! caller's own mix `c / n`, shrunk to what its peers do: `p(x) = sum_j w_j (c_x + k m_jx) / (n + k)`
 //! over three behaviour types j (few, some, mostly non-own touches), whose means `m_j` weigh every
-//! identity once; for the last type new, met and virgin are one, shared out as in the alternative.
+//! identity once, and whose weights `w_j` begin as what those are here who are elsewhere of the caller's type.
+//! For the last type new, met and virgin are one, shared out as in the alternative.
 //! Under the alternative a share `e` of touches is drawn from [`ALTERNATIVE`]:
 //! `L_e = 1 - e + e a(x) / p(x)`, and `R_e <- (1 + R_e) L_e` for four shares e. `E[L | past] = 1`
 //! when the mix is as predicted, so the mean R passes A at most once in A touches in expectation.
@@ -69,6 +70,9 @@ const PRIOR: [[f64; CATEGORIES]; TYPES] = [
     [0.15, 0.40, 0.20, 0.05, 0.20],
 ];
 const PRIOR_WEIGHT: f64 = 4.0;
+/// Pseudo-identities that say what those are here who are of a type elsewhere. Few: a type that none of many showed
+/// here is as rare as a change of type within a stream, not one in their number.
+const ELSEWHERE_WEIGHT: f64 = 0.01;
 
 /// Evidence is kept below this, so that no sum overflows.
 const R_MAX: f64 = 1e30;
@@ -82,6 +86,8 @@ const R_MAX: f64 = 1e30;
 pub struct Peers {
     sum: [[f64; CATEGORIES]; TYPES],
     n: [f64; TYPES],
+    /// Of those whose type elsewhere is known, by that type: how many are of each type here.
+    n_by_elsewhere: [[f64; TYPES]; TYPES],
     epoch: u64,
 }
 
@@ -125,6 +131,18 @@ impl Peers {
         let total = self.n_identities() + 3.0;
         std::array::from_fn(|j| (self.n[j] + 1.0) / total)
     }
+
+    /// Weights for one who comes here with a type it has elsewhere: what those like it are here. Before any is known,
+    /// half of them are as elsewhere, and half as anybody is here.
+    fn weights_by(&self, elsewhere: usize) -> [f64; TYPES] {
+        let anybody = self.weights();
+        let n = &self.n_by_elsewhere[elsewhere];
+        let total = n.iter().sum::<f64>() + ELSEWHERE_WEIGHT;
+        std::array::from_fn(|j| {
+            let alike = if j == elsewhere { 0.5 } else { 0.0 };
+            (n[j] + ELSEWHERE_WEIGHT * (alike + anybody[j] / 2.0)) / total
+        })
+    }
 }
 
 /// One touch as a stream takes it.
@@ -148,6 +166,8 @@ pub struct Evidence {
     pub broad: bool,
     /// True for a caller in its first sitting, whose share of misses nobody knows: they teach in full.
     pub newcomer: bool,
+    /// The caller's type over all its collections ([`Stream::behaviour`]); none while it is not known, or asked for.
+    pub elsewhere: Option<u8>,
     /// True for a caller that was told of: it teaches in full, so that one change of role is one alert.
     pub told: bool,
 }
@@ -184,6 +204,7 @@ pub struct Stream {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Vote {
     behaviour: u8,
+    elsewhere: Option<u8>,
     shares: [f32; CATEGORIES],
     epoch: u64,
 }
@@ -239,6 +260,19 @@ impl Stream {
         self.r = [0.0; SHARES.len()];
     }
 
+    /// The caller's type by what it did so far; none before [`VOTE_EVERY`] touches.
+    pub fn behaviour(&self) -> Option<u8> {
+        (f32::from(VOTE_EVERY) <= self.n).then(|| self.kind() as u8)
+    }
+
+    fn kind(&self) -> usize {
+        match 1.0 - self.counts[Category::Own as usize] / self.n {
+            non_own if non_own < 0.15 => 0,
+            non_own if non_own < 1.0 - BROAD_OWN => 1,
+            _ => BROAD,
+        }
+    }
+
     /// Probability that the caller's next touch is `category`, as learned so far.
     pub fn usual(&self, category: Category, peers: &Peers) -> f64 {
         let weights = self.weights(peers);
@@ -257,8 +291,12 @@ impl Stream {
             ..
         } = *touch;
         self.decay(at_ms);
+        if let (None, Some(elsewhere)) = (self.weights, touch.elsewhere) {
+            let weights = peers.weights_by(usize::from(elsewhere));
+            self.weights = Some(weights.map(|weight| weight as f32));
+        }
         if n_known > 0 {
-            self.known(n_known, mature, peers);
+            self.known(n_known, mature, touch.elsewhere, peers);
         }
         let x = category as usize;
         let weights = self.weights(peers);
@@ -287,7 +325,7 @@ impl Stream {
             self.gate(mature)
         };
         self.learn(x, 1.0, gate, &by_type, &weights);
-        self.vote(1, peers);
+        self.vote(1, touch.elsewhere, peers);
         Step {
             p,
             p_peer,
@@ -299,7 +337,7 @@ impl Stream {
     /// Folds `k` touches on known objects. The evidence in closed form, for `L = 1 - e` whatever p is:
     /// `R_k = R q^k + q (1 - q^k) / (1 - q)` with `q = 1 - e`. What is usual in steps that move the mix by less
     /// than a sixteenth, so that bound, gate and types come out as they do one by one; a few nanoseconds each.
-    fn known(&mut self, k: u32, mature: bool, peers: &mut Peers) {
+    fn known(&mut self, k: u32, mature: bool, elsewhere: Option<u8>, peers: &mut Peers) {
         let mut n_left = k.min(KNOWN_MAX);
         while n_left != 0 {
             // No step goes past the bound where the counts are halved.
@@ -320,7 +358,7 @@ impl Stream {
             let (_, by_type) = self.predict(Category::Own as usize, &weights, peers);
             self.learn(Category::Own as usize, n, gate, &by_type, &weights);
         }
-        self.vote(k.min(u32::from(u16::MAX)) as u16, peers);
+        self.vote(k.min(u32::from(u16::MAX)) as u16, elsewhere, peers);
     }
 
     /// Weight of a touch among its neighbours in time. A screen loads many things at once, so what
@@ -457,7 +495,7 @@ impl Stream {
     }
 
     /// Replaces this identity's vote in its peers' mix now and then: one vote, whatever its traffic.
-    fn vote(&mut self, n_touches: u16, peers: &mut Peers) {
+    fn vote(&mut self, n_touches: u16, elsewhere: Option<u8>, peers: &mut Peers) {
         self.n_since_vote = self.n_since_vote.saturating_add(n_touches);
         if self.n_since_vote < VOTE_EVERY || self.n < f32::from(VOTE_EVERY) {
             return;
@@ -466,22 +504,26 @@ impl Stream {
         if let Some(vote) = self.vote.take().filter(|vote| vote.epoch == peers.epoch) {
             let behaviour = usize::from(vote.behaviour);
             peers.n[behaviour] = (peers.n[behaviour] - 1.0).max(0.0);
+            if let Some(elsewhere) = vote.elsewhere {
+                let n = &mut peers.n_by_elsewhere[usize::from(elsewhere)][behaviour];
+                *n = (*n - 1.0).max(0.0);
+            }
             for (sum, share) in peers.sum[behaviour].iter_mut().zip(vote.shares) {
                 *sum = (*sum - f64::from(share)).max(0.0);
             }
         }
         let shares = self.counts.map(|c| c / self.n);
-        let behaviour = match 1.0 - shares[Category::Own as usize] {
-            non_own if non_own < 0.15 => 0,
-            non_own if non_own < 1.0 - BROAD_OWN => 1,
-            _ => BROAD,
-        };
+        let behaviour = self.kind();
         peers.n[behaviour] += 1.0;
+        if let Some(elsewhere) = elsewhere {
+            peers.n_by_elsewhere[usize::from(elsewhere)][behaviour] += 1.0;
+        }
         for (sum, share) in peers.sum[behaviour].iter_mut().zip(shares) {
             *sum += f64::from(share);
         }
         self.vote = Some(Vote {
             behaviour: behaviour as u8,
+            elsewhere,
             shares,
             epoch: peers.epoch,
         });
@@ -504,6 +546,7 @@ mod tests {
             damping: 1.0,
             broad: false,
             newcomer: false,
+            elsewhere: None,
             told: false,
         }
     }
@@ -528,7 +571,7 @@ mod tests {
         for _ in 0..30 {
             one_by_one.step(&touch(Category::Own, 1), true, &mut peers);
         }
-        at_once.known(30, true, &mut peers);
+        at_once.known(30, true, None, &mut peers);
         let ratio = one_by_one.evidence() / at_once.evidence();
         assert!((ratio - 1.0).abs() < 1e-9, "evidence differs by {ratio}");
     }
@@ -549,7 +592,7 @@ mod tests {
         for _ in 0..10_000 {
             one_by_one.step(&touch(Category::Own, 1), true, &mut peers);
         }
-        at_once.known(10_000, true, &mut others);
+        at_once.known(10_000, true, None, &mut others);
         let near = |row: &str, single: f32, whole: f32, off: f32| {
             assert!((single - whole).abs() <= off, "{row}: {single} {whole}");
         };
@@ -565,7 +608,7 @@ mod tests {
         {
             near(&format!("weight {j}"), single, whole, 1e-3);
         }
-        at_once.known(u32::MAX, true, &mut others);
+        at_once.known(u32::MAX, true, None, &mut others);
         assert!(at_once.n <= N_MAX, "{}", at_once.n);
         assert!((at_once.counts.iter().sum::<f32>() - at_once.n).abs() < 1.0);
     }
@@ -600,28 +643,73 @@ mod tests {
 
     proptest! {
         #[test]
-        fn votes_that_outlive_their_peers_leave_a_distribution(steps in prop::collection::vec((0..40u64, 0..8u64, 0..5usize, 0..20u32), 1..600)) {
+        fn votes_that_outlive_their_peers_leave_a_distribution(steps in prop::collection::vec((0..40u64, 0..8u64, 0..5usize, 0..20u32, 0..4u8), 1..600)) {
             const ALL: [Category; CATEGORIES] = [Category::Own, Category::Virgin, Category::ForeignNew, Category::Denied, Category::ForeignMet];
             let mut streams: Generations<u64, Stream> = Generations::new(120);
             let mut peers: Generations<u64, Peers> = Generations::new(6);
             let mut epoch = 0;
-            for (identity, collection, x, n_known) in steps {
+            for (identity, collection, x, n_known, elsewhere) in steps {
                 let peers = peers.entry(collection);
                 epoch += 1;
                 peers.begin(epoch);
                 let stream = streams.entry(identity << 8 | collection);
-                let step = stream.step(&Evidence { n_known, ..touch(ALL[x], 1) }, true, peers);
+                let step = stream.step(&Evidence { n_known, elsewhere: Some(elsewhere).filter(|at| usize::from(*at) < TYPES), ..touch(ALL[x], 1) }, true, peers);
                 prop_assert!(0.0 < step.p && step.p <= 1.0, "{step:?}");
                 prop_assert!(0.0 < step.p_peer && step.p_peer <= 1.0 + 1e-9, "{step:?}");
                 prop_assert!(step.evidence < R_MAX, "{step:?}");
                 prop_assert!(peers.n.iter().all(|n| *n >= 0.0), "{peers:?}");
                 for j in 0..TYPES {
+                    prop_assert!(peers.n_by_elsewhere[j].iter().all(|n| *n >= 0.0), "{peers:?}");
+                    let weights: f64 = peers.weights_by(j).iter().sum();
+                    prop_assert!((weights - 1.0).abs() < 1e-9, "{weights} {peers:?}");
                     // Shares are kept as f32: a sum of a few hundred is off by as many roundings.
                     let total: f64 = peers.mean(j).iter().sum();
                     prop_assert!((total - 1.0).abs() < 1e-4, "{total} {peers:?}");
                 }
             }
         }
+    }
+
+    /// Evidence after so many touches of strangers' objects in a collection where the caller is new and peers are: each of
+    /// the first type elsewhere, and here of the type that so many strangers' objects of forty make.
+    fn new_here(n_foreign_of_peers: usize, elsewhere: Option<u8>) -> f64 {
+        let mut peers = Peers::default();
+        for _ in 0..40 {
+            let mut peer = Stream::default();
+            for i in 0..40 {
+                let category = if i < n_foreign_of_peers {
+                    Category::ForeignNew
+                } else {
+                    Category::Own
+                };
+                let step = Evidence {
+                    elsewhere: Some(0),
+                    ..touch(category, i as i64 * 60_000)
+                };
+                peer.step(&step, false, &mut peers);
+            }
+        }
+        let mut caller = Stream::default();
+        (0..12).fold(0.0, |_, i| {
+            let step = Evidence {
+                elsewhere,
+                ..touch(Category::ForeignNew, i * 60_000)
+            };
+            caller.step(&step, true, &mut peers).evidence
+        })
+    }
+
+    #[test]
+    fn who_comes_to_a_collection_is_taken_for_what_its_like_are_there() {
+        let (alike, unknown) = (new_here(1, Some(0)), new_here(1, None));
+        assert!(1e6 < alike && unknown < 1e3, "{alike} {unknown}");
+        let catalogue = new_here(36, Some(0));
+        assert!(
+            catalogue < 1e3,
+            "where its like read strangers' things: {catalogue}"
+        );
+        let others = new_here(1, Some(BROAD as u8));
+        assert!(others < 1e4, "nobody like it is known here: {others}");
     }
 
     /// What is usual for a caller after forty own touches and thirty of a category.

@@ -15,6 +15,8 @@ pub enum Idea {
     Runs,
     /// Runs in the order of the ids.
     Walks,
+    /// Who comes to a collection behaves there as those do who are like it elsewhere.
+    Elsewhere,
     /// A device's new identity goes on where its last one ended.
     Linking,
     /// Tools that nobody else calls.
@@ -23,13 +25,14 @@ pub enum Idea {
 
 impl Idea {
     /// All of them.
-    pub const ALL: [Idea; 8] = [
+    pub const ALL: [Idea; 9] = [
         Idea::Collection,
         Idea::Identity,
         Idea::Sharing,
         Idea::BroadReaders,
         Idea::Runs,
         Idea::Walks,
+        Idea::Elsewhere,
         Idea::Linking,
         Idea::Tools,
     ];
@@ -43,6 +46,7 @@ impl Idea {
             Idea::BroadReaders => "broad_readers",
             Idea::Runs => "runs",
             Idea::Walks => "walks",
+            Idea::Elsewhere => "elsewhere",
             Idea::Linking => "linking",
             Idea::Tools => "tools",
         }

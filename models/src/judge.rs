@@ -224,7 +224,8 @@ pub struct Judge {
     identities: Generations<u64, Identity>,
     collections: Generations<(u64, u64), Collection>,
     peers: Generations<u64, Cohort>,
-    peers_overall: Cohort,
+    /// Runs of reads, and of writes, which are shorter. The mix of all touches is with the reads.
+    peers_overall: [Cohort; 2],
     n_epochs: u64,
     started_ms: Option<i64>,
     /// How many times what is usual makes a run too long.
@@ -248,7 +249,7 @@ impl Judge {
                 .keeping(|collection: &Collection| suspicion(collection.stream.evidence())),
             // A collection comes from paths and field names: attackers choose them.
             peers: Generations::new(config.streams_max.min(PEERS_MAX)),
-            peers_overall: Cohort::default(),
+            peers_overall: Default::default(),
             n_epochs: 0,
             started_ms: None,
             factor: factor(config.false_alerts_per_million_events),
@@ -310,6 +311,10 @@ impl Judge {
             damping: damping(touch, category, &identity.sharing),
             broad: touch.pan_reader && ideas.has(Idea::BroadReaders),
             newcomer: touch.newcomer,
+            elsewhere: identity
+                .overall
+                .behaviour()
+                .filter(|_| ideas.has(Idea::Elsewhere)),
             told: identity
                 .told_ms
                 .is_some_and(|told_ms| touch.at_ms < told_ms + TOLD_MS),
@@ -319,10 +324,12 @@ impl Judge {
         // about the caller as a whole.
         let overall = Evidence {
             p_floor: step.p.max(step.p_peer),
+            elsewhere: None,
             ..evidence
         };
-        let everybody = &mut self.peers_overall;
-        let overall = identity.overall.step(&overall, mature, &mut everybody.mix);
+        let [reads, writes] = &mut self.peers_overall;
+        let overall = identity.overall.step(&overall, mature, &mut reads.mix);
+        let everybody = if touch.write { writes } else { reads };
         if !touch.denied
             && !touch.pan_reader
             && !touch.standing.crowded
@@ -625,6 +632,37 @@ mod tests {
         let mut judge = settled();
         judge.goes_on(500, 1, 499, 5000);
         assert_eq!(sitting(&mut judge, 500, (1..1000).map(leaps)), None);
+    }
+
+    #[test]
+    fn a_run_of_writes_where_few_write_is_too_long_by_what_writers_do_and_not_readers() {
+        let mut judge = Judge::new(JudgeConfig::default());
+        for (at_hours, collection, write, n) in [(0, 1, false, 60), (1, 2, true, 2)] {
+            for identity in 1..=100 {
+                // The second round ends the first one's run.
+                for i in (0..n).chain([7_200_000]) {
+                    judge.judge(&Touch {
+                        collection,
+                        write,
+                        ..touch(identity, at_hours * 3_600_000 + i)
+                    });
+                }
+            }
+        }
+        let told = (1..200).find_map(|i| {
+            let write = Touch {
+                collection: 3,
+                write: true,
+                standing: Standing {
+                    owner: Some(1_000_000 + i),
+                    ..Standing::default()
+                },
+                ..touch(500, 86_400_000 + i as i64)
+            };
+            let sitting = judge.judge(&write).sitting;
+            sitting.alarm.map(|_| sitting.n_objects)
+        });
+        assert_eq!(told, Some(WRITES_MIN), "readers' runs are of 60");
     }
 
     #[test]
