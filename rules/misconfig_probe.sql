@@ -9,8 +9,9 @@ severity: medium
 confidence: 0.8
 description: >
   The caller sends what only a search for weaknesses sends: known bad paths, tampered verbs, method overrides, debug
-  parameters, normalisation tricks, walked versions. Each class counts once per endpoint template, and the evidence alarms on
-  the odds of the operator's false-alert promise, loud or quiet, logged in or not.
+  parameters, normalisation tricks, strange hosts and origins, ids named twice, walked versions, input that makes the server fail.
+  Each counts once per caller and value, and the evidence alarms on the odds of the operator's false-alert promise, loud or
+  quiet, logged in or not.
 author: tollwatch
 date: 2026-01-15
 tags: [owasp.api8-2023, cwe.16, attack.t1595.002, attack.reconnaissance]
@@ -27,8 +28,8 @@ alert:
   evidence: {limit: 5}
 tests:
   - name: a scan is one case
-    rows: {generate: {n: 30, every: 200ms, identity: "'ip:203.0.113.9'", endpoint: "'GET api.x/.env'", probe_class: "'known_bad_path'", probe_classes: "'known_bad_path,verb_tampering'", probe_count: i + 1, probe_alarm: i >= 10}}
-    expect: {alerts: 1, rows: [{probe_count: 11}], title: "ip:203.0.113.9 probes the API: known_bad_path,verb_tampering (11 probes)"}
+    rows: {generate: {n: 30, every: 200ms, identity: "'ip:203.0.113.9'", endpoint: "'GET api.x/.env'", probe_class: "'known_bad_path'", probe_classes: "'known_bad_path,method_tampering'", probe_count: i + 1, probe_alarm: i >= 10}}
+    expect: {alerts: 1, rows: [{probe_count: 11}], title: "ip:203.0.113.9 probes the API: known_bad_path,method_tampering (11 probes)"}
   - name: one odd path is no scan
     rows: {generate: {n: 1, identity: "'alice'", probe_class: "'known_bad_path'", probe_count: 1, probe_alarm: false}}
     expect: {alerts: 0}

@@ -2,7 +2,7 @@
 schema: rule/v1
 id: 0f0c3c1f-2c2f-4a54-9b0e-6a6f6b0f7d11
 name: misconfig_probe_spread
-version: 1
+version: 2
 title: Many callers probe a host, each a little
 status: stable
 severity: high
@@ -22,11 +22,11 @@ remediation: >
   over, and look at what they were answered.
 suppress: {by: [subject], for: 24h, update: true}
 alert:
-  title: "{identities} callers probe {subject}, each a little"
+  title: "{identities} callers probe {subject}, each a little: {sample}"
 tests:
   - name: a finding is a case
-    rows: [{at: 0s, check: "'probe_spread'", change: "'opened'", subject: "'api.x'", identities: 9}]
-    expect: {alerts: 1, title: "9 callers probe api.x, each a little"}
+    rows: [{at: 0s, check: "'probe_spread'", change: "'opened'", subject: "'api.x'", identities: 9, record: "'{\"samples\": [{\"call\": \"GET /.env 404\"}]}'"}]
+    expect: {alerts: 1, title: "9 callers probe api.x, each a little: GET /.env 404"}
   - name: other findings are none
     rows: [{at: 0s, check: "'old_tls'", change: "'opened'", subject: "'api.x'"}]
     expect: {alerts: 0}
@@ -37,6 +37,6 @@ tests:
       - {at: 86400s, check: "'probe_spread'", change: "'still_seen'", subject: "'api.x'"}
     expect: {alerts: 2}
 ---*/
-SELECT subject, endpoint, host, identities, bad AS alarms, record
+SELECT subject, endpoint, host, identities, bad AS alarms, json_get(record, 'samples[0].call') AS sample, record
 FROM findings
 WHERE "check" = 'probe_spread'

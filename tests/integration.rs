@@ -4,7 +4,7 @@
 //! `simulation` (the lanes under every fault), `snapshots` (what is saved of them), `standby` (copies of that), `bounds` (what an
 //! attacker may choose), `templates` (what names endpoints), `lake` (scored events kept, and asked again), `sigma` (rules of
 //! others), `hostile_rules` (rules of somebody who means harm), `lookups` (tables beside the logs), `rules` (rules as data), `correlate` (rules over
-//! alerts), `workbench` (rules tried over files), `inventory` (which endpoints there are), `posture` (what is wrong with them), `agents` (who acts, with
+//! alerts), `workbench` (rules tried over files), `inventory` (which endpoints there are), `posture` (what is wrong with them), `probing` (who tries them), `agents` (who acts, with
 //! which tools), `detection`, `alerts`, `explain` and `outputs` (what comes out), `kafka` (the same over a real Apache Kafka), `reload` (rules that change
 //! there), `shed` (rules that are too slow), `deliver` (alerts on to other systems), `values` (what a schema registry must open), `secure` (over
 //! one that asks for a login), `topology` (what changes on it under a running service), `losses` (what is gone, full or wrong
@@ -32,6 +32,7 @@ mod losses;
 mod outputs;
 mod poison;
 mod posture;
+mod probing;
 mod reload;
 mod replay;
 mod rules;

@@ -159,7 +159,7 @@ impl Numbers {
             array.is_some_and(|array| array.is_valid(row) && array.value(row))
         };
         let mut numbers = Numbers::default();
-        const KEPT: [&str; 24] = [
+        const KEPT: [&str; 25] = [
             "evidence",
             "evidence_identity",
             "run_objects",
@@ -180,6 +180,7 @@ impl Numbers {
             "n_foreign_writes",
             "probe_evidence",
             "probe_count",
+            "probe_answered",
             "endpoint_events",
             "endpoint_authenticated_share",
             "objects_seen",
@@ -237,6 +238,12 @@ impl Numbers {
             numbers
                 .reasons
                 .push(format!("{} distinct probes: {classes}", get("probe_count")));
+            let n_answered = get("probe_answered");
+            if 0.0 < n_answered {
+                numbers.reasons.push(format!(
+                    "{n_answered} probes of the day were answered where nobody ever was, after others were refused"
+                ));
+            }
             let alarm = flag("probe_alarm");
             numbers.evidence = Some(("probe evidence", get("probe_evidence"), alarm));
             if alarm {

@@ -63,7 +63,7 @@ pub use texts::RuleTexts;
 pub use window::Reach;
 
 /// The rules that ship with the program, by file name.
-const SHIPPED: [(&str, &str); 12] = [
+const SHIPPED: [(&str, &str); 13] = [
     ("bola_run.sql", include_str!("../../rules/bola_run.sql")),
     (
         "bola_enumeration.sql",
@@ -76,6 +76,10 @@ const SHIPPED: [(&str, &str); 12] = [
     (
         "misconfig_probe.sql",
         include_str!("../../rules/misconfig_probe.sql"),
+    ),
+    (
+        "misconfig_probe_answered.sql",
+        include_str!("../../rules/misconfig_probe_answered.sql"),
     ),
     (
         "misconfig_probe_spread.sql",

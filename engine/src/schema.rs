@@ -17,7 +17,7 @@ use column::Kind;
 pub use objects::{ObjectRow, Objects, ObjectsBuilder};
 
 /// Version of the rows in the logs.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// A batch whose columns are not those of the table.
 #[derive(Debug, thiserror::Error)]
@@ -173,6 +173,10 @@ table! {
         powered_by: Text,
         /// Method override header of the request.
         method_override: Text,
+        /// X-Forwarded-Host of the request, all values.
+        forwarded_host: Text,
+        /// What the caller's JSON web token says of itself, as bits; none where the log has no whole token.
+        token: Integer,
         /// TLS version of the client's connection.
         tls_version: Text,
         /// Content type of the request.
@@ -225,6 +229,10 @@ table! {
         probe_classes: Text,
         /// Distinct probes of the run.
         probe_count: Count,
+        /// Probes of the caller's day answered 2xx where nobody ever was, after others were refused.
+        probe_answered: Count,
+        /// True on the call by which the caller's day has both an alarm and a probe that was answered.
+        probe_breach: Flag,
         /// First probe of the run; the call's own time without one.
         probe_first_time: Time,
     }

@@ -8,7 +8,8 @@
 //! * `view.rs` the call · `call.rs` its facts, with `path.rs`, `text.rs`, `token.rs` · `fact.rs` facts and counts
 //! * `check.rs` what a check is · `list/` all of them, each declared once: documents, coverage and the map to standards come from there
 //! * `evaluate.rs` when counts are a finding · `life.rs` what becomes of it · `finding.rs` its name, samples, owner · `book.rs` all of one subject
-//! * `shown.rs` what calls of an endpoint come to · `register.rs` all endpoints and hosts of a lane
+//! * `shown.rs` what calls of an endpoint come to · `register.rs` all endpoints, hosts, identities and sources of a lane
+//! * `pace.rs` how fast callers are and where credentials come from
 //! * `page.rs` the list as Markdown
 //!
 //! **Invariant**: nobody is accused by what a log can't tell. A field that the source does not log makes a check blind, never
@@ -22,6 +23,7 @@ mod fact;
 mod finding;
 mod life;
 mod list;
+mod pace;
 mod page;
 pub mod path;
 mod register;
@@ -38,9 +40,11 @@ pub use fact::{Context, Counts, FACTS, Facts, ORIGIN_BUCKETS, Tally};
 pub use finding::{Finding, SAMPLES_MAX, Sample, Samples, covers, fingerprint};
 pub use life::{Change, Life, Phase, STALE_MS};
 pub use list::{CHECKS, check, find};
+pub use pace::{Pace, Spread};
 pub use page::checks_page;
 pub(crate) use page::columns;
 pub use register::{Register, Told};
 pub use shown::Shown;
-pub use token::Token;
+pub(crate) use text::{are_kin, host_of_url};
+pub use token::{Token, TokenReader};
 pub use view::{CallView, McpHeaders, ResponseHeaders};

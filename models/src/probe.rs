@@ -6,7 +6,10 @@
 
 mod agent;
 mod injection;
+mod input;
 mod known;
+
+pub use input::{Input, InputRequest, PARTS_MAX};
 
 use crate::endpoint::decode_bytes;
 
@@ -26,9 +29,10 @@ pub enum ProbeClass {
     DebugParameter,
     /// A spelling that means the same path to the server but not to a filter: `/%2e/`, `/;/`, `//`.
     Normalisation,
-    /// A host that is not the service's: metadata address, collaborator domain, broken syntax.
+    /// A host that is not the service's: metadata address, collaborator domain, broken syntax; by state, hosts and
+    /// forwarded hosts that nobody else names.
     HostSpray,
-    /// Origins tried one after the other. Nothing decides it yet; the name is kept for rules.
+    /// Origins that nobody else comes from, tried one after the other; decided by state.
     OriginSpray,
     /// SQL, script, template or command syntax in path, query or body.
     Injection,
@@ -42,13 +46,17 @@ pub enum ProbeClass {
     UnknownVerb,
     /// A tool that nobody else calls, at an MCP server others use; decided by state.
     UnknownTool,
-    /// An error of the server provoked on rare input. Nothing decides it yet; the name is kept for rules.
+    /// Errors of the server provoked by forms of input that were never answered; decided by state.
     ServerError,
+    /// An older version that nobody uses, asked for what the newer one refused; decided by state.
+    VersionWalking,
+    /// A parameter that names one object twice, where nobody else does; decided by state.
+    ParameterPollution,
 }
 
 impl ProbeClass {
     /// All classes.
-    pub const ALL: [ProbeClass; 14] = [
+    pub const ALL: [ProbeClass; 16] = [
         ProbeClass::KnownBadPath,
         ProbeClass::MethodTampering,
         ProbeClass::MethodOverride,
@@ -63,6 +71,8 @@ impl ProbeClass {
         ProbeClass::UnknownVerb,
         ProbeClass::UnknownTool,
         ProbeClass::ServerError,
+        ProbeClass::VersionWalking,
+        ProbeClass::ParameterPollution,
     ];
 
     /// The class of that name.
@@ -89,6 +99,8 @@ impl ProbeClass {
             ProbeClass::UnknownVerb => "unknown_verb",
             ProbeClass::UnknownTool => "unknown_tool",
             ProbeClass::ServerError => "server_error",
+            ProbeClass::VersionWalking => "version_walking",
+            ProbeClass::ParameterPollution => "parameter_pollution",
         }
     }
 }

@@ -1,25 +1,33 @@
 //! Evidence that a caller probes for misconfiguration (OWASP API8), loud or quiet.
 //!
-//! Comes in: every call of an identity, with its request-local [`ProbeClass`] if it has one. Three
-//! classes are decided here, from what *other* identities were answered: a path nobody else reaches,
-//! a verb nobody else uses there, and an MCP tool nobody else calls. Goes out: the evidence of a
-//! Shiryaev-Roberts e-detector per identity over probe classes.
+//! Comes in: every call of an identity, with its request-local [`ProbeClass`] if it has one. The other
+//! classes are decided in `usual.rs`, from what *other* identities were answered: a path nobody else reaches,
+//! a verb nobody else uses there, an MCP tool nobody else calls, and departures of several kinds. Goes out: the evidence
+//! of a Shiryaev-Roberts e-detector per identity over probe classes.
 //!
 //! * The null: `p_y = (c_y + 200 m_y) / (n + 200)`, never below 1e-5, where `m_y` is the mean over
 //!   identities of the class's share, at most 2 % each. Every identity with a credential votes each
 //!   64th call, whether it probed or not.
-//! * The alternative: a share e of calls are probes, of class y with `a_y = (k_y + 1) / (k + 14)`,
+//! * The alternative: a share e of calls are probes, of class y with `a_y = (k_y + 1) / (k + 14)`, for four classes `(k_y + 1/2) / (k + 14)`,
 //!   k the probes of the current run: at first all classes alike, then what this prober prefers.
 //!   `a` depends on the past alone and sums to one, so `L_e = e a_y / p_y + 1 - e` keeps its promise.
-//! * No warm-up: it judges from the first event. Only tools wait for it: at first each is its first caller's alone.
+//! * No warm-up: it judges from the first event. Only tools and departures wait for it: at first each is its first caller's alone.
+//! * **Success lifts.** A probe that is answered 2xx where nobody ever was, by a caller whose probes were refused before
+//!   that day, and more often than answered, is worth `0.1 / q` more, and one that is refused `0.9 / (1 - q)`: `q` the share
+//!   of such probes that were answered in this lane, one in a thousand at least, and one in ten before any is known: then
+//!   nothing is lifted. The two are a likelihood ratio, so the promise holds. Left out are classes that the answer decides, and
+//!   tools: a server of MCP refuses in the body. When the evidence has reached A that day as well, the case is a breach.
 //!
-//! A probe counts once per (identity, class, path): a broken client that repeats one bad call stays
-//! one unit. 250 bytes an identity, 16 an endpoint, 9 a probe remembered; all bounded.
+//! A probe counts once per (identity, class, path), a departure once per (identity, class, value): a broken client that repeats
+//! one bad call stays one unit. 350 bytes an identity, 150 an endpoint, 9 a probe remembered; all bounded.
+
+mod usual;
 
 use serde::{Deserialize, Serialize};
 
+use self::usual::{Usual, Ways};
 use crate::generations::Generations;
-use crate::probe::ProbeClass;
+use crate::probe::{Input, ProbeClass};
 use crate::walk::Walk;
 
 const SHARES: [f64; 4] = [0.02, 0.1, 0.4, 0.9];
@@ -36,6 +44,23 @@ const SHARE_FLOOR: f64 = 1e-5;
 /// Learning a probe never slows below this share, and has slowed to a half at this evidence.
 const GATE_FLOOR: f64 = 0.2;
 const GATE_R: f64 = 50.0;
+/// What is thought of a prober before it has probed, in pseudo-probes of each class: half of one for four, which few
+/// probers send and which need more than a request to be seen.
+const PREFERENCE: [f64; CLASSES] = {
+    let mut of = [1.0; CLASSES];
+    of[ProbeClass::OriginSpray as usize] = 0.5;
+    of[ProbeClass::ServerError as usize] = 0.5;
+    of[ProbeClass::VersionWalking as usize] = 0.5;
+    of[ProbeClass::ParameterPollution as usize] = 0.5;
+    of
+};
+/// Their sum.
+const PREFERENCES: f64 = CLASSES as f64 - 2.0;
+/// Share of a prober's probes that are answered, once some were refused; and the least share of anybody's.
+const ANSWERED: f64 = 0.1;
+const ANSWERED_MIN: f64 = 1e-3;
+/// Event time that refusals, answers and alarms of one caller belong together.
+const CASE_MS: i64 = 86_400_000;
 /// Weight of this detector in the sum that must not pass one.
 pub const PROBE_WEIGHT: f64 = 0.2;
 const R_MAX: f64 = 1e30;
@@ -57,10 +82,14 @@ pub struct Call {
     pub tool: Option<(u64, u64)>,
     /// Whether a tool nobody else calls is a probe: not while all are new.
     pub judges_tools: bool,
+    /// Whether what departs from what is usual is a probe: not while nothing is usual.
+    pub is_mature: bool,
     /// Hash of the raw path, to count a repeated probe once.
     pub path: u64,
     /// Class visible in the request alone.
     pub class: Option<ProbeClass>,
+    /// What it sends beside its path.
+    pub input: Input,
     /// Status of the answer.
     pub status: Option<u16>,
     /// Weight of the identity's grade, in (0, 1].
@@ -83,6 +112,10 @@ pub struct Probing {
     pub alarm: bool,
     /// Distinct probes in the current run.
     pub n_probes: u32,
+    /// Probes of a day answered with success where nobody ever was, after others were refused.
+    pub n_answered: u32,
+    /// True when the evidence reached A that day, at this call or before, and a probe was answered: on the call by which both hold.
+    pub breach: bool,
     /// Classes of the current run, bit by [`ProbeClass::ALL`].
     pub classes: u32,
     /// Event time of the run's first probe, ms; 0 without one.
@@ -102,12 +135,24 @@ struct Identity {
     n_probes: u32,
     by_class: [u16; CLASSES],
     first_ms: i64,
+    case: Case,
+    ways: Ways,
+}
+
+/// What a caller's probes of a day came to.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Case {
+    started_ms: i64,
+    n_refused: u32,
+    /// Answered with success, where nobody ever was, after others were refused.
+    n_answered: u32,
+    has_alarmed: bool,
 }
 
 impl Identity {
     /// Share of the class among the probes of one who probes as this one has so far.
     fn preference(&self, y: usize) -> f64 {
-        (f64::from(self.by_class[y]) + 1.0) / (f64::from(self.n_probes) + CLASSES as f64)
+        (f64::from(self.by_class[y]) + PREFERENCE[y]) / (f64::from(self.n_probes) + PREFERENCES)
     }
 
     fn note(&mut self, y: usize, at_ms: i64) {
@@ -124,6 +169,58 @@ impl Identity {
     fn classes(&self) -> u32 {
         let bit = |y: usize| u32::from(self.by_class[y] != 0) << y;
         (0..CLASSES).map(bit).sum()
+    }
+
+    /// How much likelier the answer to a probe is for a prober: more than one where it was let in, less where it was
+    /// refused, one where neither could be.
+    ///
+    /// * `is_new`: nobody was ever answered at the endpoint. `lifts`: how often either was the case in the lane.
+    fn answer(
+        &mut self,
+        call: &Call,
+        class: ProbeClass,
+        is_new: bool,
+        lifts: &mut (f64, f64),
+    ) -> f64 {
+        let case = &mut self.case;
+        if CASE_MS <= call.at_ms.saturating_sub(case.started_ms) {
+            *case = Case {
+                started_ms: call.at_ms,
+                ..Case::default()
+            };
+        }
+        let is_refused = matches!(call.status, Some(400..=428 | 430..=499));
+        let is_answered = matches!(call.status, Some(200..=299));
+        // These classes are what they are by the answer; and a server of MCP refuses inside of it.
+        let is_by_answer = matches!(
+            class,
+            ProbeClass::UnknownPath
+                | ProbeClass::UnknownVerb
+                | ProbeClass::UnknownTool
+                | ProbeClass::HostSpray
+                | ProbeClass::ServerError
+        );
+        // A server that answers most of what it is asked says nothing.
+        let could = is_new
+            && !is_by_answer
+            && case.n_answered < case.n_refused
+            && (is_refused || is_answered);
+        case.n_refused = case.n_refused.saturating_add(u32::from(is_refused));
+        if !could {
+            return 1.0;
+        }
+        let (n, n_answered) = *lifts;
+        // The rule of succession: before the lane has seen refusals an answer proves nothing.
+        let usual = ((n_answered + 1.0) / (n + 1.0)).clamp(ANSWERED_MIN, ANSWERED);
+        if call.votes {
+            *lifts = (n + 1.0, n_answered + f64::from(u8::from(is_answered)));
+        }
+        if is_answered {
+            case.n_answered += 1;
+            ANSWERED / usual
+        } else {
+            (1.0 - ANSWERED) / (1.0 - usual)
+        }
     }
 
     fn learn(&mut self, y: Option<usize>, gate: f32) {
@@ -148,36 +245,17 @@ impl Identity {
     }
 }
 
-/// Who was answered with success there: the first identity, and whether there was another.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Reached {
-    first: u64,
-    others: bool,
-}
-
-impl Reached {
-    fn by_other_than(&self, identity: u64) -> bool {
-        self.others || (self.first != 0 && self.first != identity)
-    }
-
-    fn note(&mut self, identity: u64) {
-        if self.first == 0 {
-            self.first = identity;
-        } else if self.first != identity {
-            self.others = true;
-        }
-    }
-}
-
 /// The detector of one lane.
 #[derive(Debug)]
 pub struct ProbeDetector {
     alarm_at: f64,
     identities: Generations<u64, Identity>,
-    reached: Generations<u64, Reached>,
+    usual: Usual,
     counted: Generations<u64, ()>,
     shares: [f64; CLASSES],
     n_identities: f64,
+    /// Probes after refusals, and of these those that were answered.
+    lifts: (f64, f64),
 }
 
 impl ProbeDetector {
@@ -185,7 +263,7 @@ impl ProbeDetector {
     pub const IDENTITY_BYTES: usize =
         Generations::<u64, Identity>::ENTRY_BYTES + Generations::<u64, ()>::ENTRY_BYTES;
     /// Bytes an endpoint takes at most.
-    pub const ENDPOINT_BYTES: usize = 2 * Generations::<u64, Reached>::ENTRY_BYTES;
+    pub const ENDPOINT_BYTES: usize = Usual::ENDPOINT_BYTES;
 
     /// A detector that alarms at evidence `1e6 / false_alerts_per_million_events`.
     pub fn new(
@@ -203,26 +281,25 @@ impl ProbeDetector {
                     0.0
                 }
             }),
-            reached: Generations::new(endpoints_max.saturating_mul(2)),
+            usual: Usual::new(endpoints_max),
             counted: Generations::new(identities_max),
             shares: [0.0; CLASSES],
             n_identities: 0.0,
+            lifts: (0.0, 0.0),
         }
     }
 
     /// Judges one call and learns from it.
     pub fn observe(&mut self, call: &Call) -> Probing {
-        let class = self.classify(call);
-        if matches!(call.status, Some(200..=399)) {
-            self.reached.entry(call.template).note(call.identity);
-            self.reached.entry(call.endpoint).note(call.identity);
-            if let Some((server, _)) = call.tool {
-                self.reached.entry(server).note(call.identity);
-            }
-        }
-        let unit = class.filter(|&class| self.first_of(call, class));
-        let m = unit.map_or(0.0, |class| self.mean_share(class));
         let identity = self.identities.entry(call.identity);
+        let (class, is_fresh) = tried(&mut self.usual, &mut self.counted, call, &mut identity.ways);
+        let unit = class.filter(|_| is_fresh);
+        let is_new = self.usual.is_new(call.endpoint);
+        self.usual.learn(call, &mut identity.ways);
+        let n_answered = identity.case.n_answered;
+        let m = unit.map_or(0.0, |class| {
+            mean_share(&self.shares, self.n_identities, class)
+        });
         // Under evidence learning slows down, or a prober teaches that probing is usual for it.
         let gate = (1.0 / (1.0 + identity.evidence() / GATE_R)).max(GATE_FLOOR) as f32;
         let mut probing = Probing {
@@ -239,8 +316,9 @@ impl ProbeDetector {
                 let p =
                     (f64::from(identity.counts[y]) + KAPPA * m) / (f64::from(identity.n) + KAPPA);
                 let lift = identity.preference(y) / p.max(SHARE_FLOOR);
+                let answer = identity.answer(call, class, is_new, &mut self.lifts);
                 for (r, share) in identity.r.iter_mut().zip(SHARES) {
-                    let ratio = 1.0 - share + share * lift;
+                    let ratio = (1.0 - share + share * lift) * answer;
                     *r = ((1.0 + *r) * ratio.powf(call.weight)).min(R_MAX);
                 }
                 identity.note(y, call.at_ms);
@@ -251,6 +329,13 @@ impl ProbeDetector {
         probing.alarm = unit.is_some() && probing.evidence >= self.alarm_at;
         (probing.n_probes, probing.classes) = (identity.n_probes, identity.classes());
         probing.first_ms = identity.first_ms;
+        let case = &mut identity.case;
+        case.has_alarmed |= probing.alarm;
+        probing.n_answered = case.n_answered;
+        // At the first alarm after an answer, or the first answer after an alarm.
+        probing.breach = case.has_alarmed
+            && 0 < case.n_answered
+            && (probing.alarm || n_answered < case.n_answered);
         if probing.alarm {
             identity.restart();
         }
@@ -265,10 +350,11 @@ impl ProbeDetector {
     /// Goes over the state.
     pub fn walk(&mut self, walk: &mut impl Walk) {
         walk.table("probing.identities", &mut self.identities);
-        walk.table("probing.reached", &mut self.reached);
+        self.usual.walk(walk);
         walk.table("probing.counted", &mut self.counted);
         walk.value("probing.shares", &mut self.shares);
         walk.value("probing.n_identities", &mut self.n_identities);
+        walk.value("probing.lifts", &mut self.lifts);
     }
 
     /// Identities held.
@@ -283,47 +369,53 @@ impl ProbeDetector {
 
     /// Bytes held.
     pub fn state_bytes(&self) -> usize {
-        self.identities.table_bytes() + self.reached.table_bytes() + self.counted.table_bytes()
+        self.identities.table_bytes() + self.usual.table_bytes() + self.counted.table_bytes()
     }
+}
 
-    fn classify(&self, call: &Call) -> Option<ProbeClass> {
-        if call.class.is_some() {
-            return call.class;
-        }
-        let reached = |key: &u64| {
-            self.reached
-                .get(key)
-                .is_some_and(|r| r.by_other_than(call.identity))
-        };
-        if let Some((server, _)) = &call.tool
-            && call.judges_tools
-            && reached(server)
-            && !reached(&call.template)
-        {
-            return Some(ProbeClass::UnknownTool);
-        }
-        match call.status {
-            Some(404) if !reached(&call.template) => Some(ProbeClass::UnknownPath),
-            Some(403..=405 | 501) if reached(&call.template) && !reached(&call.endpoint) => {
-                Some(ProbeClass::UnknownVerb)
+/// The class of a call, and whether it is the first such probe of its caller.
+fn tried(
+    usual: &mut Usual,
+    counted: &mut Generations<u64, ()>,
+    call: &Call,
+    ways: &mut Ways,
+) -> (Option<ProbeClass>, bool) {
+    let departures = usual.departures(call, ways);
+    if call.class.is_none() {
+        for (class, value) in departures.into_iter().flatten() {
+            // An endpoint may fail once: so do releases.
+            let is_excused = class == ProbeClass::ServerError
+                && is_first(counted, call.identity, class, call.endpoint);
+            let is_first = is_first(counted, call.identity, class, value);
+            if is_first && !is_excused && call.is_mature {
+                return (Some(class), true);
             }
-            _ => None,
         }
     }
-
-    fn first_of(&mut self, call: &Call, class: ProbeClass) -> bool {
-        // All tools of a server have one path.
-        let path = call.tool.map_or(call.path, |(_, tool)| call.path ^ tool);
-        let key = call.identity ^ path.rotate_left(17) ^ (class as u64) << 56;
-        let first = self.counted.get(&key).is_none();
-        self.counted.entry(key);
-        first
+    // All tools of a server have one path.
+    let path = call.tool.map_or(call.path, |(_, tool)| call.path ^ tool);
+    match call.class.or_else(|| usual.unknown(call)) {
+        Some(class) => (Some(class), is_first(counted, call.identity, class, path)),
+        None => (None, false),
     }
+}
 
-    fn mean_share(&self, class: ProbeClass) -> f64 {
-        let sum = PRIOR_IDENTITIES * PRIOR + self.shares[class as usize];
-        (sum / (PRIOR_IDENTITIES + self.n_identities)).max(SHARE_FLOOR)
-    }
+/// Notes a probe, and says whether its caller has not sent it before.
+fn is_first(
+    counted: &mut Generations<u64, ()>,
+    identity: u64,
+    class: ProbeClass,
+    value: u64,
+) -> bool {
+    let key = identity ^ value.rotate_left(17) ^ (class as u64) << 56;
+    let is_first = counted.get(&key).is_none();
+    counted.entry(key);
+    is_first
+}
+
+fn mean_share(shares: &[f64; CLASSES], n_identities: f64, class: ProbeClass) -> f64 {
+    let sum = PRIOR_IDENTITIES * PRIOR + shares[class as usize];
+    (sum / (PRIOR_IDENTITIES + n_identities)).max(SHARE_FLOOR)
 }
 
 fn vote(identity: &mut Identity, shares: &mut [f64; CLASSES], n_identities: &mut f64) {
@@ -360,8 +452,10 @@ mod tests {
             endpoint: path ^ 1,
             tool: None,
             judges_tools: true,
+            is_mature: true,
             path,
             class: None,
+            input: Input::default(),
             status: Some(status),
             weight: 1.0,
             votes: true,
@@ -391,6 +485,16 @@ mod tests {
             }
             detector.observe(&probe(i)).alarm
         })
+    }
+
+    #[test]
+    fn preferences_are_a_distribution() {
+        let mut identity = Identity::default();
+        for y in [0, 0, 3, 15] {
+            let sum: f64 = (0..CLASSES).map(|y| identity.preference(y)).sum();
+            assert!((sum - 1.0).abs() < 1e-12, "{sum}");
+            identity.note(y, 1);
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use connectors::reject::Reject;
 use models::endpoint::{Variable, endpoint_by};
 use models::identity::{Credentials, Resolver};
 use models::object::{Object, Request, Rpc, is_write, objects};
+use models::posture::TokenReader;
 use models::probe::{ProbeRequest, classify};
 use models::secret::{redact_path, redact_query, redact_url};
 use models::template::TemplateSet;
@@ -72,6 +73,7 @@ pub struct Decode {
     targets: Vec<Target>,
     watermark_ms: i64,
     read_at_ms: i64,
+    tokens: TokenReader,
     scratch: Scratch,
 }
 
@@ -100,6 +102,7 @@ impl Decode {
             config,
             watermark_ms: i64::MIN,
             read_at_ms: 0,
+            tokens: TokenReader::default(),
             scratch: Scratch::default(),
         }
     }
@@ -205,6 +208,9 @@ impl Decode {
             rewritten_url: text("rewritten_url"),
             status,
         });
+        let token = credentials
+            .authorization
+            .and_then(|header| self.tokens.read(header, event_time));
         let first = scratch.objects.first();
         let event = EventRow {
             event_time,
@@ -245,6 +251,8 @@ impl Decode {
             server: text("server"),
             powered_by: text("powered_by"),
             method_override: text("method_override"),
+            forwarded_host: text("forwarded_host"),
+            token: token.map(|token| i64::from(token.bits())),
             tls_version: text("tls_version"),
             request_content_type: text("request_content_type"),
             response_content_type: text("response_content_type"),

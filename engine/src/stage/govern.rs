@@ -17,7 +17,9 @@ use models::posture::{self, Register, Shown};
 use models::spread::{Probe, SpreadDetector};
 
 use super::governing::{Governing, TABLES};
-use super::summing::{AGENT, ENDPOINT, POSTURE, PROBE, SERVER, TOOL};
+use super::summing::{
+    AGENT, ENDPOINT, POSTURE, POSTURE_IDENTITY, POSTURE_SOURCE, PROBE, SERVER, TOOL,
+};
 use super::{Stage, StageError, StateSize, Watcher};
 use crate::alert::Alert;
 use crate::config::ModelConfig;
@@ -142,6 +144,16 @@ impl Stage for Govern {
                     let shown: Shown = postcard::from_bytes(row.summary).map_err(damaged)?;
                     self.register
                         .absorb(row.endpoint, &shown, row.event_time, &mut self.changed);
+                }
+                POSTURE_IDENTITY | POSTURE_SOURCE => {
+                    let shown: Shown = postcard::from_bytes(row.summary).map_err(damaged)?;
+                    self.register.absorb_of(
+                        row.kind == POSTURE_SOURCE,
+                        row.endpoint,
+                        &shown,
+                        row.event_time,
+                        &mut self.changed,
+                    );
                 }
                 PROBE => {
                     let probe: Probe = postcard::from_bytes(row.summary).map_err(damaged)?;

@@ -18,8 +18,8 @@ use models::idea::Idea;
 use models::identity::{IdentityKind, Quality};
 use models::inventory::{Call as Summed, CallObject, fact};
 use models::judge::{PAN_READER_OBJECTS, SITTING_GAP_MS};
-use models::posture::{CallView, McpHeaders, Sample};
-use models::probe::ProbeClass;
+use models::posture::{CallView, McpHeaders, Pace, Sample, Token};
+use models::probe::{Input, InputRequest, ProbeClass};
 use models::probing::{Call, ProbeDetector, class_names};
 use models::seen::{Outcome, SeenFilter, Sighting};
 use models::sizes::EndpointSizes;
@@ -106,6 +106,7 @@ pub struct Profile {
     sizes: EndpointSizes,
     probes: ProbeDetector,
     judges_tools: bool,
+    pace: Pace,
     /// Probes of callers under suspicion.
     samples: Generations<u64, Samples>,
     warm_up_ms: i64,
@@ -147,6 +148,10 @@ impl Profile {
                 endpoints_max,
             ),
             judges_tools: config.ideas.has(Idea::Tools),
+            pace: Pace::new(
+                config.entries(1, Pace::MINUTE_BYTES, config.streams_max),
+                config.entries(1, Pace::CREDENTIAL_BYTES, config.identities_max),
+            ),
             samples: Generations::new(config.entries(5, Samples::BYTES, SUSPECTS_MAX)),
             warm_up_ms: config.warm_up_ms(),
             started_ms: None,
@@ -179,6 +184,7 @@ impl Profile {
         walk.table("profile.endpoints", &mut self.endpoints);
         self.sizes.walk(walk);
         self.probes.walk(walk);
+        self.pace.walk(walk);
         walk.table("profile.samples", &mut self.samples);
         walk.value("profile.started_ms", &mut self.started_ms);
         self.summing.walk(walk);
@@ -308,8 +314,17 @@ impl Profile {
             endpoint: endpoint ^ tool.rotate_left(1),
             tool: (event.rpc_method == Some("tools/call") && tool != 0).then_some((template, tool)),
             judges_tools: self.judges_tools && mature,
+            is_mature: mature,
             path: xxh3_64(event.path.as_bytes()),
             class: event.probe_class.and_then(ProbeClass::from_name),
+            input: Input::of(&InputRequest {
+                endpoint: event.endpoint,
+                path: event.path,
+                query: event.query,
+                origin: event.origin,
+                forwarded_host: event.forwarded_host,
+                content_type: event.request_content_type,
+            }),
             status: status(event),
             weight: quality.weight(),
             votes: quality != Quality::D,
@@ -371,6 +386,8 @@ impl Profile {
             probe_evidence: probing.evidence,
             probe_classes: names.as_deref(),
             probe_count: i64::from(probing.n_probes),
+            probe_answered: i64::from(probing.n_answered),
+            probe_breach: probing.breach,
             probe_first_time: match probing.first_ms {
                 0 => event.event_time,
                 first_ms => first_ms,
@@ -448,6 +465,9 @@ fn viewed<'a>(event: &EventRow<'a>) -> CallView<'a> {
         server: event.server,
         powered_by: event.powered_by,
         method_override: event.method_override,
+        token: event
+            .token
+            .and_then(|bits| Some(Token::from_bits(u16::try_from(bits).ok()?))),
         tls_version: event.tls_version,
         request_content_type: event.request_content_type,
         response_content_type: event.response_content_type,
@@ -468,6 +488,39 @@ fn viewed<'a>(event: &EventRow<'a>) -> CallView<'a> {
             })
         }),
         ..CallView::default()
+    }
+}
+
+/// What the calls before say of a call.
+struct Paced {
+    calls_this_minute: u32,
+    networks: Option<u32>,
+    was_shared: bool,
+}
+
+impl Paced {
+    fn of(pace: &mut Pace, event: &EventRow<'_>, identity: u64) -> Paced {
+        let endpoint = xxh3_64(event.endpoint.as_bytes());
+        // People move, and so do their tokens; keys and passwords of programs stay.
+        let is_kept = event.identity_kind == IdentityKind::ApiKey.as_str()
+            || event.auth_scheme == Some("basic");
+        let spread = event
+            .client_ip
+            .filter(|_| is_kept)
+            .and_then(|ip| pace.place(identity, ip, event.event_time));
+        Paced {
+            calls_this_minute: pace.call(identity, endpoint, event.event_time),
+            networks: spread.map(|spread| spread.networks),
+            was_shared: spread.is_some_and(|spread| spread.was_shared),
+        }
+    }
+
+    fn view<'a>(&self, event: &EventRow<'a>) -> CallView<'a> {
+        CallView {
+            calls_this_minute: Some(self.calls_this_minute),
+            caller_networks: self.networks,
+            ..viewed(event)
+        }
     }
 }
 
@@ -549,9 +602,10 @@ impl Stage for Profile {
             let is_first = self.model(&event, identity, first, sample, &mut model, &mut alarms);
             let objects = objects.row(row).map(call_object);
             let call = summed(&event, identity);
-            let view = (&viewed(&event), event.identity);
-            self.summing
-                .add(event.endpoint, &call, view, objects, is_first);
+            let paced = Paced::of(&mut self.pace, &event, identity);
+            let view = (&paced.view(&event), event.identity);
+            let news = (is_first, paced.was_shared);
+            self.summing.add(event.endpoint, &call, view, objects, news);
             let protocol = protocol::recognise(&Request::of(view.0));
             self.agents.note(
                 &acted(&event, identity),
@@ -636,6 +690,7 @@ impl Stage for Profile {
                 + self.endpoints.len()
                 + self.sizes.len()
                 + self.probes.len()
+                + self.pace.n_entries()
                 + self.agents.n_entries(),
             bytes: self.arrivals.state_bytes()
                 + self.seen.state_bytes()
@@ -643,6 +698,7 @@ impl Stage for Profile {
                 + self.endpoints.table_bytes()
                 + self.sizes.state_bytes()
                 + self.probes.state_bytes()
+                + self.pace.state_bytes()
                 + self.agents.state_bytes(),
             n_evicted: self.arrivals.n_evicted()
                 + self.seen.n_evicted()

@@ -10,7 +10,7 @@ use arrow::array::RecordBatch;
 use models::agent::watch::Sums;
 use models::generations::Generations;
 use models::inventory::{Call, CallObject, Summary};
-use models::posture::{CallView, Sample, Shown, facts};
+use models::posture::{CallView, Sample, Scope, Shown, facts};
 use models::spread::Probe;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -27,6 +27,10 @@ const PENDING_MAX: usize = 2048;
 pub const ENDPOINT: &str = "endpoint";
 /// Kind of the rows that hold a [`Shown`].
 pub const POSTURE: &str = "posture";
+/// Kind of the rows that hold one of an identity.
+pub const POSTURE_IDENTITY: &str = "posture_identity";
+/// Kind of the rows that hold one of a source.
+pub const POSTURE_SOURCE: &str = "posture_source";
 
 /// Kind of the rows that hold an [`AgentSum`](models::agent::watch::AgentSum).
 pub const AGENT: &str = "agent";
@@ -53,6 +57,9 @@ struct Pending {
 struct State {
     /// By the endpoint's hash.
     pending: BTreeMap<u64, Pending>,
+    /// What is not told yet of sources, and of identities whose credential was shared, by name.
+    sources: BTreeMap<Box<str>, Shown>,
+    identities: BTreeMap<Box<str>, Shown>,
     /// Of agents, servers and tools.
     agents: Sums,
     /// Highest event time of a call, ms.
@@ -98,14 +105,14 @@ impl Summing {
     /// Takes one call.
     ///
     /// * `view`, `identity`: the call as the checks see it, and who made it.
-    /// * `is_first`: the lane knew of no call of the endpoint.
+    /// * `is_first`: the lane knew of no call of the endpoint. `is_shared`: the identity's credential was used from many networks.
     pub fn add<'a>(
         &mut self,
         endpoint: &str,
         call: &Call<'_>,
         (view, identity): (&CallView<'_>, &str),
         objects: impl Iterator<Item = CallObject<'a>>,
-        is_first: bool,
+        (is_first, is_shared): (bool, bool),
     ) {
         let state = &mut self.state;
         state.clock_ms = call.at_ms.max(state.clock_ms);
@@ -114,7 +121,14 @@ impl Summing {
         }
         let key = xxh3_64(endpoint.as_bytes());
         let is_alone = is_first && !self.state.pending.contains_key(&key);
-        if PENDING_MAX <= self.state.pending.len() && !self.state.pending.contains_key(&key) {
+        let State {
+            pending,
+            sources,
+            identities,
+            ..
+        } = &self.state;
+        let has_room = pending.len() < PENDING_MAX || pending.contains_key(&key);
+        if !has_room || PENDING_MAX <= sources.len().max(identities.len()) {
             self.tell_all();
         }
         let place = self.state.pending.entry(key);
@@ -123,14 +137,29 @@ impl Summing {
             ..Pending::default()
         });
         pending.summary.add(call, objects);
+        let facts = facts(view);
         let shown = || {
             let status = view.status.unwrap_or(0);
             let text = format!("{} {} {status}", view.method, view.path);
             Sample::new(call.at_ms, call.place, &text, identity)
         };
-        pending
-            .shown
-            .add(facts(view), call.identity, call.at_ms, shown);
+        pending.shown.add(facts, call.identity, call.at_ms, shown);
+        let (source, _, _, _) = call.place;
+        let sums = [
+            (Scope::Source, &mut self.state.sources, source, true),
+            (
+                Scope::Identity,
+                &mut self.state.identities,
+                identity,
+                is_shared,
+            ),
+        ];
+        for (scope, sums, name, is_told) in sums {
+            if is_told {
+                let sum = sum_of(sums, name);
+                sum.add(facts.of_scope(scope), call.identity, call.at_ms, shown);
+            }
+        }
         if is_alone && let Some(pending) = self.state.pending.remove(&key) {
             self.push(&pending);
         }
@@ -185,6 +214,8 @@ impl Summing {
     /// Forgets what is not told yet.
     pub fn forget(&mut self) {
         self.state.pending.clear();
+        self.state.sources.clear();
+        self.state.identities.clear();
         self.state.agents = Sums::default();
     }
 
@@ -199,7 +230,18 @@ impl Summing {
         for pending in std::mem::take(&mut self.state.pending).into_values() {
             self.push(&pending);
         }
+        self.tell_subjects();
         self.tell_agents();
+    }
+
+    fn tell_subjects(&mut self) {
+        let sources = std::mem::take(&mut self.state.sources);
+        let identities = std::mem::take(&mut self.state.identities);
+        for (kind, sums) in [(POSTURE_SOURCE, sources), (POSTURE_IDENTITY, identities)] {
+            for (name, shown) in sums.iter().filter(|(_, shown)| !shown.is_empty()) {
+                self.push_row(kind, name, name, 0, encoded(shown));
+            }
+        }
     }
 
     fn tell_agents(&mut self) {
@@ -254,6 +296,14 @@ impl Summing {
             summary: &summary,
         });
     }
+}
+
+/// The sum of that name; a name is copied once a sum.
+fn sum_of<'s>(sums: &'s mut BTreeMap<Box<str>, Shown>, name: &str) -> &'s mut Shown {
+    if !sums.contains_key(name) {
+        sums.insert(name.into(), Shown::default());
+    }
+    sums.get_mut(name).expect("it was put there")
 }
 
 /// Postcard has a form for every value of numbers, texts and lists.

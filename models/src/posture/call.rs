@@ -4,6 +4,7 @@
 //! monitors, preflights and routes that are public by intent is said beside it there.
 
 use super::fact::{Context, Facts, ORIGIN_BUCKETS};
+use super::pace::NETWORKS_MAX;
 use super::path::{Route, is_respelled};
 use super::text::{
     Content, Place, are_kin, content, holds, host_of_url, is_inside_text, is_old_tls, is_personal,
@@ -26,7 +27,7 @@ const GRAPHQL_OBJECTS: i32 = 100;
 const FAST_LOGIN: u32 = 30;
 const FAST: u32 = 600;
 /// Networks of one credential in a day from which it is shared.
-const NETWORKS: u32 = 20;
+const NETWORKS: u32 = NETWORKS_MAX as u32;
 /// Seconds HSTS should last at least: half a year.
 const HSTS_S_MIN: u64 = 15_552_000;
 

@@ -6,15 +6,10 @@ use super::fact::Context;
 pub const CHECKS_MAX: usize = 47;
 
 /// Fields that checks need and no column of the events carries: those checks are blind on every source.
-pub const NOT_LOGGED: [&str; 9] = [
+pub const NOT_LOGGED: [&str; 4] = [
     "authorization",
-    "caller_networks",
-    "calls_this_minute",
     "headers",
-    "listing",
     "request_headers",
-    "token",
-    "tool_list",
     "upstream_scheme",
 ];
 

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::check::CHECKS_MAX;
+use super::check::{CHECKS_MAX, Scope};
+use super::list::CHECKS;
 
 /// What one call says: for each check whether it could have shown the fault and whether it did, and some [`Context`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +86,17 @@ impl Facts {
         self.0 & BAD != 0
     }
 
+    /// Those of the checks that are about `scope`.
+    pub fn of_scope(self, scope: Scope) -> Facts {
+        const SOURCE: u128 = mask(Scope::Source);
+        const IDENTITY: u128 = mask(Scope::Identity);
+        match scope {
+            Scope::Source => Facts(self.0 & SOURCE),
+            Scope::Identity => Facts(self.0 & IDENTITY),
+            Scope::Endpoint | Scope::Host => self,
+        }
+    }
+
     /// The bits.
     pub fn bits(self) -> u128 {
         self.0
@@ -99,6 +111,18 @@ impl Facts {
             Some(bit)
         })
     }
+}
+
+/// The bits of the checks of a scope.
+const fn mask(scope: Scope) -> u128 {
+    let (mut mask, mut at) = (0, 0);
+    while at < CHECKS_MAX {
+        if CHECKS[at].scope as u8 == scope as u8 {
+            mask |= 3 << Facts::eligible(at as u8 + 1);
+        }
+        at += 1;
+    }
+    mask
 }
 
 const _: () = assert!(
@@ -245,6 +269,22 @@ mod tests {
         context.note(Context::Reflected, true);
         context.judge(1, true, false);
         assert!(!context.is_bad());
+    }
+
+    #[test]
+    fn facts_of_a_scope_are_those_of_its_checks() {
+        let all = Facts(u128::MAX);
+        let numbers = |scope| -> Vec<u8> {
+            let facts = all.of_scope(scope);
+            let has = |n: &u8| facts.has(Facts::eligible(*n)) && facts.has(Facts::bad(*n));
+            (1..=CHECKS_MAX as u8).filter(has).collect()
+        };
+        assert_eq!(numbers(Scope::Source), [35, 47]);
+        assert_eq!(numbers(Scope::Identity), [11, 37]);
+        assert!(
+            !all.of_scope(Scope::Source)
+                .has(Facts::context(Context::Success))
+        );
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! The findings of the endpoints and hosts of one lane, looked at once a minute of event time.
+//! The findings of the endpoints, hosts, identities and sources of one lane, looked at once a minute of event time.
 //!
 //! Comes in: what calls of an endpoint come to, in any parts. Goes out: findings that changed, at the end of the minute. The
 //! looks are at fixed event times, so how calls were summed up and cut makes no difference to any life.
@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::book::Book;
 use super::check::{Check, Scope};
 use super::evaluate::Standing;
+use super::fact::Counts;
 use super::finding::{Finding, covers};
 use super::life::Change;
 use super::list::{CHECKS, check};
@@ -22,6 +23,9 @@ use crate::walk::Walk;
 const LOOK_EVERY_MS: i64 = 60_000;
 /// Hosts kept.
 const HOSTS_MAX: usize = 1000;
+/// Identities whose credential was shared once, and sources: topics and files.
+const IDENTITIES_MAX: usize = 1000;
+const SOURCES_MAX: usize = 100;
 /// Endpoints of a host whose findings go on under another name when templates change.
 const FOUND_MAX: usize = 1024;
 
@@ -38,7 +42,7 @@ pub struct Told {
     pub at_ms: i64,
 }
 
-/// An endpoint or a host.
+/// An endpoint, a host, an identity or a source.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Subject {
     name: Box<str>,
@@ -53,6 +57,10 @@ struct Subject {
 pub struct Register {
     endpoints: Generations<u64, Subject>,
     hosts: Generations<u64, Subject>,
+    identities: Generations<u64, Subject>,
+    sources: Generations<u64, Subject>,
+    /// Identities and sources that had calls since the last look; true for a source.
+    called: BTreeSet<(bool, u64)>,
     /// Those that had calls since the last look: an endpoint with its host, or a host alone.
     changed: BTreeSet<(u64, Option<u64>)>,
     changed_max: usize,
@@ -70,6 +78,9 @@ impl Register {
         Register {
             endpoints: Generations::new(endpoints_max).keeping(has_findings),
             hosts: Generations::new(HOSTS_MAX).keeping(has_findings),
+            identities: Generations::new(IDENTITIES_MAX).keeping(has_findings),
+            sources: Generations::new(SOURCES_MAX).keeping(has_findings),
+            called: BTreeSet::new(),
             changed: BTreeSet::new(),
             changed_max: 2 * endpoints_max + HOSTS_MAX,
             clock_ms: i64::MIN,
@@ -104,6 +115,35 @@ impl Register {
         self.changed.insert((host_key, None));
         self.changed.insert((host_key, Some(key)));
         if self.changed_max < self.changed.len() {
+            self.look(told);
+        }
+    }
+
+    /// Takes what calls of an identity, or of a source, come to.
+    ///
+    /// * `is_source`: which of the two `name` is of.
+    pub fn absorb_of(
+        &mut self,
+        is_source: bool,
+        name: &str,
+        delta: &Shown,
+        at_ms: i64,
+        told: &mut Vec<Told>,
+    ) {
+        self.reach(at_ms, told);
+        let key = xxh3_64(name.as_bytes());
+        let table = if is_source {
+            &mut self.sources
+        } else {
+            &mut self.identities
+        };
+        let subject = table.entry(key);
+        if subject.name.is_empty() {
+            subject.name = name.into();
+        }
+        subject.shown.merge(delta);
+        self.called.insert((is_source, key));
+        if self.changed_max < self.called.len() {
             self.look(told);
         }
     }
@@ -151,26 +191,39 @@ impl Register {
         self.look(told);
     }
 
-    /// Endpoints and hosts known.
+    /// Endpoints, hosts, identities and sources known.
     pub fn n_entries(&self) -> usize {
-        self.endpoints.len() + self.hosts.len()
+        self.tables().map(Generations::len).iter().sum()
     }
 
     /// Bytes, about.
     pub fn state_bytes(&self) -> usize {
-        self.endpoints.table_bytes() + self.hosts.table_bytes() + 512 * self.n_entries()
+        let tables = self.tables().map(Generations::table_bytes);
+        tables.iter().sum::<usize>() + 512 * self.n_entries()
     }
 
-    /// Endpoints and hosts forgotten at a bound, with their findings.
+    /// Those forgotten at a bound, with their findings.
     pub fn n_evicted(&self) -> u64 {
-        self.endpoints.n_evicted() + self.hosts.n_evicted()
+        self.tables().map(Generations::n_evicted).iter().sum()
+    }
+
+    fn tables(&self) -> [&Generations<u64, Subject>; 4] {
+        [
+            &self.endpoints,
+            &self.hosts,
+            &self.identities,
+            &self.sources,
+        ]
     }
 
     /// Goes over the state.
     pub fn walk(&mut self, walk: &mut impl Walk) {
         walk.table("posture.endpoints", &mut self.endpoints);
         walk.table("posture.hosts", &mut self.hosts);
+        walk.table("posture.identities", &mut self.identities);
+        walk.table("posture.sources", &mut self.sources);
         walk.value("posture.changed", &mut self.changed);
+        walk.value("posture.called", &mut self.called);
         walk.value("posture.clock_ms", &mut self.clock_ms);
     }
 
@@ -188,29 +241,10 @@ impl Register {
             if table.get(&key).is_none() {
                 continue;
             }
-            let Subject {
-                name, shown, book, ..
-            } = table.entry(key);
-            let was_clean = book.iter().next().is_none();
-            let standing = Standing {
-                counts: &shown.counts,
-                host: host.as_ref(),
-                n_identities: shown.callers.estimate(),
-                at_ms: self.clock_ms,
-            };
-            let samples = &shown.samples;
-            book.observe(CHECKS, (scope, name), &standing, |finding, change| {
-                let those = samples.iter().find(|(number, _)| *number == finding.check);
-                if let Some((_, samples)) = those {
-                    finding.samples.merge(samples);
-                }
-                told.push(Told {
-                    finding: finding.clone(),
-                    check: check(finding.check),
-                    change,
-                    at_ms: standing.at_ms,
-                });
-            });
+            let subject = table.entry(key);
+            let was_clean = subject.book.iter().next().is_none();
+            subject.look(scope, host.as_ref(), self.clock_ms, told);
+            let book = &subject.book;
             let has_found = was_clean && book.iter().next().is_some();
             if endpoint.is_some() && has_found && self.hosts.get(&host_key).is_some() {
                 let found = &mut self.hosts.entry(host_key).found;
@@ -220,6 +254,44 @@ impl Register {
                 }
             }
         }
+        for (is_source, key) in std::mem::take(&mut self.called) {
+            let (table, scope) = if is_source {
+                (&mut self.sources, Scope::Source)
+            } else {
+                (&mut self.identities, Scope::Identity)
+            };
+            if table.get(&key).is_some() {
+                table.entry(key).look(scope, None, self.clock_ms, told);
+            }
+        }
+    }
+}
+
+impl Subject {
+    /// Looks at the checks of a scope again; findings that changed are appended.
+    fn look(&mut self, scope: Scope, host: Option<&Counts>, at_ms: i64, told: &mut Vec<Told>) {
+        let Subject {
+            name, shown, book, ..
+        } = self;
+        let standing = Standing {
+            counts: &shown.counts,
+            host,
+            n_identities: shown.callers.estimate(),
+            at_ms,
+        };
+        let samples = &shown.samples;
+        book.observe(CHECKS, (scope, name), &standing, |finding, change| {
+            let those = samples.iter().find(|(number, _)| *number == finding.check);
+            if let Some((_, samples)) = those {
+                finding.samples.merge(samples);
+            }
+            told.push(Told {
+                finding: finding.clone(),
+                check: check(finding.check),
+                change,
+                at_ms,
+            });
+        });
     }
 }
 
@@ -338,6 +410,65 @@ mod tests {
             grew.iter()
                 .all(|(uid, _)| opened.iter().any(|(old, _)| old == uid))
         );
+    }
+
+    /// A call of a source without a status, or from a public peer whose client is said to be private.
+    fn of_source(n: u64, is_bad: bool) -> Shown {
+        let view = CallView {
+            method: "GET",
+            path: "/orders/17",
+            status: Some(200),
+            peer_ip: Some("203.0.113.9"),
+            client_ip: Some(if is_bad { "10.0.0.1" } else { "198.51.100.7" }),
+            ..CallView::default()
+        };
+        let mut shown = Shown::default();
+        let sample = || Sample::new(0, ("t", 0, n as i64, 0), "GET /orders/17 200", "alice");
+        shown.add(facts(&view).of_scope(Scope::Source), n, 0, sample);
+        shown
+    }
+
+    #[test]
+    fn faults_of_sources_and_identities_have_lives_of_their_own() {
+        let (mut register, mut told) = (Register::new(100), Vec::new());
+        let minute = |n: u64| n as i64 * 60_000;
+        for n in 0..6 {
+            register.absorb_of(
+                true,
+                "gateway-logs",
+                &of_source(n, true),
+                minute(n),
+                &mut told,
+            );
+            register.absorb_of(
+                true,
+                "other-logs",
+                &of_source(n, false),
+                minute(n),
+                &mut told,
+            );
+        }
+        register.close(&mut told);
+        assert_eq!(phases(&told), [("forwarded_believed", Change::Opened)]);
+        assert_eq!(told[0].finding.subject, "gateway-logs");
+        assert_eq!(told[0].finding.samples.iter().count(), 3);
+        told.clear();
+        for n in 6..2000 {
+            register.absorb_of(
+                true,
+                "gateway-logs",
+                &of_source(n, false),
+                minute(n),
+                &mut told,
+            );
+        }
+        let resolved = told.iter().any(|told| told.change == Change::Resolved);
+        assert!(resolved, "{told:?}");
+        for n in 0..10_000_u64 {
+            let name = format!("key-{n}");
+            register.absorb_of(false, &name, &of_source(n, false), minute(2000), &mut told);
+        }
+        assert!(register.identities.len() <= IDENTITIES_MAX);
     }
 
     proptest! {

@@ -161,7 +161,7 @@ pub(super) fn is_rehearsal(host: &str) -> bool {
 }
 
 /// The host of an origin or an absolute URL, without scheme, user and port.
-pub(super) fn host_of_url(url: &str) -> Option<&str> {
+pub(crate) fn host_of_url(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     let host = authority.rsplit('@').next()?;
@@ -174,7 +174,7 @@ pub(super) fn host_of_url(url: &str) -> Option<&str> {
 }
 
 /// True when both names end in the same two labels: most likely one owner.
-pub(super) fn are_kin(one: &str, other: &str) -> bool {
+pub(crate) fn are_kin(one: &str, other: &str) -> bool {
     fn owner(host: &str) -> &str {
         let host = host.split(':').next().unwrap_or(host);
         let mut dots = memchr::memrchr_iter(b'.', host.as_bytes());

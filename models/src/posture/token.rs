@@ -124,6 +124,44 @@ impl Token {
     }
 }
 
+/// Reads tokens that come again and again: a call of the same minute is answered from memory.
+///
+/// What it says is a function of token and minute alone. 128 KiB.
+#[derive(Debug)]
+pub struct TokenReader(Box<[(u64, i64, Option<Token>)]>);
+
+/// Tokens remembered; two that share a place are read anew each time.
+const SLOTS: usize = 4096;
+const MINUTE_S: i64 = 60;
+
+impl Default for TokenReader {
+    fn default() -> TokenReader {
+        TokenReader(vec![(0, i64::MIN, None); SLOTS].into())
+    }
+}
+
+impl TokenReader {
+    /// The traits of the bearer's token in an `Authorization` header, used in the minute of `at_ms`; `None` when there is no such
+    /// token, or not the whole of it.
+    pub fn read(&mut self, authorization: &str, at_ms: i64) -> Option<Token> {
+        let (scheme, token) = authorization.split_once(' ')?;
+        let is_bearer = ["bearer", "dpop"]
+            .iter()
+            .any(|of| scheme.eq_ignore_ascii_case(of));
+        let token = token.trim();
+        if !is_bearer || !token.contains('.') {
+            return None;
+        }
+        let key = xxhash_rust::xxh3::xxh3_64(token.as_bytes());
+        let minute = at_ms.div_euclid(1000 * MINUTE_S);
+        let slot = &mut self.0[key as usize % SLOTS];
+        if (slot.0, slot.1) != (key, minute) {
+            *slot = (key, minute, Token::read(token, minute * MINUTE_S));
+        }
+        slot.2
+    }
+}
+
 fn object(json: &[u8]) -> Option<Map<String, Value>> {
     match serde_json::from_slice(json) {
         Ok(Value::Object(object)) => Some(object),
@@ -245,6 +283,34 @@ mod tests {
         fn reading_never_panics(text in "\\PC{0,60}", at in any::<i64>(), exp in any::<f64>()) {
             let _ = Token::read(&text, at);
             let _ = Token::read_json(&format!(r#"{{"exp":{exp},"nbf":{exp},"iat":{}}}"#, -exp), at);
+        }
+    }
+
+    #[test]
+    fn a_token_is_read_once_a_minute_and_anew_in_the_next() {
+        let claims = r#"{"sub":"a","iss":"i","aud":"x","iat":0,"exp":3600}"#;
+        let token = [r#"{"alg":"RS256"}"#, claims].map(|part| URL_SAFE.encode(part));
+        let header = format!("Bearer {}.{}.sig", token[0], token[1]);
+        let mut reader = TokenReader::default();
+        let mut is_expired = |at_s: i64| {
+            let token = reader.read(&header, at_s * 1000);
+            token.map(|token| token.is(Token::EXPIRED))
+        };
+        let last_s = 3600 + LEEWAY_S;
+        assert_eq!(
+            [0, 30, last_s, last_s + 60].map(&mut is_expired),
+            [false, false, false, true].map(Some)
+        );
+        assert_eq!(is_expired(30), Some(false), "whatever was asked before");
+        for other in [
+            "Basic YTpi",
+            "Bearer opaque",
+            "Bearer a.b.c",
+            "Bearer ***",
+            "Bearer",
+            "",
+        ] {
+            assert_eq!(TokenReader::default().read(other, 0), None, "{other}");
         }
     }
 }

@@ -4,7 +4,7 @@ use super::token::Token;
 
 /// One call. A field is `None` where the source does not log it: then the checks that need it are blind, not content.
 ///
-/// From `upstream_scheme` on no column of the events carries the field today.
+/// No column of the events carries `upstream_scheme`, `headers` and `superseded` today.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CallView<'a> {
     /// Method as sent.
@@ -65,11 +65,11 @@ pub struct CallView<'a> {
     pub tool: Option<&'a str>,
     /// `http` or `https` between the gateway and the service.
     pub upstream_scheme: Option<&'a str>,
-    /// What the caller's token says of itself; made where the token is still there ([`Token::read`]).
+    /// What the caller's token says of itself; made where the token is still there ([`super::TokenReader`]).
     pub token: Option<Token>,
     /// Headers of the answer, from a source that logs them: then a header that is not there is missing.
     pub headers: Option<ResponseHeaders<'a>>,
-    /// Calls of this caller on this endpoint in this minute, this one included.
+    /// Calls of this caller on this endpoint in this minute, this one included ([`super::Pace`]).
     pub calls_this_minute: Option<u32>,
     /// Networks (IPv4 /24, IPv6 /48) this credential was used from today.
     pub caller_networks: Option<u32>,
