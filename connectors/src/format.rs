@@ -42,6 +42,8 @@ mod krakend_json;
 mod nginx;
 mod ocsf;
 mod otlp;
+pub mod otlp_request;
+pub mod posted;
 mod rows;
 mod syslog;
 mod target;

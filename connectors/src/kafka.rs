@@ -20,6 +20,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, Statistics, TopicPartitionList};
 
+pub mod atomic;
 pub mod transaction;
 
 mod properties;
@@ -124,6 +125,16 @@ pub enum Error {
         "cannot write alerts and offsets in the transaction {id}; does the cluster allow it to this user? delivery = \"at_least_once\" needs none"
     )]
     Transaction {
+        /// The `transactional.id`.
+        id: String,
+        /// Kafka's reason.
+        source: KafkaError,
+    },
+    /// Records and the places they are from are not known to be written.
+    #[error(
+        "cannot write records and places in the transaction {id}; may this user use it and write both topics, and do they take records of 1 MiB?"
+    )]
+    Places {
         /// The `transactional.id`.
         id: String,
         /// Kafka's reason.
@@ -501,6 +512,11 @@ impl Cluster {
         .set("cleanup.policy", cleanup)
         .set("max.message.bytes", "8388608")
         .set("compression.type", "producer");
+        let new = match topic.retention_ms {
+            Some(_) => new,
+            // Only whole segments are compacted: of those of a GiB, as brokers make them, all that was ever written would be read.
+            None => new.set("segment.bytes", "16777216"),
+        };
         let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
         let results = admin
             .create_topics([&new], &options)

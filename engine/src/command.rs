@@ -15,6 +15,7 @@ use crate::templates::TemplatesError;
 
 pub mod agents;
 pub mod check;
+pub mod collect;
 pub mod dead_letters;
 pub mod deliver;
 pub mod demo;
@@ -22,6 +23,7 @@ pub mod drill;
 pub mod eval;
 pub mod explain;
 pub mod import_sigma;
+pub mod inputs;
 pub mod inventory;
 pub mod posture;
 pub mod query;
@@ -46,8 +48,8 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Log level or filter: error, warn, info, debug, or `engine=debug,connectors=info`; `run` and
-    /// `deliver` say info when absent, the others warn
+    /// Log level or filter: error, warn, info, debug, or `engine=debug,connectors=info`; `run`,
+    /// `deliver` and `collect` say info when absent, the others warn
     #[arg(long, global = true, env = "TOLLWATCH_LOG")]
     pub log: Option<String>,
     /// Writes logs as JSON lines
@@ -97,6 +99,8 @@ pub enum Command {
     /// Checks configuration, rules, topics and what each source lets rules see; tells every fault at once
     #[command(after_help = check::EXAMPLES)]
     Check(Box<run::RunArgs>),
+    /// Brings logs into a topic: files that grow, standard input, OTLP and JSON over HTTP
+    Collect(Box<collect::CollectArgs>),
     /// Derives each stage's output again from its input log and compares
     Verify(verify::VerifyArgs),
     /// Lists what could not be decoded, and puts it back when its cause is mended
@@ -122,7 +126,7 @@ impl Cli {
     pub fn log_filter(&self) -> &str {
         match (&self.log, &self.command) {
             (Some(filter), _) => filter,
-            (None, Command::Run(_) | Command::Deliver(_)) => "info",
+            (None, Command::Run(_) | Command::Deliver(_) | Command::Collect(_)) => "info",
             (None, _) => "warn",
         }
     }
@@ -150,6 +154,7 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Report(args) => report::run(&args),
         Command::Readiness(args) => readiness::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Collect(args) => collect::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::DeadLetters(command) => dead_letters::run(&command),
         Command::Deliver(args) => deliver::run(&args),

@@ -64,8 +64,16 @@ pub struct AlertLabel {
 /// What became of something.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabel {
-    /// Of rules `taken` or `refused`; of alerts to a sink `delivered`, `filtered`, `retried` or `dead`.
+    /// Of rules `taken` or `refused`; of alerts to a sink `delivered`, `filtered`, `retried` or `dead`; of
+    /// requests to a collector `taken`, `put_off` or `refused`.
     pub outcome: &'static str,
+}
+
+/// Where a collected record came from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OriginLabel {
+    /// `file`, `stdin`, `otlp` or `http`.
+    pub origin: &'static str,
 }
 
 /// What a record of the inventory is about, and what was told.
@@ -205,6 +213,16 @@ pub struct Metrics {
     pub rule_reloads: Family<OutcomeLabel, Counter>,
     /// Alerts on their way to a sink, by what became of them.
     pub deliveries: Family<OutcomeLabel, Counter>,
+    /// Records a collector has written, by where they came from.
+    pub collected: Family<OriginLabel, Counter>,
+    /// Bytes of them.
+    pub collected_bytes: Family<OriginLabel, Counter>,
+    /// Files a collector follows.
+    pub collect_files: Gauge,
+    /// Bytes of open files that were not read.
+    pub collect_waiting: Gauge,
+    /// Requests to a collector, by what became of them.
+    pub collect_requests: Family<OutcomeLabel, Counter>,
     /// Lanes that do not run the wanted rules yet.
     pub rules_waiting: Family<StageLabel, Gauge>,
     /// Rules that are shed, over the lanes of a stage.
@@ -353,6 +371,27 @@ impl Metrics {
             deliveries: register!(
                 "deliveries",
                 "Alerts on their way to a sink, by what became of them",
+                Family::default()
+            ),
+            collected: register!(
+                "collected_records",
+                "Records a collector has written",
+                Family::default()
+            ),
+            collected_bytes: register!("collected_bytes", "Bytes of them", Family::default()),
+            collect_files: register!(
+                "collect_files",
+                "Files a collector follows",
+                Gauge::default()
+            ),
+            collect_waiting: register!(
+                "collect_waiting_bytes",
+                "Bytes of files that were not read",
+                Gauge::default()
+            ),
+            collect_requests: register!(
+                "collect_requests",
+                "Requests to a collector, by what became of them",
                 Family::default()
             ),
             rules_waiting: register!(

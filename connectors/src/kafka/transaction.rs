@@ -289,7 +289,7 @@ fn is_refusal(error: &KafkaError) -> bool {
     )
 }
 
-fn is_hopeless(error: &KafkaError) -> bool {
+pub(super) fn is_hopeless(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(

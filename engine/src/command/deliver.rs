@@ -153,7 +153,8 @@ impl DeliverArgs {
     }
 }
 
-fn secret_of(path: &Path) -> Result<Secret, Failure> {
+/// A secret from its file.
+pub(super) fn secret_of(path: &Path) -> Result<Secret, Failure> {
     let text = std::fs::read_to_string(path);
     let text = text.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     match Secret::new(&text) {
@@ -276,7 +277,7 @@ pub fn run(args: &DeliverArgs) -> Result<u8, Failure> {
 }
 
 /// Has `stop` set on SIGTERM and SIGINT. SIGHUP, which rotators of logs send, changes nothing: files are followed by their name.
-async fn stop_on_signals(stop: &Arc<AtomicBool>) -> Result<(), Failure> {
+pub(super) async fn stop_on_signals(stop: &Arc<AtomicBool>) -> Result<(), Failure> {
     let listen = |kind, name: &str| {
         signal(kind).map_err(|error| format!("cannot listen for {name}: {error}"))
     };

@@ -28,6 +28,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use models::identity::is_unprintable;
 use serde_json::{Map, Value, json};
 
+use super::inputs::listed;
 use super::reading::{ReadingArgs, pipeline_of, read, source_of};
 use super::{Failure, ModelArgs, NamingArgs, plain_table};
 use crate::alert::clean;
@@ -183,7 +184,7 @@ fn register_files(session: &SessionContext, args: &QueryArgs) -> Result<(), Fail
         }
     });
     pipeline.watch(Some(watcher));
-    for path in &args.from {
+    for path in &listed(&args.from)? {
         let _ = read(&mut pipeline, path, &source_of(path), i64::MAX, |_, _| {
             let held = held.lock().unwrap_or_else(PoisonError::into_inner);
             if args.bytes_max < held.1 as u64 {

@@ -9,11 +9,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Args;
-use connectors::file::{Line, Lines, open};
+use connectors::file::{Line, Lines};
 use connectors::format::{Format, SourceRecord};
 use indicatif::{ProgressBar, ProgressStyle};
 use models::idea::Ideas;
 
+use super::inputs::open;
 use super::run::ConfigFaults;
 use super::{EngineArgs, Failure, NamingArgs, RuleFaults, load_rules, resolver};
 use crate::alert::FILE_PREFIX;

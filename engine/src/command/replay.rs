@@ -12,6 +12,7 @@ use connectors::reject::Reject;
 use models::idea::Ideas;
 use serde_json::json;
 
+use super::inputs::listed;
 use super::reading::{ReadingArgs, pipeline, read, source_of};
 use super::recording::{Recorded, Recording};
 use super::warm::{History, WarmArgs};
@@ -26,9 +27,12 @@ use crate::inventory::Record;
   tollwatch replay day1.ndjson.gz day2.ndjson.gz --format kong --alerts alerts.ndjson --json
   tollwatch replay access.log.xz --findings findings.ndjson
   tollwatch replay today.log --warm-from monday.log.gz tuesday.log.gz
-  tollwatch replay 2026-*.log.gz --lake history")]
+  tollwatch replay 2026-*.log.gz --lake history
+  tollwatch replay s3://bucket/AWSLogs/123456789012/elasticloadbalancing/eu-west-1/2026/01/ --format aws-alb
+  kubectl logs deploy/gateway | tollwatch replay -")]
 pub struct ReplayArgs {
-    /// Files to read, in order: plain, .gz, .xz or .zst
+    /// What to read, in order: files, plain, .gz, .xz or .zst; - for standard input; folders, and prefixes of object storage
+    /// such as s3://bucket/prefix/, by what is in them, in the order of the names
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// Writes alerts to this file, one OCSF finding a line; `-` for standard output
@@ -133,7 +137,8 @@ pub fn replay(
     let mut lake = lake
         .map(|place| Recording::start(place, &mut pipeline))
         .transpose()?;
-    for path in &args.files {
+    let files = listed(&args.files)?;
+    for path in &files {
         let _ = read(
             &mut pipeline,
             path,
@@ -160,7 +165,7 @@ pub fn replay(
     write_findings(&mut findings, &last.inventory)?;
     let last = last.alerts;
     each(
-        args.files.last().map_or(Path::new(""), PathBuf::as_path),
+        files.last().map_or(Path::new(""), PathBuf::as_path),
         &[],
         &last,
     )?;

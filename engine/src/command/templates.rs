@@ -13,6 +13,7 @@ use models::template::set::{self, TEMPLATES_MAX};
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::inputs::listed;
 use super::reading::{rounds, source_of};
 use super::{Failure, plain_table, resolver};
 use crate::alert::clean;
@@ -91,7 +92,7 @@ struct Counts {
 
 fn learn(args: &LearnArgs) -> Result<(), Failure> {
     let (mut learner, mut counts) = (Learner::default(), Counts::default());
-    for path in &args.files {
+    for path in &listed(&args.files)? {
         observe(path, args.format, &mut learner, &mut counts)?;
     }
     let learnt = learner.learnt();

@@ -15,6 +15,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::Failure;
+use super::inputs::listed;
 use super::reading::{read, source_of};
 use crate::alert::clean;
 use crate::pipeline::Pipeline;
@@ -28,7 +29,7 @@ const SHOWN: usize = 10;
 /// Options of what is learned first.
 #[derive(Clone, Debug, Default, Args)]
 pub struct WarmArgs {
-    /// Files to learn from before the others, in order; give them last, or once a flag. Nothing in them is told
+    /// Files, folders or prefixes (s3://bucket/prefix/) to learn from before the others, in order; give them last, or once a flag. Nothing in them is told
     #[arg(long, num_args = 1.., value_name = "FILE")]
     pub warm_from: Vec<PathBuf>,
 }
@@ -75,7 +76,7 @@ impl WarmArgs {
         pipeline.watch(Some(watcher));
         pipeline.learn_only(true);
         let mut history = History::default();
-        for path in &self.warm_from {
+        for path in &listed(&self.warm_from)? {
             let _ = read(pipeline, path, &source_of(path), i64::MAX, |round, _| {
                 history.n_events += round.n_events;
                 Ok(ControlFlow::Continue(()))

@@ -13,6 +13,7 @@ use models::inventory::Entry;
 use rdkafka::message::Message;
 use serde::Deserialize;
 
+use crate::command::inputs::listed;
 use crate::command::reading::{ReadingArgs, pipeline, read, source_of};
 use crate::command::run::RunArgs;
 use crate::command::{EngineArgs, Failure, NamingArgs};
@@ -115,7 +116,7 @@ impl SourceArgs {
         let mut keep = |records: Vec<Record>| {
             newest.extend(records.into_iter().map(|record| (record.key, record.json)));
         };
-        for path in &self.from {
+        for path in &listed(&self.from)? {
             let _ = read(
                 &mut pipeline,
                 path,

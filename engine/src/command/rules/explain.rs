@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use super::scored::{self, lake_at};
 use super::trial::{rules_at, rules_beside};
 use crate::command::check::missing;
+use crate::command::inputs::listed;
 use crate::command::reading::{ReadingArgs, pipeline_of, read, source_of};
 use crate::command::{Failure, ModelArgs, NamingArgs, RuleFaults};
 use crate::config::ModelConfig;
@@ -121,7 +122,7 @@ fn measure(args: &RuleArgs, rules: &RuleSet, table: &str) -> Result<Measured, Fa
     });
     pipeline.watch(Some(watcher));
     let mut n_events = 0;
-    for path in &args.from {
+    for path in &listed(&args.from)? {
         let source = source_of(path);
         let _ = read(&mut pipeline, path, &source, i64::MAX, |round, _| {
             n_events += round.n_events;

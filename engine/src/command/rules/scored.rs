@@ -12,6 +12,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::trial::{Trial, counts};
 use crate::alert::{Alert, Alerter};
+use crate::command::inputs::holds;
 use crate::command::reading::progress;
 use crate::command::{Failure, RuleFaults};
 use crate::config::ModelConfig;
@@ -44,13 +45,21 @@ const SHOWN: [&str; 14] = [
 /// # Errors
 /// There is no lake, or there are several things.
 pub fn lake_at(from: &[PathBuf]) -> Result<Option<Lake>, Failure> {
-    let texts: Vec<&str> = from.iter().filter_map(|path| path.to_str()).collect();
-    match texts.as_slice() {
-        [one] if Lake::is_at(one) => Ok(Some(Lake::existing(one)?)),
-        more if more.iter().any(|one| Lake::is_at(one)) => {
-            Err("--from takes files, or one lake and nothing else".into())
+    let mut lakes = Vec::new();
+    for text in from.iter().filter_map(|path| path.to_str()) {
+        // A prefix of object storage may hold logs as well.
+        let is_lake = match text.ends_with('/') && text.contains("://") {
+            true => holds(text, EVENTS)?,
+            false => Lake::is_at(text),
+        };
+        if is_lake {
+            lakes.push(text);
         }
-        _ => Ok(None),
+    }
+    match (lakes.as_slice(), from.len()) {
+        ([one], 1) => Ok(Some(Lake::existing(one)?)),
+        ([], _) => Ok(None),
+        _ => Err("--from takes files, or one lake and nothing else".into()),
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::scored::{self, lake_at};
 use crate::alert::{Alert, FILE_PREFIX, clean};
+use crate::command::inputs::listed;
 use crate::command::reading::{ReadingArgs, pipeline_of, read, source_of};
 use crate::command::warm::{History, WarmArgs};
 use crate::command::{Failure, ModelArgs, NamingArgs, RuleFaults};
@@ -24,7 +25,8 @@ use crate::stage::correlating::ALERTS;
 /// Options of every trial.
 #[derive(Clone, Debug, Args)]
 pub struct TrialArgs {
-    /// Files to read, in order: plain, .gz, .xz or .zst; or an event lake: its folder, file:///…, s3://…, gs://…, az://…
+    /// What to read, in order: files, plain, .gz, .xz or .zst; - for standard input; folders; prefixes of object storage that end
+    /// in a slash, such as s3://bucket/prefix/; or an event lake: its folder, file:///…, s3://…, gs://…, az://…
     #[arg(long, required = true, num_args = 1.., value_name = "FILE|LAKE")]
     pub from: Vec<PathBuf>,
     /// How the files are read.
@@ -190,7 +192,7 @@ pub fn run(
         ..Trial::default()
     };
     let started = Instant::now();
-    for path in &args.from {
+    for path in &listed(&args.from)? {
         let source = source_of(path);
         let _ = read(&mut pipeline, path, &source, i64::MAX, |round, _| {
             trial.count(&round);
