@@ -125,7 +125,7 @@ fn put_rules(folder: &Path) {
 /// Alerts of the calls, read so many at a time into so many lanes, in the order of their ids.
 fn told(n_each: usize, n_lanes: usize) -> Vec<Value> {
     let decode = DecodeConfig {
-        format: Format::Kong,
+        format: Format::Kong.into(),
         resolver: Arc::new(Resolver::new(HashKey::new([7; 32]), false)),
         templates: Arc::default(),
         partitions: 1,

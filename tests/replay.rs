@@ -16,7 +16,7 @@ use crate::support::{json, lines, succeed, tollwatch, write_lines};
 fn alerts_in_rounds(all: &[Vec<u8>], rounds: &[usize]) -> Vec<String> {
     let resolver = engine::command::resolver(None, false).expect("a resolver");
     let decode = DecodeConfig {
-        format: Format::Auto,
+        format: Format::Auto.into(),
         resolver,
         templates: Arc::default(),
         partitions: 1,

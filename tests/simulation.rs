@@ -291,7 +291,7 @@ impl Simulation {
             },
             rules,
             decode: DecodeConfig {
-                format: Format::Kong,
+                format: Format::Kong.into(),
                 resolver: Arc::new(Resolver::new(HashKey::new([7; 32]), false)),
                 templates: Arc::default(),
                 partitions: PARTITIONS,

@@ -33,7 +33,7 @@ type Sections = Vec<(String, Vec<u8>)>;
 /// These calls as records of the events log, as many calls in each.
 pub(crate) fn events(calls: &[String], n_each: usize) -> Vec<LogRecord> {
     let config = DecodeConfig {
-        format: Format::Combined,
+        format: Format::Combined.into(),
         resolver: Arc::new(Resolver::new(HashKey::new([7; 32]), false)),
         templates: Arc::default(),
         partitions: 1,

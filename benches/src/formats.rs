@@ -1,19 +1,57 @@
-//! Every decoder alone: records of its format, in memory, into Arrow.
+//! Every decoder alone, and a mapping beside nginx': records of its format, in memory, into Arrow.
 //!
 //! The records are those of `tests/corpus`, written for the tests: of each format those that decode whole, over and over. One
 //! thread; the best of several rounds counts, since every disturbance only adds. A short record costs more a byte than a long one of
 //! the same format, so compare formats by records of like length.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
+use connectors::event::DecodedBatch;
 use connectors::format::{Decoder, Format, SourceRecord, formats};
+use engine::mapping::{Mapping, MappingConfig, Reader, SourceFormat};
 use serde_json::json;
 
 use crate::Result;
 
 const BATCH_ROWS: usize = 8192;
+
+/// What an nginx log in JSON means, in SQL: as many fields as its usual line has.
+const MAPPING: [(&str, &str); 16] = [
+    (
+        "event_time",
+        "coalesce(nullif(json_get(raw, 'msec'), ''), json_get(raw, 'time_iso8601'))",
+    ),
+    (
+        "method",
+        "coalesce(json_get(raw, 'request_method'), json_get(raw, 'method'))",
+    ),
+    ("path", "json_get(raw, 'request_uri')"),
+    ("scheme", "json_get(raw, 'scheme')"),
+    ("host", "json_get(raw, 'host')"),
+    ("status", "json_get(raw, 'status')"),
+    ("request_bytes", "json_get(raw, 'request_length')"),
+    ("response_bytes", "json_get(raw, 'body_bytes_sent')"),
+    (
+        "latency_us",
+        "try_cast(json_get(raw, 'request_time') AS double) * 1000000",
+    ),
+    ("client_ip", "json_get(raw, 'remote_addr')"),
+    (
+        "user_agent",
+        "coalesce(json_get(raw, 'http_user_agent'), json_get(raw, 'user_agent'))",
+    ),
+    ("jwt_sub", "json_get(raw, 'jwt_sub')"),
+    ("service", "json_get(raw, 'upstream_addr')"),
+    ("request_id", "json_get(raw, 'request_id')"),
+    ("referer", "json_get(raw, 'referer')"),
+    (
+        "response_content_type",
+        "json_get(raw, 'sent_content_type')",
+    ),
+];
 
 /// How much is decoded and how often.
 #[derive(Args)]
@@ -58,16 +96,23 @@ pub(crate) fn run(config: &FormatsConfig) -> Result<()> {
         }
         let format = if config.auto { Format::Auto } else { format };
         let n_bytes: usize = records.iter().map(Vec::len).sum();
-        let mut ns = f64::INFINITY;
-        for _ in 0..config.rounds {
-            ns = ns.min(ns_per_record(&records, format, config.events)?);
+        let mut readers = vec![(name, Reader::Known(Decoder::new(format)))];
+        if name == "nginx" {
+            readers.push(("nginx by mapping", Reader::new(&mapping()?)));
         }
-        all.push(Figures {
-            name,
-            n_records: records.len(),
-            mean_bytes: n_bytes as f64 / records.len() as f64,
-            ns,
-        });
+        for (name, mut reader) in readers {
+            let mut ns = f64::INFINITY;
+            for _ in 0..config.rounds {
+                let mut decode = |records: &[SourceRecord<'_>]| reader.decode(records);
+                ns = ns.min(ns_per_record(&records, &mut decode, config.events)?);
+            }
+            all.push(Figures {
+                name,
+                n_records: records.len(),
+                mean_bytes: n_bytes as f64 / records.len() as f64,
+                ns,
+            });
+        }
     }
     if config.json {
         let formats = all.iter().map(|one| {
@@ -90,6 +135,17 @@ pub(crate) fn run(config: &FormatsConfig) -> Result<()> {
         );
     }
     Ok(())
+}
+
+fn mapping() -> Result<SourceFormat> {
+    let config = MappingConfig {
+        fields: MAPPING
+            .map(|(field, sql)| (field.to_owned(), sql.to_owned()))
+            .into(),
+        ..MappingConfig::default()
+    };
+    let mapping = Mapping::compile("nginx-by-mapping", &config)?;
+    Ok(SourceFormat::Mapped(Arc::new(mapping)))
 }
 
 /// The records of a folder that give one event each.
@@ -121,7 +177,11 @@ fn whole(folder: &Path, format: Format) -> Result<Vec<Vec<u8>>> {
 }
 
 /// Decodes so many records once, and holds it to their number.
-fn ns_per_record(records: &[Vec<u8>], format: Format, n_events: usize) -> Result<f64> {
+fn ns_per_record(
+    records: &[Vec<u8>],
+    decode: &mut dyn FnMut(&[SourceRecord<'_>]) -> DecodedBatch,
+    n_events: usize,
+) -> Result<f64> {
     let batch: Vec<SourceRecord<'_>> = (0..)
         .zip(records.iter().cycle().take(BATCH_ROWS))
         .map(|(offset, payload)| SourceRecord {
@@ -130,10 +190,9 @@ fn ns_per_record(records: &[Vec<u8>], format: Format, n_events: usize) -> Result
             broker_time_ms: None,
         })
         .collect();
-    let mut decoder = Decoder::new(format);
     let (mut n_decoded, start) = (0, Instant::now());
     while n_decoded < n_events {
-        let decoded = decoder.decode(&batch);
+        let decoded = decode(&batch);
         if decoded.positions.len() != batch.len() {
             return Err(format!(
                 "{} of {} records decoded",

@@ -118,7 +118,7 @@ fn round(lines: &Lines, models: &ModelConfig, rules: &Arc<RuleSet>) -> Result<Ve
     step("connector", n, started);
 
     let decode_config = DecodeConfig {
-        format: Format::Kong,
+        format: Format::Kong.into(),
         resolver: resolver(None, false)?,
         templates: Arc::default(),
         partitions: 1,

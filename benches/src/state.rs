@@ -52,7 +52,7 @@ struct Lanes {
 impl Lanes {
     fn new(models: &ModelConfig, rules: &Arc<RuleSet>) -> Result<Lanes> {
         let decode = DecodeConfig {
-            format: Format::Combined,
+            format: Format::Combined.into(),
             resolver: resolver(None, false)?,
             templates: Arc::default(),
             partitions: 1,

@@ -25,8 +25,8 @@ pub type Text<'a> = Option<Cow<'a, str>>;
 pub struct Event<'a> {
     /// When, in milliseconds since 1970, UTC: the request's start or its end, as the gateway stamps it (see each decoder).
     pub event_time_ms: i64,
-    /// Who logged it: the name of the decoder, or of the product it tells apart (`istio`, `ingress-nginx`, …).
-    pub gateway: &'static str,
+    /// Who logged it: the name of the decoder, or of the product it tells apart (`istio`, `ingress-nginx`, …), or of a mapping.
+    pub gateway: &'a str,
     /// Request method, as on the wire.
     pub method: Cow<'a, str>,
     /// `http` or `https`.

@@ -39,6 +39,7 @@ mod json;
 mod kong;
 mod krakend;
 mod krakend_json;
+pub mod mapped;
 mod nginx;
 mod ocsf;
 mod otlp;

@@ -25,6 +25,7 @@ pub mod explain;
 pub mod import_sigma;
 pub mod inputs;
 pub mod inventory;
+pub mod map;
 pub mod posture;
 pub mod query;
 pub mod readiness;
@@ -119,6 +120,9 @@ pub enum Command {
     /// Learns from logs which words in paths are names, and shows what was learnt
     #[command(subcommand)]
     Templates(templates::TemplatesCommand),
+    /// Reads logs that no decoder knows: proposes a mapping, and shows what one makes of their lines
+    #[command(subcommand)]
+    Map(map::MapCommand),
 }
 
 impl Cli {
@@ -162,6 +166,7 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::State(command) => state::run(&command),
         Command::Rules(command) => rules::run(&command),
         Command::Templates(command) => templates::run(&command),
+        Command::Map(command) => map::run(&command),
     }
 }
 

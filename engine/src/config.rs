@@ -2,6 +2,7 @@
 //!
 //! A file, `TOLLWATCH_*` environment variables and flags fill the same structures, in that order.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,6 +19,7 @@ use models::template::TemplateSet;
 use serde::Deserialize;
 
 use crate::lake::{Lake, LakeError};
+use crate::mapping::{Mapping, MappingConfig, MappingFaults, SourceFormat};
 use crate::state::{Standby, StateError, Store};
 use crate::templates::{self, TemplatesError};
 
@@ -129,7 +131,7 @@ impl ModelConfig {
 pub struct SourceConfig {
     /// The topic.
     pub topic: String,
-    /// Its format: `auto`, or the name of a decoder.
+    /// Its format: `auto`, or the name of a decoder or of a mapping.
     #[serde(default = "auto")]
     pub format: String,
 }
@@ -316,6 +318,8 @@ pub struct Config {
     pub brokers: String,
     /// Topics to read.
     pub sources: Vec<SourceConfig>,
+    /// Mappings of logs that no decoder knows, by name.
+    pub mapping: BTreeMap<String, MappingConfig>,
     /// Consumer group; each stage reads as `<group>.<stage>`.
     pub group: String,
     /// Name of this instance among those of its group, kept over restarts; empty for none.
@@ -369,6 +373,7 @@ impl Default for Config {
         Self {
             brokers: String::new(),
             sources: Vec::new(),
+            mapping: BTreeMap::new(),
             group: "tollwatch".to_owned(),
             instance: String::new(),
             group_protocol: GroupProtocol::default(),
@@ -474,7 +479,10 @@ impl Config {
             faults.push("there is no source; give --source-topic TOPIC".to_owned());
         }
         for source in &self.sources {
-            if let Err(error) = source.format.parse::<connectors::format::Format>() {
+            // A mapping's own faults are told below, once.
+            if !self.mapping.contains_key(&source.format)
+                && let Err(error) = SourceFormat::named(&source.format, &self.mapping)
+            {
                 faults.push(format!("source {}: {error}", source.topic));
             }
             if self.written_topics().contains(&source.topic) {
@@ -483,6 +491,10 @@ impl Config {
                     source.topic
                 ));
             }
+        }
+        for (name, mapping) in &self.mapping {
+            let compiled = Mapping::compile(name, mapping);
+            faults.extend(compiled.err().into_iter().flat_map(|found| found.0));
         }
         let topics = &self.topics;
         if self.findings_topic().as_ref() == Some(&topics.alerts) {
@@ -562,6 +574,18 @@ impl Config {
             ));
         }
         faults
+    }
+
+    /// How each source is read, by topic.
+    ///
+    /// # Errors
+    /// Every fault of a mapping, or a format that does not exist.
+    pub fn source_formats(&self) -> Result<BTreeMap<String, SourceFormat>, MappingFaults> {
+        let named = |source: &SourceConfig| {
+            let format = SourceFormat::named(&source.format, &self.mapping)?;
+            Ok((source.topic.clone(), format))
+        };
+        self.sources.iter().map(named).collect()
     }
 
     /// The templates that calls are named by.

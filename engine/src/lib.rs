@@ -15,6 +15,7 @@ pub mod inventory;
 pub mod lake;
 pub mod lane;
 pub mod log;
+pub mod mapping;
 pub mod pipeline;
 pub mod rule;
 pub mod schema;

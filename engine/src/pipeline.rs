@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use connectors::format::{Format, SourceRecord};
+use connectors::format::SourceRecord;
 use connectors::reject::Reject;
 
 use crate::alert::Alert;
@@ -15,6 +15,7 @@ use crate::config::ModelConfig;
 use crate::inventory::Record;
 use crate::lane::{Lane, Outbox};
 use crate::log::{Log, LogRecord};
+use crate::mapping::SourceFormat;
 use crate::rule::{RuleFault, RuleSet};
 use crate::stage::decode::{Decode, DecodeConfig};
 use crate::stage::{self, Recorder, StageError, Watcher};
@@ -85,7 +86,7 @@ impl Pipeline {
     }
 
     /// The format found in the open source, when it is detected.
-    pub fn detected(&self) -> Option<Format> {
+    pub fn detected(&self) -> Option<SourceFormat> {
         self.decoders.first().and_then(Decode::detected)
     }
 

@@ -36,6 +36,7 @@ pub mod picked;
 pub mod plan;
 pub mod quantile;
 pub mod runner;
+pub mod scalar;
 mod sequence;
 mod session;
 pub mod shape;

@@ -18,6 +18,7 @@ use crate::config::{Config, GroupProtocol, TopicConfig};
 use crate::inventory::{OcsfFinding, Record};
 use crate::lake;
 use crate::log::Log;
+use crate::mapping::{MappingFaults, SourceFormat};
 use crate::rule::RuleSet;
 use crate::schema;
 use crate::stage::StageError;
@@ -110,6 +111,9 @@ pub enum ServiceError {
     /// The lake cannot be used, or a lane of it be claimed.
     #[error(transparent)]
     Lake(#[from] crate::lake::LakeError),
+    /// A mapping has faults.
+    #[error(transparent)]
+    Mapping(#[from] MappingFaults),
     /// The rules have faults.
     #[error(transparent)]
     Rules(#[from] crate::command::RuleFaults),
@@ -152,6 +156,8 @@ pub struct Shared {
     ruling: Ruling,
     resolver: Arc<Resolver>,
     templates: Arc<TemplateSet>,
+    /// How each source is read, by topic.
+    formats: BTreeMap<String, SourceFormat>,
     /// Tells this process from others that have no name either.
     process: u64,
     sink: Sink,
@@ -449,6 +455,7 @@ impl Service {
             ruling,
             resolver,
             templates,
+            formats: config.source_formats()?,
             process: process(),
             sink,
             keeper,

@@ -136,6 +136,17 @@ refuses for counts. JSON's strings, numbers, booleans and lists of them are TOML
 {{- define "tollwatch.faults" -}}
 {{- $faults := list -}}
 {{- $values := .Values -}}
+{{- /* The decoders, and the other names they go by; a mapping adds its own. */ -}}
+{{- $formats := list "auto" "kong" "envoy" "istio" "nginx" "combined" "apache" "aws-api-gateway" "aws-alb" "alb"
+    "cloudfront" "aws-cloudfront" "gcp" "azure-apim" "apim" "azure-app-gateway" "cloudflare" "akamai" "apigee"
+    "f5" "big-ip" "imperva" "incapsula" "aws-waf" "ingress-nginx" "haproxy" "traefik" "caddy" "apisix" "tyk"
+    "krakend" "gin" "otlp" "opentelemetry" "ecs" "filebeat" "ocsf" "zeek" -}}
+{{- range .Values.config.sources -}}
+{{- $format := .format | default "auto" -}}
+{{- if not (or (has $format $formats) (hasKey ($values.config.mapping | default dict) $format)) -}}
+{{- $faults = append $faults (printf "config.sources: topic %s has the format %s, which is neither a decoder nor in config.mapping" .topic $format) -}}
+{{- end -}}
+{{- end -}}
 {{- $pods := include "tollwatch.podsMax" . | int -}}
 {{- $partitions := include "tollwatch.partitions" . | int -}}
 {{- $topics := .Values.config.topics | default dict -}}

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
 use connectors::event::DecodedBatch;
-use connectors::format::{Decoder, Format, RECORD_BYTES_MAX, SourceRecord};
+use connectors::format::{Format, RECORD_BYTES_MAX, SourceRecord};
 use connectors::reject::{DETAIL_CHARS_MAX, Reject};
 use connectors::value::{RegistryConfig, SchemaId, Unopened, Values};
 use engine::config::Config;
 use engine::lane::Outbox;
 use engine::log::{self, Item, Log, LogRecord};
+use engine::mapping::suggest::propose;
+use engine::mapping::{Mapping, Mappings, Reader, SourceFormat};
 use engine::rule::{Rule, RuleSet};
 use engine::schema::{JudgementRowsBuilder, SummaryRow, SummaryRowsBuilder, TouchRowsBuilder};
 use engine::stage::decode::{Decode, DecodeConfig};
@@ -69,9 +71,13 @@ fn is_export(bytes: &[u8]) -> bool {
     text.contains("resourceSpans") || text.contains("resource_spans")
 }
 
-/// A record between two good ones becomes events or rejects in its place, and nothing else of the two.
 fn decoder(format: Format, neighbour: &[u8], bytes: &[u8]) -> Verdict {
-    let decode = |payloads: &[&[u8]]| Decoder::new(format).decode(&records(payloads));
+    reader(&format.into(), neighbour, bytes)
+}
+
+/// A record between two good ones becomes events or rejects in its place, and nothing else of the two.
+fn reader(format: &SourceFormat, neighbour: &[u8], bytes: &[u8]) -> Verdict {
+    let decode = |payloads: &[&[u8]]| Reader::new(format).decode(&records(payloads));
     let decoded = decode(&[neighbour, bytes, neighbour]);
     let again = decode(&[neighbour, bytes, neighbour]);
     must(
@@ -198,7 +204,67 @@ fn by_corpus(name: &str, format: &str) {
     });
 }
 
-fn stage(format: Format) -> Decode {
+/// Mappings that use what a line can be hostile to: JSON, a pattern, expressions that fail.
+const MAPPINGS: &str = r#"
+[by_json]
+fields = { event_time = "json_get(raw, 't')", method = "json_get(raw, 'm')", path = "json_get(raw, 'p')", status = "cast(json_get(raw, 's') AS int)", consumer = "json_get(raw, 'who.name')", route = "json_get(raw, 'who')", response_bytes = "json_get_int(raw, 'who.list[1]')", request_body = "upper(raw)" }
+[by_pattern]
+pattern = '^(?P<t>\S+) "(?P<line>(?:[^"\\]|\\.)*)" (?P<s>\S+)(?: (?P<who>.*))?$'
+fields = { event_time = "coalesce(to_timestamp(t), to_timestamp_seconds(1))", request_line = "line", status = "cast(s AS int)", consumer = "regexp_replace(who, '([a-z]+)', '<\\1>', 'g')", query = "url_decode(who)", host = "substr(who, cast(s AS int))" }
+"#;
+
+#[test]
+fn a_mapping_decodes_or_rejects() {
+    let mappings: Mappings = toml::from_str(MAPPINGS).expect("mappings");
+    let good: [(&str, &[u8]); 2] = [
+        ("by_json", br#"{"t":"2026-01-05T11:50:05Z","m":"GET","p":"/a?b","s":"200","who":{"name":"ann","list":[1,2]}}"#),
+        ("by_pattern", br#"2026-01-05T11:50:05Z "GET /a?b HTTP/1.1" 2 ann"#),
+    ];
+    for (name, neighbour) in good {
+        let mapping = Mapping::compile(name, &mappings[name]).expect("sound");
+        let format = SourceFormat::Mapped(Arc::new(mapping));
+        fuzz("mapping", &[neighbour.to_vec()], |bytes| {
+            reader(&format, neighbour, bytes)
+        });
+    }
+}
+
+#[test]
+fn a_mapping_is_compiled_or_refused() {
+    fuzz("mapping-config", &[MAPPINGS.as_bytes().to_vec()], |bytes| {
+        let Ok(mappings) = toml::from_str::<Mappings>(&String::from_utf8_lossy(bytes)) else {
+            return Ok(());
+        };
+        for (name, config) in &mappings {
+            if let Err(faults) = Mapping::compile(name, config) {
+                must(!faults.0.is_empty(), "refused without a reason")?;
+            }
+        }
+        Ok(())
+    });
+}
+
+/// What is proposed of any lines is TOML, and a mapping where nothing is missing.
+#[test]
+fn what_is_proposed_of_any_lines_is_a_mapping() {
+    fuzz("mapping", &[], |bytes| {
+        let lines: Vec<Vec<u8>> = bytes
+            .split(|byte| *byte == b'\n')
+            .map(<[u8]>::to_vec)
+            .collect();
+        let lines = [lines.clone(), lines].concat();
+        let proposal = propose("mine", &lines);
+        let parsed: Result<toml::Value, _> = toml::from_str(&proposal.toml);
+        must(parsed.is_ok(), format!("no TOML: {}", proposal.toml))?;
+        let compiled = Mapping::compile("mine", &proposal.config);
+        must(
+            compiled.is_ok() == proposal.missing.is_empty(),
+            format!("missing {:?}: {}", proposal.missing, proposal.toml),
+        )
+    });
+}
+
+fn stage(format: SourceFormat) -> Decode {
     let config = DecodeConfig {
         format,
         resolver: Arc::new(Resolver::new(HashKey::new([7; 32]), false)),
@@ -210,7 +276,7 @@ fn stage(format: Format) -> Decode {
 
 /// Records of the events log that some payloads become.
 fn events(payloads: &[&[u8]]) -> (usize, usize, Vec<LogRecord>) {
-    let (mut decode, mut out) = (stage(Format::Auto), Outbox::default());
+    let (mut decode, mut out) = (stage(Format::Auto.into()), Outbox::default());
     let pushed = decode.push(&records(payloads), 1, &mut out);
     let pushed = pushed.expect("what a decoder gives is what the stage takes");
     decode.flush(&mut out).expect("rows are rows");

@@ -6,6 +6,7 @@ use super::run::RunArgs;
 use super::{Failure, load_rules, rules, with_causes};
 use crate::config::Config;
 use crate::log::Log;
+use crate::mapping::Mapping;
 use crate::rule::{Rule, RuleSet};
 use crate::service::cluster;
 
@@ -125,6 +126,16 @@ fn topics(config: &Config) -> Vec<String> {
 fn coverage(config: &Config, rules: &RuleSet) -> Vec<String> {
     let mut lines = Vec::new();
     for source in &config.sources {
+        if let Some(mapping) = config.mapping.get(&source.format) {
+            // One that is wrong is told among the faults.
+            let compiled = Mapping::compile(&source.format, mapping).ok();
+            let blind = compiled.map(|mapping| blind_by_mapping(rules, &mapping));
+            lines.extend(blind.into_iter().flatten().map(|(rule, lacks)| {
+                let (topic, name, lacks) = (&source.topic, &source.format, lacks.join(", "));
+                format!("source {topic}: rule {rule} is blind, mapping {name} has no field that tells {lacks}")
+            }));
+            continue;
+        }
         let Ok(format) = source.format.parse::<Format>() else {
             continue;
         };
@@ -161,6 +172,15 @@ fn blind(topic: &str, format: &str, has: &Capabilities, rules: &RuleSet) -> Vec<
         }
     }
     lines
+}
+
+/// The rules that see nothing of what a mapping gives, with the columns they lack.
+pub(super) fn blind_by_mapping(rules: &RuleSet, mapping: &Mapping) -> Vec<(String, Vec<String>)> {
+    let lacks = rules.rules.iter().map(|rule| {
+        let lacks = rule.blind_on(|column| mapping.holds(column));
+        (rule.header.name.clone(), lacks)
+    });
+    lacks.filter(|(_, lacks)| !lacks.is_empty()).collect()
 }
 
 /// The columns a rule requires that a format never holds, and those it holds when the gateway is configured to.

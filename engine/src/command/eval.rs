@@ -39,6 +39,9 @@ pub struct EvalArgs {
     /// Format of the lines
     #[arg(long, default_value = "auto")]
     pub format: Format,
+    /// Mapping of the lines, of a format that is none of these (TOML); `FILE#NAME` picks one of several
+    #[arg(long, value_name = "FILE", conflicts_with = "format")]
+    pub mapping: Option<String>,
     /// Lanes of each stage
     #[arg(long, default_value_t = 1)]
     pub lanes: usize,
@@ -119,6 +122,7 @@ fn evaluate(args: &EvalArgs, labels: &[Labels], ideas: Ideas) -> Result<Evaluati
             json: args.json,
             reading: ReadingArgs {
                 format: args.format,
+                mapping: args.mapping.clone(),
                 lanes: Some(args.lanes),
                 state: None,
             },

@@ -20,6 +20,8 @@ mod distance;
 mod line;
 mod rows;
 
+pub(super) use line::fields as shown_fields;
+
 /// Options of `explain`.
 #[derive(Debug, Args)]
 #[command(

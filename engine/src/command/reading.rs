@@ -19,6 +19,7 @@ use super::run::ConfigFaults;
 use super::{EngineArgs, Failure, NamingArgs, RuleFaults, load_rules, resolver};
 use crate::alert::FILE_PREFIX;
 use crate::config::ModelConfig;
+use crate::mapping::{MappingFaults, SourceFormat};
 use crate::pipeline::{Pipeline, Round};
 use crate::rule::RuleSet;
 use crate::stage::decode::DecodeConfig;
@@ -33,12 +34,25 @@ pub struct ReadingArgs {
     /// Format of the lines: auto, or a name in docs/formats.md, such as kong or aws-alb
     #[arg(long, default_value = "auto")]
     pub format: Format,
+    /// Mapping of the lines, of a format that is none of these (TOML); `FILE#NAME` picks one of several. docs/mapping.md says how
+    #[arg(long, value_name = "FILE", conflicts_with = "format")]
+    pub mapping: Option<String>,
     /// Lanes of each stage; all cores when absent
     #[arg(long)]
     pub lanes: Option<usize>,
     /// Folder with the key of the keyed hashes, as `run` keeps it; a published key when absent
     #[arg(long)]
     pub state: Option<PathBuf>,
+}
+
+impl ReadingArgs {
+    /// How the lines are read.
+    ///
+    /// # Errors
+    /// Every fault of the mapping.
+    pub fn source_format(&self) -> Result<SourceFormat, MappingFaults> {
+        SourceFormat::given(self.format, self.mapping.as_deref())
+    }
 }
 
 /// A pipeline that has read nothing.
@@ -79,7 +93,7 @@ pub fn pipeline_of(
         return Err(ConfigFaults(faults).into());
     }
     let decode = DecodeConfig {
-        format: reading.format,
+        format: reading.source_format()?,
         resolver: resolver(reading.state.as_deref(), false)?,
         templates: naming.template_set()?,
         partitions: n_lanes,

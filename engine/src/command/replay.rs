@@ -158,8 +158,9 @@ pub fn replay(
                 Ok(ControlFlow::Continue(()))
             },
         )?;
-        let format = pipeline.detected().unwrap_or(args.reading.format);
-        replayed.formats.push((path.clone(), format.to_string()));
+        let format = pipeline.detected().map(|format| format.to_string());
+        let format = format.unwrap_or_else(|| args.reading.format.to_string());
+        replayed.formats.push((path.clone(), format));
     }
     let last = pipeline.close()?;
     write_findings(&mut findings, &last.inventory)?;

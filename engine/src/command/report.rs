@@ -117,7 +117,7 @@ impl Report {
             agents,
             coverage: formats
                 .iter()
-                .map(|(source, format)| Coverage::of(source, *format))
+                .map(|(source, format)| Coverage::of(source, format))
                 .collect(),
             answers,
         })

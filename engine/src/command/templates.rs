@@ -18,6 +18,7 @@ use super::reading::{rounds, source_of};
 use super::{Failure, plain_table, resolver};
 use crate::alert::clean;
 use crate::lane::Outbox;
+use crate::mapping::SourceFormat;
 use crate::schema::EventView;
 use crate::stage::decode::{Decode, DecodeConfig};
 use crate::templates::{parse, read};
@@ -53,6 +54,9 @@ pub struct LearnArgs {
     /// Format of the lines: auto, or a name in docs/formats.md, such as kong or aws-alb
     #[arg(long, default_value = "auto")]
     pub format: Format,
+    /// Mapping of the lines, of a format that is none of these (TOML); `FILE#NAME` picks one of several
+    #[arg(long, value_name = "FILE", conflicts_with = "format")]
+    pub mapping: Option<String>,
     /// Prints one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
@@ -92,8 +96,9 @@ struct Counts {
 
 fn learn(args: &LearnArgs) -> Result<(), Failure> {
     let (mut learner, mut counts) = (Learner::default(), Counts::default());
+    let format = SourceFormat::given(args.format, args.mapping.as_deref())?;
     for path in &listed(&args.files)? {
-        observe(path, args.format, &mut learner, &mut counts)?;
+        observe(path, format.clone(), &mut learner, &mut counts)?;
     }
     let learnt = learner.learnt();
     if TEMPLATES_MAX < learnt.templates.len() {
@@ -113,7 +118,7 @@ fn learn(args: &LearnArgs) -> Result<(), Failure> {
 
 fn observe(
     path: &Path,
-    format: Format,
+    format: SourceFormat,
     learner: &mut Learner,
     counts: &mut Counts,
 ) -> Result<(), Failure> {

@@ -289,7 +289,7 @@ impl Verifier {
     fn sources(&self, events: &[(i32, i64, LogRecord)]) -> Result<Compared, Failure> {
         let log_topic = self.config.log_topic(Log::Events);
         let config = DecodeConfig {
-            format: Format::Auto,
+            format: Format::Auto.into(),
             resolver: resolver(Some(&self.config.state), self.config.privacy.pseudonymise)?,
             templates: self.config.template_set()?,
             partitions: self.cluster.partitions(&log_topic)?.unwrap_or(1),
@@ -297,6 +297,7 @@ impl Verifier {
         let mut firsts = BTreeMap::<(String, i32), i64>::new();
         let (mut written, mut rejected) = (Vec::new(), Letters::new());
         let mut values = self.config.open_values()?;
+        let formats = self.config.source_formats()?;
         for source in &self.config.sources {
             for (partition, (first, _)) in (0..).zip(self.cluster.watermarks(&source.topic)?) {
                 firsts.insert((source.topic.clone(), partition), first);
@@ -304,7 +305,7 @@ impl Verifier {
             let mut decoders = BTreeMap::<i32, Decode>::new();
             for message in self.read(&source.topic)? {
                 let config = DecodeConfig {
-                    format: source.format.parse()?,
+                    format: formats[&source.topic].clone(),
                     ..config.clone()
                 };
                 let partition = message.partition();

@@ -155,6 +155,15 @@ fn reads_here(rule: &Rule, catalog: &Catalog) -> Result<Reads, RuleFault> {
 }
 
 pub(super) fn fault(rule: &Rule, error: &DataFusionError) -> RuleFault {
+    RuleFault {
+        file: rule.path.clone(),
+        line: rule.line,
+        message: told(error),
+    }
+}
+
+/// What an error says, without the words of who found it.
+pub(super) fn told(error: &DataFusionError) -> String {
     let text = error.strip_backtrace();
     let plain = [
         "Error during planning: ",
@@ -168,11 +177,7 @@ pub(super) fn fault(rule: &Rule, error: &DataFusionError) -> RuleFault {
     while let Some(rest) = plain.iter().find_map(|p| message.strip_prefix(p)) {
         message = rest;
     }
-    RuleFault {
-        file: rule.path.clone(),
-        line: rule.line,
-        message: message.to_owned(),
-    }
+    message.to_owned()
 }
 
 fn scanned(plan: &LogicalPlan) -> Result<Arc<StreamSource>, DataFusionError> {

@@ -26,6 +26,7 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 
 mod agent;
+pub(super) mod extract;
 mod id;
 mod json;
 mod network;

@@ -43,7 +43,7 @@ const AUTOMATON_BYTES_MAX: usize = 1 << 20;
 ///
 /// # Panics
 /// When the work does, or the system has no thread to give.
-pub(super) fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+pub fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
         let thread = thread.spawn_scoped(scope, work);
@@ -101,7 +101,25 @@ pub(super) fn plan(plan: &LogicalPlan) -> Result<(), DataFusionError> {
 /// # Errors
 /// Which bound it goes beyond.
 pub(super) fn expression(expr: &Expr, schema: &DFSchema) -> Result<(), DataFusionError> {
-    let columns = vec![Size::COLUMN; schema.fields().len()];
+    expression_over(expr, schema, &vec![COLUMN_BYTES; schema.fields().len()])
+}
+
+/// Bounds an expression over columns whose texts are at most so long, in bytes.
+///
+/// # Errors
+/// Which bound it goes beyond.
+pub(super) fn expression_over(
+    expr: &Expr,
+    schema: &DFSchema,
+    bytes: &[u64],
+) -> Result<(), DataFusionError> {
+    let columns: Vec<Size> = bytes
+        .iter()
+        .map(|bytes| Size {
+            terms: 1,
+            bytes: *bytes,
+        })
+        .collect();
     let work = Cell::new(0);
     Sizing {
         schema,
@@ -110,6 +128,39 @@ pub(super) fn expression(expr: &Expr, schema: &DFSchema) -> Result<(), DataFusio
     }
     .checked(expr)
     .map(drop)
+}
+
+/// A regular expression, within the bounds of one in a rule.
+///
+/// # Errors
+/// It is none, or which bound it goes beyond.
+pub(super) fn regex(text: &str) -> Result<regex::Regex, DataFusionError> {
+    if PATTERN_BYTES_MAX < text.len() {
+        return plan_err!(
+            "a regular expression of {} bytes is too long, at most {PATTERN_BYTES_MAX} are possible: write several conditions",
+            text.len()
+        );
+    }
+    let built = regex::RegexBuilder::new(text)
+        .size_limit(AUTOMATON_BYTES_MAX)
+        .build();
+    match built {
+        Ok(regex) => Ok(regex),
+        Err(regex::Error::CompiledTooBig(bytes)) => plan_err!(
+            "the regular expression `{}` becomes more than {bytes} bytes: count less with {{n}}, or use . instead of classes of Unicode",
+            shortened(text)
+        ),
+        // The parser marks the place in lines of its own.
+        Err(error) => {
+            let told = error.to_string();
+            let last = told.lines().last().unwrap_or_default();
+            plan_err!(
+                "`{}` is no regular expression: {}",
+                shortened(text),
+                last.trim_start_matches("error: ")
+            )
+        }
+    }
 }
 
 /// What an expression is once everything in it is written out.
@@ -342,31 +393,5 @@ fn pattern(expr: &Expr) -> Result<(), DataFusionError> {
             );
         }
     };
-    let Some(text) = text else { return Ok(()) };
-    if PATTERN_BYTES_MAX < text.len() {
-        return plan_err!(
-            "a regular expression of {} bytes is too long, at most {PATTERN_BYTES_MAX} are possible: write several conditions",
-            text.len()
-        );
-    }
-    let built = regex::RegexBuilder::new(text)
-        .size_limit(AUTOMATON_BYTES_MAX)
-        .build();
-    match built {
-        Ok(_) => Ok(()),
-        Err(regex::Error::CompiledTooBig(bytes)) => plan_err!(
-            "the regular expression `{}` becomes more than {bytes} bytes: count less with {{n}}, or use . instead of classes of Unicode",
-            shortened(text)
-        ),
-        // The parser marks the place in lines of its own.
-        Err(error) => {
-            let told = error.to_string();
-            let last = told.lines().last().unwrap_or_default();
-            plan_err!(
-                "`{}` is no regular expression: {}",
-                shortened(text),
-                last.trim_start_matches("error: ")
-            )
-        }
-    }
+    text.map_or(Ok(()), |text| regex(text).map(drop))
 }

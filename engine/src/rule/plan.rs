@@ -21,11 +21,13 @@ use datafusion::logical_expr::planner::{
     ContextProvider, ExprPlanner, PlannedRelation, RelationPlanner, RelationPlannerContext,
     RelationPlanning,
 };
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
     AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource,
     Volatility, WindowUDF,
 };
 use datafusion::optimizer::Optimizer;
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::Statement;
@@ -347,6 +349,29 @@ pub(super) fn expression(
     refuse_expr(&expr)?;
     limit::expression(&expr, schema)?;
     SESSION.create_physical_expr(expr, schema)
+}
+
+/// Parses an expression over a schema, within the bounds of a SELECT's text; what it may ask for is not looked at yet.
+///
+/// # Errors
+/// What DataFusion says of the text.
+pub(super) fn parsed(sql: &str, schema: &DFSchema) -> Result<Expr, DataFusionError> {
+    limit::text(sql)?;
+    SESSION.create_logical_expr(sql, schema)
+}
+
+/// An expression as the optimiser leaves one: types coerced, constants folded, functions made ready for their constants.
+///
+/// # Errors
+/// A type that does not fit, a constant that can't be computed.
+pub(super) fn simplified(expr: Expr, schema: &DFSchema) -> Result<Expr, DataFusionError> {
+    let context = SimplifyContext::builder()
+        .with_schema(Arc::new(schema.clone()))
+        .with_config_options(SESSION.config_options().clone())
+        .build();
+    let simplifier = ExprSimplifier::new(context);
+    let expr = simplifier.coerce(expr, schema)?;
+    simplifier.simplify(expr)
 }
 
 /// Compiles an expression of an optimised plan over a schema.

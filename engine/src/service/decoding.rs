@@ -235,15 +235,8 @@ impl Thread<'_> {
         let committed = committed.unwrap_or(first).max(first);
         // What is committed is done, even if nothing more is ever written.
         self.shared.reach(STAGE, topic, *partition, committed);
-        let configured = self
-            .shared
-            .config
-            .sources
-            .iter()
-            .find(|source| source.topic == *topic);
-        let format = configured
-            .and_then(|source| source.format.parse().ok())
-            .unwrap_or(Format::Auto);
+        let format = self.shared.formats.get(topic).cloned();
+        let format = format.unwrap_or(Format::Auto.into());
         let partitions = self
             .shared
             .partitions

@@ -11,7 +11,7 @@ use arrow::array::{
 };
 use arrow::array::{TimestampMillisecondArray, UInt16Array};
 use arrow::datatypes::{Int64Type, SchemaRef, TimestampMillisecondType, UInt16Type};
-use connectors::format::{Decoder, Format, SourceRecord};
+use connectors::format::SourceRecord;
 use connectors::reject::Reject;
 use models::endpoint::{Variable, endpoint_by};
 use models::identity::{Credentials, Resolver};
@@ -24,6 +24,7 @@ use models::template::TemplateSet;
 use super::StageError;
 use crate::lane::{Outbox, ROWS_PER_RECORD};
 use crate::log::{Header, LogRecord, identity_hash, partition_of};
+use crate::mapping::{Reader, SourceFormat};
 use crate::schema::{self, EventRow, EventRowsBuilder, ObjectRow, ObjectsBuilder};
 
 /// How far ahead of the broker's time an event may be, in milliseconds; later ones are clamped to
@@ -37,7 +38,7 @@ pub const SDK_CLAIM: &str = "sdk ";
 #[derive(Clone)]
 pub struct DecodeConfig {
     /// Format of the source.
-    pub format: Format,
+    pub format: SourceFormat,
     /// Resolves and hashes identities.
     pub resolver: Arc<Resolver>,
     /// Templates that no single call tells.
@@ -67,7 +68,7 @@ struct Target {
 pub struct Decode {
     topic: Arc<str>,
     partition: i32,
-    decoder: Decoder,
+    reader: Reader,
     config: DecodeConfig,
     schema: SchemaRef,
     targets: Vec<Target>,
@@ -92,7 +93,7 @@ impl Decode {
     /// A decoder of one partition of `topic` (a file's name and 0 for a file).
     pub fn new(topic: Arc<str>, partition: i32, config: DecodeConfig) -> Self {
         Self {
-            decoder: Decoder::new(config.format),
+            reader: Reader::new(&config.format),
             targets: (0..config.partitions.max(1))
                 .map(|_| Target::default())
                 .collect(),
@@ -114,7 +115,7 @@ impl Decode {
         read_at_ms: i64,
         out: &mut Outbox,
     ) -> Result<Pushed, StageError> {
-        let decoded = self.decoder.decode(records);
+        let decoded = self.reader.decode(records);
         if self.read_at_ms == 0 {
             self.read_at_ms = read_at_ms;
         }
@@ -337,8 +338,8 @@ impl Decode {
     }
 
     /// The format found, when it is detected.
-    pub fn detected(&self) -> Option<Format> {
-        self.decoder.detected()
+    pub fn detected(&self) -> Option<SourceFormat> {
+        self.reader.detected()
     }
 }
 

@@ -7,11 +7,10 @@ use std::path::Path;
 
 use arrow::array::RecordBatch;
 use connectors::file::{Lines, open};
-use connectors::format::Decoder;
 use connectors::reject::Reject;
 use models::identity::{Credentials, IdentityKind, Resolver};
 use models::secret::looks_like_secret;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::reading::{LINES_PER_ROUND, SourceLine, read_chunk, source_of};
 use super::super::{Failure, plain_table, resolver};
@@ -20,6 +19,7 @@ use super::rows::{row_of, value};
 use super::{ExplainArgs, LineAt};
 use crate::alert::clean;
 use crate::lane::Outbox;
+use crate::mapping::Reader;
 use crate::schema::{EventRowsBuilder, Objects};
 use crate::stage::decode::{Decode, DecodeConfig, credentials};
 
@@ -40,7 +40,7 @@ const HIDDEN: [&str; 9] = [
 pub(super) fn explain_line(args: &ExplainArgs, at: &LineAt) -> Result<u8, Failure> {
     let (first, line) = lines(&at.file, at.number)?;
     let config = DecodeConfig {
-        format: args.reading.format,
+        format: args.reading.source_format()?,
         resolver: resolver(args.reading.state.as_deref(), false)?,
         templates: args.engine.naming.template_set()?,
         partitions: 1,
@@ -48,7 +48,7 @@ pub(super) fn explain_line(args: &ExplainArgs, at: &LineAt) -> Result<u8, Failur
     let resolver = config.resolver.clone();
     // A format that is detected is that of the lines before: they are decoded first, as a replay does.
     let (mut decoder, mut decode) = (
-        Decoder::new(config.format),
+        Reader::new(&config.format),
         Decode::new(source_of(&at.file).into(), 0, config),
     );
     let before: Vec<_> = first.iter().map(SourceLine::record).collect();
@@ -101,7 +101,7 @@ fn lines(path: &Path, number: i64) -> Result<(Vec<SourceLine>, SourceLine), Fail
 }
 
 /// Every field found, credentials by their length.
-fn fields(batch: &RecordBatch, row: usize) -> Value {
+pub(in crate::command) fn fields(batch: &RecordBatch, row: usize) -> Map<String, Value> {
     let schema = batch.schema();
     let shown = schema.fields().iter().filter_map(|field| {
         let name = field.name().as_str();
@@ -116,7 +116,7 @@ fn fields(batch: &RecordBatch, row: usize) -> Value {
         };
         Some((name.to_owned(), value))
     });
-    shown.collect::<serde_json::Map<_, _>>().into()
+    shown.collect()
 }
 
 /// The event as it is written, where a column has a value; its path and query have no secrets in them.

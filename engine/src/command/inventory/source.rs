@@ -19,6 +19,7 @@ use crate::command::run::RunArgs;
 use crate::command::{EngineArgs, Failure, NamingArgs};
 use crate::config::{Config, SourceConfig};
 use crate::inventory::{AGENT, FINDING, Record, SERVER, TOOL};
+use crate::mapping::{MappingFaults, SourceFormat};
 use crate::service::cluster;
 
 /// Bytes of a file of entries: a hundred thousand of the usual length.
@@ -45,6 +46,9 @@ pub struct SourceArgs {
     /// Format of the logs: auto, or a name in docs/formats.md, such as kong or aws-alb
     #[arg(long, default_value = "auto")]
     pub format: Format,
+    /// Mapping of the lines, of a format that is none of these (TOML); `FILE#NAME` picks one of several
+    #[arg(long, value_name = "FILE", conflicts_with = "format")]
+    pub mapping: Option<String>,
     /// File of templates that `templates learn` wrote: which words in the logs' paths are names
     #[arg(long, value_name = "FILE", env = "TOLLWATCH_TEMPLATES")]
     pub templates: Option<PathBuf>,
@@ -108,6 +112,7 @@ impl SourceArgs {
         };
         let reading = ReadingArgs {
             format: self.format,
+            mapping: self.mapping.clone(),
             lanes: self.lanes,
             state: self.state.clone(),
         };
@@ -127,7 +132,7 @@ impl SourceArgs {
                     Ok(ControlFlow::Continue(()))
                 },
             )?;
-            let format = pipeline.detected().unwrap_or(self.format);
+            let format = pipeline.detected().unwrap_or(self.format.into());
             formats.push((path.display().to_string(), format));
         }
         keep(pipeline.close()?.inventory);
@@ -147,13 +152,16 @@ impl SourceArgs {
         }
         // A topic does not say what it was made of; whoever asks may.
         let told = |source: &SourceConfig| {
-            let format = source.format.parse::<Format>().unwrap_or_default();
-            (source.topic.clone(), format)
+            let format = SourceFormat::named(&source.format, &config.mapping);
+            Ok((source.topic.clone(), format?))
         };
-        let formats = match (config.sources.is_empty(), self.format) {
-            (true, Format::Auto) => Vec::new(),
-            (true, format) => vec![(config.inventory_topic(), format)],
-            (false, _) => config.sources.iter().map(told).collect(),
+        let formats = match SourceFormat::given(self.format, self.mapping.as_deref())? {
+            _ if !config.sources.is_empty() => {
+                let told = config.sources.iter().map(told);
+                told.collect::<Result<_, MappingFaults>>()?
+            }
+            SourceFormat::Known(Format::Auto) => Vec::new(),
+            format => vec![(config.inventory_topic(), format)],
         };
         Ok(Gathered {
             newest: newest_of(&config)?,
@@ -167,7 +175,7 @@ pub struct Gathered {
     /// The last record of each key.
     pub newest: BTreeMap<String, String>,
     /// The files or topics it was made of, and their formats; `auto` where that is not known.
-    pub formats: Vec<(String, Format)>,
+    pub formats: Vec<(String, SourceFormat)>,
 }
 
 /// The last record of each key of a service's inventory topic.

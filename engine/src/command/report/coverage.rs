@@ -1,10 +1,11 @@
 //! Which checks of posture a source's format allows, and why it does not allow the others.
 
-use connectors::format::{Format, Presence, formats};
+use connectors::format::{Presence, formats};
 use models::posture::{CHECKS, Check, Decided, NOT_LOGGED};
 use serde_json::{Value, json};
 
 use crate::command::check::presence;
+use crate::mapping::SourceFormat;
 
 /// Whether a check can see on a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,18 +47,26 @@ pub(super) struct Coverage {
 }
 
 impl Coverage {
-    pub(super) fn of(source: &str, format: Format) -> Coverage {
-        let format = format.to_string();
-        let known = formats().into_iter().find(|(name, _, _)| *name == format);
-        let judged = |has| {
-            CHECKS
-                .into_iter()
-                .map(move |check| judge(check, &format_has(has)))
+    pub(super) fn of(source: &str, format: &SourceFormat) -> Coverage {
+        let name = format.to_string();
+        let checks = match format {
+            SourceFormat::Known(_) => {
+                let known = formats().into_iter().find(|(known, _, _)| *known == name);
+                known.map_or_else(Vec::new, |(_, has, _)| judged(format_has(has)))
+            }
+            SourceFormat::Mapped(mapping) => {
+                let mapping = mapping.clone();
+                judged(
+                    move |column| match mapping.holds(column) && !NOT_LOGGED.contains(&column) {
+                        true => Presence::Always,
+                        false => Presence::Never,
+                    },
+                )
+            }
         };
-        let checks = known.map_or_else(Vec::new, |(_, has, _)| judged(has).collect());
         Coverage {
             source: source.to_owned(),
-            format,
+            format: name,
             checks,
         }
     }
@@ -80,6 +89,10 @@ fn format_has(has: connectors::format::Capabilities) -> impl Fn(&str) -> Presenc
         true => Presence::Never,
         false => presence(&has, column),
     }
+}
+
+fn judged(has: impl Fn(&str) -> Presence) -> Vec<(&'static Check, Sight, String)> {
+    CHECKS.into_iter().map(|check| judge(check, &has)).collect()
 }
 
 fn judge(
@@ -108,13 +121,15 @@ fn judge(
 
 #[cfg(test)]
 mod tests {
+    use connectors::format::Format;
+
     use super::*;
 
     #[test]
     fn a_check_that_lacks_a_column_says_which() {
         let sight = |format: &str, id: &str| {
             let format = format.parse::<Format>().expect("known");
-            let coverage = Coverage::of("logs", format);
+            let coverage = Coverage::of("logs", &format.into());
             assert_eq!(coverage.checks.len(), CHECKS.len());
             let mut checks = coverage.checks.into_iter();
             let found = checks.find(|(check, ..)| check.id == id);
@@ -131,6 +146,10 @@ mod tests {
 
     #[test]
     fn of_a_format_that_is_not_known_nothing_is_said() {
-        assert!(Coverage::of("topic", Format::Auto).checks.is_empty());
+        assert!(
+            Coverage::of("topic", &Format::Auto.into())
+                .checks
+                .is_empty()
+        );
     }
 }

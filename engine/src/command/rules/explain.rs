@@ -39,6 +39,9 @@ pub struct RuleArgs {
     /// Format of the lines: auto, or a name in docs/formats.md, such as kong or aws-alb
     #[arg(long, default_value = "auto")]
     pub format: Format,
+    /// Mapping of the lines, of a format that is none of these (TOML); `FILE#NAME` picks one of several
+    #[arg(long, value_name = "FILE", conflicts_with = "format")]
+    pub mapping: Option<String>,
     /// Folder of lookup tables (.csv, .parquet) that rules join with; none when absent
     #[arg(long, value_name = "DIR", env = "TOLLWATCH_LOOKUPS")]
     pub lookups: Option<PathBuf>,
@@ -106,6 +109,7 @@ fn measure(args: &RuleArgs, rules: &RuleSet, table: &str) -> Result<Measured, Fa
     }
     let reading = ReadingArgs {
         format: args.format,
+        mapping: args.mapping.clone(),
         lanes: Some(1),
         state: None,
     };

@@ -14,24 +14,14 @@ pub(super) const JSON_GET: Function = Function {
     name: "json_get",
     form: "json_get(text, 'path')",
     gives: "text",
-    about: "What stands at a path such as `user.roles[0]`: a text as it is, a number, flag, list or object as JSON. NULL when nothing or `null` stands there, and for what is no JSON, is longer than 64 KiB or nested deeper than 128.",
+    about: "What stands at a path such as `user.roles[0]`, or `user[\"a.name\"]` for a name with a dot in it: a text as it is, a number, flag, list or object as JSON. NULL when nothing or `null` stands there, and for what is no JSON, is longer than 64 KiB or nested deeper than 128.",
     example: "json_get('{\"user\": {\"roles\": [\"admin\"]}}', 'user.roles[0]')",
     answer: "admin",
     constants: Constants::Text,
     prepare: |constants| {
         let steps = steps(constants)?;
         Ok(Each::Text(Box::new(move |text, out| {
-            match at(text, &steps) {
-                None | Some(Value::Null) => false,
-                Some(Value::String(text)) => {
-                    out.push_str(&text);
-                    true
-                }
-                Some(other) => {
-                    out.push_str(&other.to_string());
-                    true
-                }
-            }
+            at(text, &steps).is_some_and(|value| push_text(value, out))
         })))
     },
 };
@@ -85,36 +75,64 @@ pub(super) const JSON_GET_BOOL: Function = Function {
 };
 
 /// One step into JSON.
-enum Step {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
     Key(String),
     Index(usize),
 }
 
-/// The steps of a path: names between dots, places in brackets.
+/// The steps of the path that is a function's constant.
 fn steps(constants: &[ScalarValue]) -> Result<Vec<Step>, String> {
-    let path = constants.iter().map(text_of).collect::<String>();
-    let fault = || format!("`{path}` is no path: write user.roles[0]");
+    steps_of(&constants.iter().map(text_of).collect::<String>())
+}
+
+/// The steps of a path: names between dots, places and quoted names in brackets.
+pub(super) fn steps_of(path: &str) -> Result<Vec<Step>, String> {
+    let fault = || format!("`{path}` is no path: write user.roles[0], or user[\"a.name\"]");
+    let mut rest = path.strip_prefix("$.").unwrap_or(path);
     let mut steps = Vec::new();
-    for part in path.strip_prefix("$.").unwrap_or(&path).split('.') {
-        let (name, mut places) = part.split_at(part.find('[').unwrap_or(part.len()));
+    loop {
+        let (name, tail) = rest.split_at(rest.find(['.', '[']).unwrap_or(rest.len()));
         if !name.is_empty() {
             steps.push(Step::Key(name.to_owned()));
-        } else if places.is_empty() || !steps.is_empty() {
+        } else if !tail.starts_with('[') || !steps.is_empty() {
             return Err(fault());
         }
-        while let Some(rest) = places.strip_prefix('[') {
-            let (place, rest) = rest.split_once(']').ok_or_else(fault)?;
-            steps.push(Step::Index(place.parse().map_err(|_| fault())?));
-            places = rest;
+        rest = tail;
+        while let Some(inner) = rest.strip_prefix('[') {
+            let (step, tail) = match inner.strip_prefix('"') {
+                Some(name) => {
+                    let (name, tail) = name.split_once("\"]").ok_or_else(fault)?;
+                    (Step::Key(name.to_owned()), tail)
+                }
+                None => {
+                    let (place, tail) = inner.split_once(']').ok_or_else(fault)?;
+                    (Step::Index(place.parse().map_err(|_| fault())?), tail)
+                }
+            };
+            steps.push(step);
+            rest = tail;
         }
-        if !places.is_empty() {
-            return Err(fault());
+        match (rest.strip_prefix('.'), rest) {
+            (Some(next), _) => rest = next,
+            (None, "") => break,
+            _ => return Err(fault()),
         }
     }
     match steps.len() <= STEPS_MAX {
         true => Ok(steps),
         false => Err(format!("`{path}` has more than {STEPS_MAX} steps")),
     }
+}
+
+/// A value as `json_get` gives it; false for none.
+pub(super) fn push_text(value: Value, out: &mut String) -> bool {
+    match value {
+        Value::Null => return false,
+        Value::String(text) => out.push_str(&text),
+        other => out.push_str(&other.to_string()),
+    }
+    true
 }
 
 fn at(text: &str, steps: &[Step]) -> Option<Value> {

@@ -84,6 +84,11 @@ fn functions_give_what_their_tables_say() {
             "NULL",
         ),
         ("json_get(t, '[1].b')", r#"[0, {"b": "x"}]"#, "x"),
+        (
+            r#"json_get(t, '["a.b"]["c"][0].d')"#,
+            r#"{"a.b": {"c": [{"d": "x"}]}}"#,
+            "x",
+        ),
         ("json_get(t, 'a')", "{\"a\": ", "NULL"),
         ("json_get_int(t, 'a')", r#"{"a": 1.5}"#, "NULL"),
         ("json_get_bool(t, 'a')", r#"{"a": "true"}"#, "NULL"),
@@ -132,6 +137,8 @@ fn a_bad_constant_is_a_fault_of_the_rule() {
         ("json_get(t, '')", "is no path"),
         ("json_get(t, 'a[')", "is no path"),
         ("json_get(t, 'a..b')", "is no path"),
+        ("json_get(t, 'a[0]b')", "is no path"),
+        (r#"json_get(t, 'a["b')"#, "is no path"),
         (
             "json_get(t, 'a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q')",
             "more than 16 steps",
