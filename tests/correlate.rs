@@ -128,6 +128,8 @@ fn told(n_each: usize, n_lanes: usize) -> Vec<Value> {
         format: Format::Kong.into(),
         resolver: Arc::new(Resolver::new(HashKey::new([7; 32]), false)),
         templates: Arc::default(),
+        enrichment: Arc::default(),
+        privacy: Arc::default(),
         partitions: 1,
     };
     let models = ModelConfig {

@@ -2,16 +2,17 @@
 //!
 //! In the order of the data: `formats`, `mapping` (logs that no decoder knows), `poison` and `fuzz` (what comes in), `replay`
 //! (laws of the way over files), `simulation` (the lanes under every fault), `snapshots` (what is saved of them), `standby`
-//! (copies of that), `bounds` (what an attacker may choose), `templates` (what names endpoints), `lake` (scored events kept,
-//! and asked again), `sigma` (rules of others), `hostile_rules` (rules of somebody who means harm), `lookups` (tables beside
-//! the logs), `rules` (rules as data), `correlate` (rules over alerts), `workbench` (rules tried over files), `inventory`
-//! (which endpoints there are), `posture` (what is wrong with them), `probing` (who tries them), `agents` (who acts, with which
-//! tools), `detection`, `alerts`, `explain` and `outputs` (what comes out), `kafka` (the same over a real Apache Kafka),
-//! `reload` (rules that change there), `shed` (rules that are too slow), `deliver` (alerts on to other systems), `collect`
-//! (logs brought there), `values` (what a schema registry must open), `secure` (over one that asks for a login), `topology`
-//! (what changes on it under a running service), `losses` (what is gone, full or wrong when a service comes to it), `faults`
-//! (processes and brokers that end), `tidy` (what holds of the project itself). Tests that use captures which are not part of
-//! the project say so when they skip. `long` runs the long forms, `sabotage` breaks promises to see that tests notice.
+//! (copies of that), `bounds` (what an attacker may choose), `privacy` and `enrichment` (what of a call is kept, and added),
+//! `templates` (what names endpoints), `lake` (scored events kept, and asked again), `sigma` (rules of others), `hostile_rules`
+//! (rules of somebody who means harm), `lookups` (tables beside the logs), `rules` (rules as data), `correlate` (rules over
+//! alerts), `workbench` (rules tried over files), `inventory` (which endpoints there are), `posture` (what is wrong with them),
+//! `probing` (who tries them), `agents` (who acts, with which tools), `detection`, `alerts`, `explain` and `outputs` (what
+//! comes out), `kafka` (the same over a real Apache Kafka), `reload` (rules that change there), `shed` (rules that are too
+//! slow), `deliver` (alerts on to other systems), `collect` (logs brought there), `values` (what a schema registry must open),
+//! `secure` (over one that asks for a login), `topology` (what changes on it under a running service), `losses` (what is gone,
+//! full or wrong when a service comes to it), `faults` (processes and brokers that end), `tidy` (what holds of the project
+//! itself). Tests that use captures which are not part of the project say so when they skip. `long` runs the long forms,
+//! `sabotage` breaks promises to see that tests notice.
 
 mod agents;
 mod alerts;
@@ -20,6 +21,7 @@ mod collect;
 mod correlate;
 mod deliver;
 mod detection;
+mod enrichment;
 mod explain;
 mod faults;
 mod findings;
@@ -35,6 +37,7 @@ mod mapping;
 mod outputs;
 mod poison;
 mod posture;
+mod privacy;
 mod probing;
 mod reload;
 mod replay;

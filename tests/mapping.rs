@@ -289,6 +289,8 @@ fn compared(
         format,
         resolver: Arc::new(Resolver::new(HashKey::new([7; 32]), false)),
         templates: Arc::default(),
+        enrichment: Default::default(),
+        privacy: Default::default(),
         partitions: 1,
     };
     let mut decode = Decode::new("lines".into(), 0, config);

@@ -38,7 +38,7 @@ fn of_every_capture(told_of: fn(&Path) -> Vec<Value>) -> Vec<Value> {
 }
 
 /// The lines `render` makes of a file of alerts.
-fn rendered(alerts: &Path, format: &str) -> Vec<String> {
+pub(crate) fn rendered(alerts: &Path, format: &str) -> Vec<String> {
     let output = succeed(tollwatch().arg("render").arg(alerts).args(["--as", format]));
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     text.lines().map(str::to_owned).collect()
@@ -97,7 +97,7 @@ fn assert_valid_in_every_format(alerts: &[Value]) {
 }
 
 /// Says what is wrong with a line.
-type Check = Box<dyn Fn(&str) -> Result<(), String>>;
+pub(crate) type Check = Box<dyn Fn(&str) -> Result<(), String>>;
 
 fn nothing_to_check() -> Check {
     Box::new(|_| Ok(()))
@@ -128,7 +128,7 @@ fn leaves<'v>(value: &'v Value, path: &str, found: &mut Vec<(String, &'v Value)>
     }
 }
 
-fn ocsf() -> Check {
+pub(crate) fn ocsf() -> Check {
     let validator = |class: &str| {
         let path = shared(&format!("standards/ocsf/1.8.0/{class}.schema.json"))?;
         let text = std::fs::read_to_string(path).expect("readable");
@@ -170,7 +170,7 @@ struct Named {
     name: String,
 }
 
-fn ecs() -> Check {
+pub(crate) fn ecs() -> Check {
     let Some(fields) = yaml::<BTreeMap<String, EcsField>>("standards/ecs/ecs_flat.yml") else {
         return nothing_to_check();
     };

@@ -19,6 +19,8 @@ fn alerts_in_rounds(all: &[Vec<u8>], rounds: &[usize]) -> Vec<String> {
         format: Format::Auto.into(),
         resolver,
         templates: Arc::default(),
+        enrichment: Arc::default(),
+        privacy: Arc::default(),
         partitions: 1,
     };
     let rules = Arc::new(RuleSet::shipped());

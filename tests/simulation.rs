@@ -294,6 +294,8 @@ impl Simulation {
                 format: Format::Kong.into(),
                 resolver: Arc::new(Resolver::new(HashKey::new([7; 32]), false)),
                 templates: Arc::default(),
+                enrichment: Arc::default(),
+                privacy: Arc::default(),
                 partitions: PARTITIONS,
             },
             store: store.with_standby(standby),

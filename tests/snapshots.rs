@@ -36,6 +36,8 @@ pub(crate) fn events(calls: &[String], n_each: usize) -> Vec<LogRecord> {
         format: Format::Combined.into(),
         resolver: Arc::new(Resolver::new(HashKey::new([7; 32]), false)),
         templates: Arc::default(),
+        enrichment: Arc::default(),
+        privacy: Arc::default(),
         partitions: 1,
     };
     let mut decode = Decode::new("access.log".into(), 0, config);

@@ -121,6 +121,8 @@ fn round(lines: &Lines, models: &ModelConfig, rules: &Arc<RuleSet>) -> Result<Ve
         format: Format::Kong.into(),
         resolver: resolver(None, false)?,
         templates: Arc::default(),
+        enrichment: Arc::default(),
+        privacy: Arc::default(),
         partitions: 1,
     };
     let mut decode = Decode::new("kong".into(), 0, decode_config);

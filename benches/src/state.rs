@@ -55,6 +55,8 @@ impl Lanes {
             format: Format::Combined.into(),
             resolver: resolver(None, false)?,
             templates: Arc::default(),
+            enrichment: Arc::default(),
+            privacy: Arc::default(),
             partitions: 1,
         };
         let lanes = Log::ALL

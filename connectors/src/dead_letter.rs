@@ -326,6 +326,14 @@ mod tests {
         ];
         assert_eq!(got, want);
         assert_eq!(letters("t", 3, &[], payload_of, 8).count(), 0);
+        // Of what may not be kept the length stays, so that nobody takes the letter for the record.
+        let mut blank = letters("t", 3, &rejects, payload_of, 0);
+        let is_cut = |letter: Letter<'_>| {
+            let mut names = letter.headers.iter().map(|(name, _)| name.as_str());
+            let says = names.any(|n| matches!(n, "tollwatch.truncated" | "tollwatch.bytes_in"));
+            letter.value.is_empty() && says
+        };
+        assert!(blank.all(is_cut));
     }
 
     #[test]

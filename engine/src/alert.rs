@@ -458,6 +458,12 @@ pub(crate) fn sample(sample: &Evidence) -> Value {
         .and_then(|ip| ip.parse::<IpAddr>().ok())
     {
         value["src_endpoint"] = json!({ "ip": ip.to_string() });
+        if let Some(country) = &sample.country {
+            value["src_endpoint"]["location"] = json!({ "country": clean(country) });
+        }
+        if let Some(asn) = sample.asn {
+            value["src_endpoint"]["autonomous_system"] = json!({ "number": asn });
+        }
     }
     if !sample.identity.is_empty() {
         value["actor"] = json!({ "user": { "uid": clean(&sample.identity) } });

@@ -18,8 +18,10 @@ use models::idea::Ideas;
 use models::template::TemplateSet;
 use serde::Deserialize;
 
+use crate::enrich::{self, EnrichError, Enrichment};
 use crate::lake::{Lake, LakeError};
 use crate::mapping::{Mapping, MappingConfig, MappingFaults, SourceFormat};
+use crate::stage::privacy::{self, Privacy};
 use crate::state::{Standby, StateError, Store};
 use crate::templates::{self, TemplatesError};
 
@@ -302,12 +304,40 @@ impl SheddingConfig {
     }
 }
 
-/// What is done with names.
+/// Leading bits that are kept of addresses.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct WidthConfig {
+    /// Of an IPv4 address, at most 32.
+    pub ipv4: u8,
+    /// Of an IPv6 address, at most 128.
+    pub ipv6: u8,
+}
+
+/// What of a call is not kept as it was sent.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrivacyConfig {
-    /// Shows identities as keyed hashes instead of names.
+    /// Keeps identities, and values in paths, queries and referers, as keyed hashes.
     pub pseudonymise: bool,
+    /// Cuts addresses to a network, before callers are told apart by them.
+    pub truncate_addresses: Option<WidthConfig>,
+    /// Columns of `events` that are never stored.
+    pub drop: Vec<String>,
+    /// Parameters of queries whose value is never stored.
+    pub drop_query_params: Vec<String>,
+    /// Parameters of queries whose value is stored as it is; no other is then.
+    pub keep_query_params: Option<Vec<String>>,
+    /// Keeps of what can't be decoded where it was and what is wrong, not its bytes.
+    pub blank_dead_letters: bool,
+}
+
+/// What is added to calls.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EnrichConfig {
+    /// What is known of addresses: MMDB databases, and tables of ranges (`.csv`).
+    pub files: Vec<PathBuf>,
 }
 
 /// The whole configuration of `run`.
@@ -360,8 +390,10 @@ pub struct Config {
     pub topics: TopicConfig,
     /// The models.
     pub models: ModelConfig,
-    /// What is done with names.
+    /// What of a call is not kept as it was sent.
     pub privacy: PrivacyConfig,
+    /// What is added to calls.
+    pub enrich: EnrichConfig,
     /// Properties passed to librdkafka as they are, `security.protocol` and its like.
     pub kafka: Properties,
     /// Files that hold the value of a property: a password that is mounted, not written here.
@@ -395,6 +427,7 @@ impl Default for Config {
             topics: TopicConfig::default(),
             models: ModelConfig::default(),
             privacy: PrivacyConfig::default(),
+            enrich: EnrichConfig::default(),
             kafka: Properties::default(),
             kafka_files: Properties::default(),
         }
@@ -472,6 +505,14 @@ impl Config {
     /// Every fault of the configuration, in words that say what to change; none when it is sound.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = self.models.faults();
+        faults.extend(privacy::faults(&self.privacy));
+        if enrich::FILES_MAX < self.enrich.files.len() {
+            faults.push(format!(
+                "enrich.files has {} files; it must have at most {}",
+                self.enrich.files.len(),
+                enrich::FILES_MAX
+            ));
+        }
         if self.brokers.is_empty() {
             faults.push("brokers is empty; give --brokers HOST:PORT".to_owned());
         }
@@ -594,6 +635,22 @@ impl Config {
     /// As [`templates::load`].
     pub fn template_set(&self) -> Result<Arc<TemplateSet>, TemplatesError> {
         templates::load(self.templates.as_deref(), &self.openapi)
+    }
+
+    /// What of calls is not kept.
+    ///
+    /// # Errors
+    /// As [`privacy::faults`].
+    pub fn privacy(&self) -> Result<Arc<Privacy>, Vec<String>> {
+        Privacy::new(&self.privacy).map(Arc::new)
+    }
+
+    /// What is known of addresses.
+    ///
+    /// # Errors
+    /// As [`Enrichment::load`].
+    pub fn enrichment(&self) -> Result<Arc<Enrichment>, EnrichError> {
+        Enrichment::load(&self.enrich.files)
     }
 
     /// Name of a log's topic.

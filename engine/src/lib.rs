@@ -3,13 +3,15 @@
 //! The way of the data is the order of the modules: [`pipeline`] says it on one screen, [`lane`] runs
 //! one partition of it, [`log`] is what lies between two stages, [`stage`] holds the stages,
 //! [`rule`] the SQL, [`alert`] and [`inventory`] what comes out, [`state`] what a lane leaves to the next one, [`lake`] what all leave to whoever asks later. [`service`] runs it over Kafka, [`command`] is one file
-//! a subcommand, [`templates`] reads what names endpoints.
+//! a subcommand, [`templates`] reads what names endpoints, [`enrich`] what is known of
+//! addresses.
 //!
 //! **Invariant**: only this crate knows DataFusion, and only here do connectors and models meet.
 
 pub mod alert;
 pub mod command;
 pub mod config;
+pub mod enrich;
 pub mod evaluation;
 pub mod inventory;
 pub mod lake;

@@ -123,8 +123,16 @@ table! {
         client_ip: Text,
         /// Address of the socket's peer.
         peer_ip: Text,
+        /// Country of the client's address, two letters; from the files of `enrich`.
+        country: Text,
+        /// Number of the client's network (autonomous system); as above.
+        asn: Integer,
+        /// Who runs that network; as above.
+        as_org: Text,
         /// User agent as sent.
         user_agent: Text,
+        /// What kind of program that says it is: `browser`, `library`, …; a claim.
+        agent_class: Text,
         /// `bearer`, `basic`, `api_key`, `mtls`, ….
         auth_scheme: Text,
         /// True when the gateway knew who called.
@@ -281,6 +289,10 @@ table! {
         identity_quality: Name,
         /// Client's address.
         client_ip: Text,
+        /// Country of that address.
+        country: Text,
+        /// Number of its network.
+        asn: Integer,
         /// User agent.
         user_agent: Text,
         /// Collection of the object.

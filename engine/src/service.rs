@@ -14,7 +14,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use connectors::kafka::{self, Assignments, Cluster, Membership, Outgoing, StartAt, Topic, Writer};
 
 use crate::alert::Alert;
+use crate::command::run::ConfigFaults;
 use crate::config::{Config, GroupProtocol, TopicConfig};
+use crate::enrich::Enrichment;
 use crate::inventory::{OcsfFinding, Record};
 use crate::lake;
 use crate::log::Log;
@@ -22,6 +24,7 @@ use crate::mapping::{MappingFaults, SourceFormat};
 use crate::rule::RuleSet;
 use crate::schema;
 use crate::stage::StageError;
+use crate::stage::privacy::Privacy;
 use crate::state::{Keeper, StateError, part};
 use crate::telemetry::Metrics;
 use models::identity::Resolver;
@@ -114,6 +117,12 @@ pub enum ServiceError {
     /// A mapping has faults.
     #[error(transparent)]
     Mapping(#[from] MappingFaults),
+    /// A file of what is known of addresses can't be used.
+    #[error(transparent)]
+    Enrich(#[from] crate::enrich::EnrichError),
+    /// An option is wrong.
+    #[error(transparent)]
+    Options(#[from] ConfigFaults),
     /// The rules have faults.
     #[error(transparent)]
     Rules(#[from] crate::command::RuleFaults),
@@ -158,6 +167,8 @@ pub struct Shared {
     templates: Arc<TemplateSet>,
     /// How each source is read, by topic.
     formats: BTreeMap<String, SourceFormat>,
+    enrichment: Arc<Enrichment>,
+    privacy: Arc<Privacy>,
     /// Tells this process from others that have no name either.
     process: u64,
     sink: Sink,
@@ -424,6 +435,8 @@ impl Service {
         watcher: Option<Watcher>,
     ) -> Result<Service, ServiceError> {
         crate::command::rules::faults(&rules)?;
+        let privacy = config.privacy().map_err(ConfigFaults)?;
+        let enrichment = config.enrichment()?;
         let cluster = cluster(&config);
         let partitions = ensure_topics(&config, &cluster).await?;
         let sink = Sink::open(&config)?;
@@ -456,6 +469,8 @@ impl Service {
             resolver,
             templates,
             formats: config.source_formats()?,
+            enrichment,
+            privacy,
             process: process(),
             sink,
             keeper,

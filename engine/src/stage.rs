@@ -22,6 +22,7 @@ pub mod govern;
 pub mod governing;
 pub mod judge;
 pub mod own;
+pub mod privacy;
 pub mod profile;
 pub mod raising;
 pub mod summing;

@@ -16,7 +16,7 @@ pub mod protocol;
 pub mod record;
 pub mod register;
 pub mod roster;
-mod signature;
+pub(crate) mod signature;
 pub mod watch;
 
 use serde::{Deserialize, Serialize};

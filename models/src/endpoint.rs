@@ -12,9 +12,8 @@ mod segment;
 
 use std::borrow::Cow;
 
-pub(crate) use percent::decode_bytes;
-use percent::push_encoded;
 pub use percent::{decode, decode_query};
+pub(crate) use percent::{decode_bytes, push_encoded};
 pub use segment::{SegmentKind, segment_kind};
 
 use crate::object::name;

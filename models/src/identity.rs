@@ -221,6 +221,11 @@ impl Resolver {
         Resolver { key, pseudonymise }
     }
 
+    /// The key of pseudonyms; none when names stay as they are.
+    pub fn pseudonyms(&self) -> Option<&HashKey> {
+        self.pseudonymise.then_some(&self.key)
+    }
+
     /// Resolves one event's credentials and appends the identity's name to `name`.
     pub fn resolve(&self, c: &Credentials<'_>, name: &mut String) -> Identity {
         let authorization = Authorization::parse(present(c.authorization).unwrap_or(""));
@@ -522,17 +527,23 @@ fn common_name(subject: &str) -> &str {
 }
 
 /// The address as 128 bits, IPv6 cut to its /64; `[v6]:port`, `v4:port`, lists and mapped addresses are understood.
-fn network(address: &str) -> Option<u128> {
-    let first = address.split(',').next().unwrap_or("").trim();
+fn network(text: &str) -> Option<u128> {
+    match address(text)? {
+        IpAddr::V4(v4) => Some(u128::from(v4.to_bits())),
+        IpAddr::V6(v6) => Some(v6.to_bits() >> 64 << 64),
+    }
+}
+
+/// The address that a log calls the client's: the first of a list, without port, brackets and zone. One of IPv4 within IPv6 is
+/// the IPv4 address.
+pub fn address(text: &str) -> Option<IpAddr> {
+    let first = text.split(',').next().unwrap_or("").trim();
     let bare = match first.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or(""),
         None if first.matches(':').count() == 1 => first.split(':').next().unwrap_or(""),
         None => first.split('%').next().unwrap_or(""),
     };
-    match bare.parse::<IpAddr>().ok()?.to_canonical() {
-        IpAddr::V4(v4) => Some(u128::from(v4.to_bits())),
-        IpAddr::V6(v6) => Some(v6.to_bits() >> 64 << 64),
-    }
+    Some(bare.parse::<IpAddr>().ok()?.to_canonical())
 }
 
 /// Names are the caller's to choose. One that is too long, that holds what no terminal should see, or that

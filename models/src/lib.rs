@@ -5,7 +5,8 @@
 //! usual, for it and its peers); beside it `probe`, `probing` (misconfiguration), `sizes` (response volume) and `inventory` (which
 //! endpoints there are).
 //!
-//! Beside the way of a call: `posture` (what is wrong with the APIs), `agent` (AI agents and MCP), `compliance` (standards, readiness).
+//! Beside the way of a call: `posture` (what is wrong with the APIs), `agent` (AI agents and MCP), `compliance` (standards, readiness), `user_agent` (what
+//! kind of program calls), `privacy` (what of a call is kept).
 //!
 //! Their tables are `generations`, and `walk` is how all of it is saved and put back.
 //!
@@ -28,6 +29,7 @@ pub mod object;
 pub mod order;
 pub mod ownership;
 pub mod posture;
+pub mod privacy;
 pub mod probe;
 pub mod probing;
 pub mod secret;
@@ -36,5 +38,6 @@ pub mod sharing;
 pub mod sizes;
 pub mod spread;
 pub mod template;
+pub mod user_agent;
 pub mod volume;
 pub mod walk;

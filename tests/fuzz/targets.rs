@@ -264,19 +264,26 @@ fn what_is_proposed_of_any_lines_is_a_mapping() {
     });
 }
 
-fn stage(format: SourceFormat) -> Decode {
+/// The stage; `hides` keeps as little of a call as it can.
+fn stage(format: SourceFormat, hides: bool) -> Decode {
+    let privacy = match hides {
+        true => crate::privacy::everything().privacy(),
+        false => Ok(Arc::default()),
+    };
     let config = DecodeConfig {
         format,
-        resolver: Arc::new(Resolver::new(HashKey::new([7; 32]), false)),
+        resolver: Arc::new(Resolver::new(HashKey::new([7; 32]), hides)),
         templates: Arc::default(),
+        enrichment: Arc::default(),
+        privacy: privacy.expect("sound options"),
         partitions: 2,
     };
     Decode::new("fuzz".into(), 0, config)
 }
 
 /// Records of the events log that some payloads become.
-fn events(payloads: &[&[u8]]) -> (usize, usize, Vec<LogRecord>) {
-    let (mut decode, mut out) = (stage(Format::Auto.into()), Outbox::default());
+fn events(payloads: &[&[u8]], hides: bool) -> (usize, usize, Vec<LogRecord>) {
+    let (mut decode, mut out) = (stage(Format::Auto.into(), hides), Outbox::default());
     let pushed = decode.push(&records(payloads), 1, &mut out);
     let pushed = pushed.expect("what a decoder gives is what the stage takes");
     decode.flush(&mut out).expect("rows are rows");
@@ -286,7 +293,12 @@ fn events(payloads: &[&[u8]]) -> (usize, usize, Vec<LogRecord>) {
 
 /// Identities, templates, objects and secrets of whatever was decoded, up to the bytes of the log and back.
 fn whole_stage(bytes: &[u8]) -> Verdict {
-    let (n_events, n_rejects, written) = events(&[bytes]);
+    stage_keeping(bytes, false)?;
+    stage_keeping(bytes, true)
+}
+
+fn stage_keeping(bytes: &[u8], hides: bool) -> Verdict {
+    let (n_events, n_rejects, written) = events(&[bytes], hides);
     must(
         n_events + n_rejects > 0 || is_empty_array(bytes) || is_header(bytes) || is_export(bytes),
         "it became nothing",
@@ -350,7 +362,7 @@ fn values() -> Vec<Vec<u8>> {
         .flatten()
         .map(|(_, bytes)| bytes.as_slice())
         .collect();
-    let (_, _, written) = events(&payloads);
+    let (_, _, written) = events(&payloads, false);
     let encode = |batch: &RecordBatch| log::encode(batch).expect("encodes");
     let mut values: Vec<_> = written.iter().map(|record| encode(&record.batch)).collect();
     let empty = |log: Log| RecordBatch::new_empty(engine::schema::of_log(log));

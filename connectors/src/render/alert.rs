@@ -82,6 +82,10 @@ pub struct Endpoint {
 pub struct Call {
     /// Who called.
     pub source_ip: Option<IpAddr>,
+    /// Country of that address, two letters.
+    pub country: Option<String>,
+    /// Number of its network.
+    pub asn: Option<u32>,
     /// The method, as it was sent.
     pub method: String,
     /// The path, as it was sent.
@@ -308,9 +312,14 @@ fn call(evidences: &Value, position: &Value) -> Call {
         return Call::default();
     };
     let status = sample["http_response"]["code"].as_u64();
-    let ip = sample["src_endpoint"]["ip"].as_str();
+    let source = &sample["src_endpoint"];
+    let ip = source["ip"].as_str();
+    let country = text(&source["location"]["country"]);
+    let asn = source["autonomous_system"]["number"].as_u64();
     Call {
         source_ip: ip.and_then(|ip| ip.parse().ok()),
+        country: (!country.is_empty()).then_some(country),
+        asn: asn.and_then(|asn| u32::try_from(asn).ok()),
         method: text(&sample["data"]["method"]),
         path: text(&sample["url"]["path"]),
         status: status.and_then(|status| u16::try_from(status).ok()),

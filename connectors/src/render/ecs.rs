@@ -11,7 +11,7 @@
 //! | `rule.id`, `.name`, `.version`, `.description`, `.category`, `.reference`, `.ruleset` | the rule's; `owasp`; the first of `references` |
 //! | `threat.framework`, `.tactic.*`, `.technique.*` | `MITRE ATT&CK`, `tactics`, `techniques` |
 //! | `user.id`, `related.user` | `identity` |
-//! | `source.ip`, `related.ip`, `url.domain`, `related.hosts`, `url.path`, `http.*`, `user_agent.original` | the call's |
+//! | `source.ip`, `.geo.country_iso_code`, `.as.number`, `related.ip`, `url.domain`, `related.hosts`, `url.path`, `http.*`, `user_agent.original` | the call's |
 //! | `observer.*` | the product |
 //! | `tollwatch.*` (ours) | `case`, `endpoint`, `reasons`, `n_findings`, `compliance`, `remediation` |
 //!
@@ -90,6 +90,12 @@ pub(super) fn render(alert: &Alert) -> Value {
     };
     put("user.id", keyword(&alert.identity));
     put("source.ip", json!(ip));
+    let country = call.country.as_deref();
+    put(
+        "source.geo.country_iso_code",
+        json!(country.map(|code| cut(code, KEYWORD_BYTES_MAX))),
+    );
+    put("source.as.number", json!(call.asn));
     put("url.domain", keyword(&alert.endpoint.host));
     put("url.path", keyword(&call.path));
     put("http.request.method", keyword(alert.method()));

@@ -7,7 +7,7 @@
 //! | `class` | `posture` or `alert` |
 //! | `severity`, `severity_id`, `title` | OCSF's word and number, `title` |
 //! | `rule`, `rule_title`, `rule_version`, `description` | the rule's |
-//! | `identity`, `endpoint`, `host`, `method`, `path`, `status`, `source_ip`, `user_agent` | who, where, and the call that made the alert |
+//! | `identity`, `endpoint`, `host`, `method`, `path`, `status`, `source_ip`, `country`, `asn`, `user_agent` | who, where, and the call that made the alert |
 //! | `owasp`, `cwe`, `attack`, `compliance`, `reasons` | arrays of texts |
 //! | `remediation`, `product`, `product_version` | what to do; `tollwatch` |
 //!
@@ -45,6 +45,8 @@ pub(super) fn render(alert: &Alert) -> Value {
         ("path", json!(call.path)),
         ("status", json!(call.status)),
         ("source_ip", json!(call.source_ip)),
+        ("country", json!(call.country)),
+        ("asn", json!(call.asn)),
         ("user_agent", json!(call.user_agent)),
         ("first_seen", json!(rfc3339(alert.first_ms))),
         ("last_seen", json!(rfc3339(alert.last_ms))),

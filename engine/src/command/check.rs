@@ -37,6 +37,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         }
     }
     faults.extend(config.template_set().err().map(|fault| fault.to_string()));
+    faults.extend(config.enrichment().err().map(|fault| fault.to_string()));
     if !config.brokers.is_empty() {
         faults.extend(topics(&config));
     }
@@ -124,7 +125,7 @@ fn topics(config: &Config) -> Vec<String> {
 
 /// The rules that are blind on a source because its format lacks what they need.
 fn coverage(config: &Config, rules: &RuleSet) -> Vec<String> {
-    let mut lines = Vec::new();
+    let mut lines = hidden(config, rules);
     for source in &config.sources {
         if let Some(mapping) = config.mapping.get(&source.format) {
             // One that is wrong is told among the faults.
@@ -151,6 +152,29 @@ fn coverage(config: &Config, rules: &RuleSet) -> Vec<String> {
             continue;
         };
         lines.extend(blind(&source.topic, &name, &has, rules));
+    }
+    lines
+}
+
+/// The rules that the options themselves make blind: what they need is dropped, or in no file.
+fn hidden(config: &Config, rules: &RuleSet) -> Vec<String> {
+    let is_dropped = |column: &str| config.privacy.drop.iter().any(|drop| drop == column);
+    let is_unknown = |column: &str| {
+        config.enrich.files.is_empty() && ["country", "asn", "as_org"].contains(&column)
+    };
+    let mut lines = Vec::new();
+    for rule in &rules.rules {
+        let name = &rule.header.name;
+        let dropped = rule.blind_on(|column| !is_dropped(column)).join(", ");
+        if !dropped.is_empty() {
+            lines.push(format!("rule {name} is blind: privacy.drop has {dropped}"));
+        }
+        let unknown = rule.blind_on(|column| !is_unknown(column)).join(", ");
+        if !unknown.is_empty() {
+            lines.push(format!(
+                "rule {name} is blind: {unknown} come from enrich.files, which is empty"
+            ));
+        }
     }
     lines
 }
@@ -212,6 +236,9 @@ pub(super) fn presence(has: &Capabilities, column: &str) -> Presence {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
     use super::*;
 
     /// Rules that are blind on a format: always, or until it is configured.
@@ -255,5 +282,28 @@ mod tests {
         ] {
             assert!(unless.contains(&rule.to_owned()), "{rule} in {unless:?}");
         }
+    }
+
+    #[test]
+    fn what_the_options_take_from_rules_is_told() {
+        let config = |text: &str| Config::parse(text).unwrap();
+        let told = |text: &str| hidden(&config(text), &RuleSet::shipped());
+        assert!(told("[privacy]\ndrop = ['user_agent', 'query']\n").is_empty());
+        let lines = told("[privacy]\ndrop = ['origin', 'referer']\n");
+        assert_eq!(
+            lines,
+            ["rule posture_cors_any_origin is blind: privacy.drop has origin"]
+        );
+        let rule = "/*---\nschema: rule/v1\nid: 6f1c2f0e-2f62-4c0c-9f0c-2a6e3b1d9f10\nname: r\nversion: 1\ntitle: t\nstatus: stable\nseverity: low\ndescription: d\nrequires: [country, asn, identity]\n---*/\nSELECT identity FROM events WHERE country <> 'DE'";
+        let rules = RuleSet {
+            rules: vec![Arc::new(Rule::parse(Path::new("r.sql"), rule).unwrap())],
+            ..RuleSet::shipped()
+        };
+        assert_eq!(
+            hidden(&Config::default(), &rules),
+            ["rule r is blind: country, asn come from enrich.files, which is empty"]
+        );
+        let given = config("[enrich]\nfiles = ['countries.mmdb']\n");
+        assert!(hidden(&given, &rules).is_empty());
     }
 }

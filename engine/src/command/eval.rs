@@ -51,6 +51,9 @@ pub struct EvalArgs {
     /// Prints tables as Markdown
     #[arg(long, conflicts_with = "json")]
     pub markdown: bool,
+    /// Configuration file of the service: what its [privacy] and [enrich] say holds for these calls too; nothing else of it
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// History, before each of the files.
     #[command(flatten)]
     pub warm: WarmArgs,
@@ -125,6 +128,7 @@ fn evaluate(args: &EvalArgs, labels: &[Labels], ideas: Ideas) -> Result<Evaluati
                 mapping: args.mapping.clone(),
                 lanes: Some(args.lanes),
                 state: None,
+                config: args.config.clone(),
             },
             warm: args.warm.clone(),
             engine: args.engine.clone(),

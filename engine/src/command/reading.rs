@@ -15,10 +15,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use models::idea::Ideas;
 
 use super::inputs::open;
-use super::run::ConfigFaults;
+use super::run::{ConfigFaults, read_config};
 use super::{EngineArgs, Failure, NamingArgs, RuleFaults, load_rules, resolver};
 use crate::alert::FILE_PREFIX;
-use crate::config::ModelConfig;
+use crate::config::{Config, ModelConfig};
 use crate::mapping::{MappingFaults, SourceFormat};
 use crate::pipeline::{Pipeline, Round};
 use crate::rule::RuleSet;
@@ -43,6 +43,9 @@ pub struct ReadingArgs {
     /// Folder with the key of the keyed hashes, as `run` keeps it; a published key when absent
     #[arg(long)]
     pub state: Option<PathBuf>,
+    /// Configuration file of the service: what its [privacy] and [enrich] say holds for these calls too; nothing else of it
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 impl ReadingArgs {
@@ -92,13 +95,31 @@ pub fn pipeline_of(
     if !faults.is_empty() {
         return Err(ConfigFaults(faults).into());
     }
-    let decode = DecodeConfig {
-        format: reading.source_format()?,
-        resolver: resolver(reading.state.as_deref(), false)?,
-        templates: naming.template_set()?,
-        partitions: n_lanes,
-    };
+    let decode = decoding(reading, naming, n_lanes)?;
     Ok(Pipeline::new(&decode, models, rules, n_lanes).map_err(RuleFaults)?)
+}
+
+/// How files are decoded into so many partitions.
+///
+/// # Errors
+/// An option is wrong, or a file it names can't be used.
+pub fn decoding(
+    reading: &ReadingArgs,
+    naming: &NamingArgs,
+    partitions: usize,
+) -> Result<DecodeConfig, Failure> {
+    let config = match &reading.config {
+        None => Config::default(),
+        Some(path) => read_config(path)?,
+    };
+    Ok(DecodeConfig {
+        format: reading.source_format()?,
+        resolver: resolver(reading.state.as_deref(), config.privacy.pseudonymise)?,
+        templates: naming.template_set()?,
+        enrichment: config.enrichment()?,
+        privacy: config.privacy().map_err(ConfigFaults)?,
+        partitions,
+    })
 }
 
 /// The source that alerts name for a file.

@@ -1,6 +1,6 @@
 //! `run`: the service.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -97,11 +97,7 @@ impl RunArgs {
     pub fn config(&self) -> Result<Config, Failure> {
         let mut config = match &self.config {
             None => Config::default(),
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-                Config::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?
-            }
+            Some(path) => read_config(path)?,
         };
         fn lay<T: Clone>(flag: &Option<T>, option: &mut T) {
             if let Some(value) = flag {
@@ -163,6 +159,16 @@ impl RunArgs {
             .map_err(ConfigFaults)?;
         Ok(config)
     }
+}
+
+/// The configuration of a file.
+///
+/// # Errors
+/// It can't be read, or is none.
+pub fn read_config(path: &Path) -> Result<Config, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    Ok(Config::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?)
 }
 
 /// Faults of a configuration as one error.

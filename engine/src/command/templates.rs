@@ -126,6 +126,8 @@ fn observe(
         format,
         resolver: resolver(None, false)?,
         templates: Arc::default(),
+        enrichment: Arc::default(),
+        privacy: Arc::default(),
         partitions: 1,
     };
     let mut decode = Decode::new(source_of(path).into(), 0, config);

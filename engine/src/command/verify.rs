@@ -292,6 +292,8 @@ impl Verifier {
             format: Format::Auto.into(),
             resolver: resolver(Some(&self.config.state), self.config.privacy.pseudonymise)?,
             templates: self.config.template_set()?,
+            enrichment: self.config.enrichment()?,
+            privacy: self.config.privacy().map_err(ConfigFaults)?,
             partitions: self.cluster.partitions(&log_topic)?.unwrap_or(1),
         };
         let mut firsts = BTreeMap::<(String, i32), i64>::new();

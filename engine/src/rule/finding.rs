@@ -68,6 +68,10 @@ pub struct Evidence {
     pub status: Option<i32>,
     /// Address of the caller.
     pub client_ip: Option<String>,
+    /// Country of that address.
+    pub country: Option<String>,
+    /// Number of its network.
+    pub asn: Option<u32>,
     /// User agent.
     pub user_agent: Option<String>,
     /// Who called.
@@ -75,8 +79,8 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Bytes one sample takes at most: six texts of a caller's choosing.
-    pub const BYTES_MAX: usize = size_of::<Evidence>() + 6 * TEXT_MAX;
+    /// Bytes one sample takes at most: six texts of a caller's choosing, and a country.
+    pub const BYTES_MAX: usize = size_of::<Evidence>() + 6 * TEXT_MAX + 2;
     /// Bytes one sample takes, about.
     pub(super) const BYTES: usize = size_of::<Evidence>() + 256;
 }
@@ -94,6 +98,8 @@ pub fn evidence_at(batch: &RecordBatch, row: usize) -> Evidence {
         endpoint: text(batch, "endpoint", row).unwrap_or_default(),
         status: small(batch, "status", row),
         client_ip: text(batch, "client_ip", row),
+        country: text(batch, "country", row),
+        asn: number(batch, "asn", row).and_then(|asn| u32::try_from(asn).ok()),
         user_agent: text(batch, "user_agent", row),
         identity: text(batch, "identity", row).unwrap_or_default(),
     }

@@ -75,7 +75,7 @@ enum Each {
 }
 
 /// Every function, by family.
-pub const FUNCTIONS: [&Function; 16] = [
+pub const FUNCTIONS: [&Function; 17] = [
     &network::IP_IN,
     &network::IS_PRIVATE,
     &network::IP_PREFIX,
@@ -92,6 +92,7 @@ pub const FUNCTIONS: [&Function; 16] = [
     &id::ID_KIND,
     &agent::UA_FAMILY,
     &agent::UA_IS_BOT,
+    &agent::UA_CLASS,
 ];
 
 /// The functions as DataFusion calls them.

@@ -28,7 +28,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::RuleFault;
 
 mod columnar;
-mod csv;
+pub(crate) mod csv;
 pub(super) mod index;
 
 use index::Indexes;
@@ -167,7 +167,7 @@ fn fault(path: &Path, line: usize, message: String) -> RuleFault {
 ///
 /// # Errors
 /// It can't be read, is no plain file, or is longer.
-pub(super) fn read_bounded(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
+pub(crate) fn read_bounded(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
     let unread = |e: std::io::Error| format!("cannot be read: {e}");
     // A pipe or a device has no end, and opening one may wait for ever.
     if !std::fs::metadata(path).map_err(unread)?.is_file() {

@@ -247,6 +247,8 @@ impl Thread<'_> {
             format,
             resolver: self.shared.resolver.clone(),
             templates: self.shared.templates.clone(),
+            enrichment: self.shared.enrichment.clone(),
+            privacy: self.shared.privacy.clone(),
             partitions,
         };
         Ok(Source {
@@ -337,13 +339,12 @@ impl Thread<'_> {
                 let message = at.ok().and_then(|at| taken[at].message.payload());
                 message.unwrap_or_default()
             };
-            let letters = dead_letter::letters(
-                topic,
-                partition,
-                &pushed.rejects,
-                payload_of,
-                dead_letter::LETTER_BYTES_MAX,
-            );
+            let bytes_max = match self.shared.config.privacy.blank_dead_letters {
+                true => 0,
+                false => dead_letter::LETTER_BYTES_MAX,
+            };
+            let rejects = &pushed.rejects;
+            let letters = dead_letter::letters(topic, partition, rejects, payload_of, bytes_max);
             for letter in letters {
                 let outgoing = Outgoing {
                     topic: &self.dead_letter_topic,

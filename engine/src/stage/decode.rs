@@ -2,7 +2,7 @@
 //!
 //! Comes in: the records of one source partition. Goes out: rows of the events log and the rejects.
 //! Stateless but for the highest event time seen, so it can start anywhere. Tokens, keys and
-//! passwords end here: only keyed hashes and redacted paths go on.
+//! passwords end here: only keyed hashes and redacted paths go on, and of these what the options of privacy let through.
 
 use std::sync::Arc;
 
@@ -14,14 +14,17 @@ use arrow::datatypes::{Int64Type, SchemaRef, TimestampMillisecondType, UInt16Typ
 use connectors::format::SourceRecord;
 use connectors::reject::Reject;
 use models::endpoint::{Variable, endpoint_by};
-use models::identity::{Credentials, Resolver};
+use models::identity::{Credentials, Resolver, address};
 use models::object::{Object, Request, Rpc, is_write, objects};
 use models::posture::TokenReader;
 use models::probe::{ProbeRequest, classify};
 use models::secret::{redact_path, redact_query, redact_url};
 use models::template::TemplateSet;
+use models::user_agent::class;
 
 use super::StageError;
+use super::privacy::{Kept, Privacy};
+use crate::enrich::{Enrichment, Place};
 use crate::lane::{Outbox, ROWS_PER_RECORD};
 use crate::log::{Header, LogRecord, identity_hash, partition_of};
 use crate::mapping::{Reader, SourceFormat};
@@ -43,6 +46,10 @@ pub struct DecodeConfig {
     pub resolver: Arc<Resolver>,
     /// Templates that no single call tells.
     pub templates: Arc<TemplateSet>,
+    /// What is known of addresses.
+    pub enrichment: Arc<Enrichment>,
+    /// What of a call is not kept.
+    pub privacy: Arc<Privacy>,
     /// Partitions of the events log.
     pub partitions: usize,
 }
@@ -87,6 +94,7 @@ struct Scratch {
     referer: String,
     variables: Vec<Variable>,
     objects: Vec<Object>,
+    kept: Kept,
 }
 
 impl Decode {
@@ -158,7 +166,18 @@ impl Decode {
         let query = text("query");
         let host = text("host");
         let status = columns.status(row);
-        let credentials = columns.credentials(row);
+        let found = match self.config.enrichment.is_empty() {
+            true => None,
+            false => text("client_ip").and_then(address),
+        };
+        let place = found.map_or_else(Place::default, |ip| self.config.enrichment.place(ip));
+        let privacy = &self.config.privacy;
+        let client_ip = text("client_ip").and_then(|ip| privacy.address(ip));
+        let peer_ip = text("peer_ip").and_then(|ip| privacy.address(ip));
+        let credentials = Credentials {
+            client_ip: client_ip.as_deref(),
+            ..columns.credentials(row)
+        };
         scratch.identity.clear();
         let identity = self
             .config
@@ -213,7 +232,7 @@ impl Decode {
             .authorization
             .and_then(|header| self.tokens.read(header, event_time));
         let first = scratch.objects.first();
-        let event = EventRow {
+        let mut event = EventRow {
             event_time,
             gateway: text("gateway").unwrap_or("-"),
             method,
@@ -225,9 +244,13 @@ impl Decode {
             request_bytes: columns.number("request_bytes", row),
             response_bytes: columns.number("response_bytes", row),
             latency_us: columns.number("latency_us", row),
-            client_ip: text("client_ip"),
-            peer_ip: text("peer_ip"),
+            client_ip: client_ip.as_deref(),
+            peer_ip: peer_ip.as_deref(),
+            country: place.country,
+            asn: place.asn.map(i64::from),
+            as_org: place.as_org,
             user_agent: text("user_agent"),
+            agent_class: text("user_agent").map(|agent| class(agent).as_str()),
             auth_scheme: identity.auth_scheme,
             authenticated: identity.authenticated,
             identity: &scratch.identity,
@@ -268,6 +291,8 @@ impl Decode {
             source_offset: at.0,
             source_row: at.1,
         };
+        let key = self.config.resolver.pseudonyms();
+        privacy.apply(key, &mut event, &mut scratch.kept);
         let at = partition_of(identity_hash(&scratch.identity), self.targets.len());
         let target = &mut self.targets[at];
         target.rows.push(&event);

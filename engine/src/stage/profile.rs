@@ -258,6 +258,8 @@ impl Profile {
                 identity_kind: event.identity_kind,
                 identity_quality: event.identity_quality,
                 client_ip: event.client_ip,
+                country: event.country,
+                asn: event.asn,
                 user_agent: event.user_agent,
                 collection: object.collection,
                 object: object.object,

@@ -152,7 +152,7 @@ pub fn signatures_page() -> String {
 const LOOK_BYTES_MAX: usize = 512;
 
 /// The family of a user agent.
-pub(super) fn of_user_agent(agent: &str) -> Option<&'static Signature> {
+pub(crate) fn of_user_agent(agent: &str) -> Option<&'static Signature> {
     let bytes = agent.as_bytes();
     let bytes = bytes.get(..bytes.len().min(LOOK_BYTES_MAX)).unwrap_or(&[]);
     let mut in_word = false;

@@ -12,8 +12,8 @@ use models::identity::{Credentials, IdentityKind, Resolver};
 use models::secret::looks_like_secret;
 use serde_json::{Map, Value, json};
 
-use super::super::reading::{LINES_PER_ROUND, SourceLine, read_chunk, source_of};
-use super::super::{Failure, plain_table, resolver};
+use super::super::reading::{LINES_PER_ROUND, SourceLine, decoding, read_chunk, source_of};
+use super::super::{Failure, plain_table};
 use super::distance::too_short;
 use super::rows::{row_of, value};
 use super::{ExplainArgs, LineAt};
@@ -21,7 +21,7 @@ use crate::alert::clean;
 use crate::lane::Outbox;
 use crate::mapping::Reader;
 use crate::schema::{EventRowsBuilder, Objects};
-use crate::stage::decode::{Decode, DecodeConfig, credentials};
+use crate::stage::decode::{Decode, credentials};
 
 /// Fields that may hold a credential, or a URL or body with one in it.
 const HIDDEN: [&str; 9] = [
@@ -39,13 +39,8 @@ const HIDDEN: [&str; 9] = [
 /// Decodes the line and shows it; 1 when it is rejected.
 pub(super) fn explain_line(args: &ExplainArgs, at: &LineAt) -> Result<u8, Failure> {
     let (first, line) = lines(&at.file, at.number)?;
-    let config = DecodeConfig {
-        format: args.reading.source_format()?,
-        resolver: resolver(args.reading.state.as_deref(), false)?,
-        templates: args.engine.naming.template_set()?,
-        partitions: 1,
-    };
-    let resolver = config.resolver.clone();
+    let config = decoding(&args.reading, &args.engine.naming, 1)?;
+    let (resolver, privacy) = (config.resolver.clone(), config.privacy.clone());
     // A format that is detected is that of the lines before: they are decoded first, as a replay does.
     let (mut decoder, mut decode) = (
         Reader::new(&config.format),
@@ -64,6 +59,11 @@ pub(super) fn explain_line(args: &ExplainArgs, at: &LineAt) -> Result<u8, Failur
     if let Some((_, record)) = out.records.first() {
         for row in 0..record.batch.num_rows() {
             let who = credentials(&decoded.batch, row)?;
+            let client_ip = who.client_ip.and_then(|ip| privacy.address(ip));
+            let who = Credentials {
+                client_ip: client_ip.as_deref(),
+                ..who
+            };
             calls.push(json!({
                 "fields": fields(&decoded.batch, row),
                 "identity_chain": chain(&resolver, &who),

@@ -29,7 +29,7 @@ const FILE_BYTES_MAX: u64 = 256 << 20;
 #[derive(Clone, Debug, Args)]
 pub struct SourceArgs {
     /// Logs to read, in order: plain, .gz, .xz or .zst
-    #[arg(long, value_name = "LOGS", num_args = 1.., conflicts_with_all = ["inventory", "brokers", "config"])]
+    #[arg(long, value_name = "LOGS", num_args = 1.., conflicts_with_all = ["inventory", "brokers"])]
     pub from: Vec<PathBuf>,
     /// File that `inventory list --json` or `export` wrote
     #[arg(long, value_name = "FILE", conflicts_with_all = ["brokers", "config"])]
@@ -37,7 +37,7 @@ pub struct SourceArgs {
     /// Bootstrap brokers of the inventory topic, host:port, comma-separated
     #[arg(long)]
     pub brokers: Option<String>,
-    /// Configuration file of the service, for its brokers, their properties and the topic's prefix
+    /// Configuration file of the service: its brokers, their properties and the topic's prefix; for logs its [privacy] and [enrich]
     #[arg(short, long)]
     pub config: Option<PathBuf>,
     /// Prefix of the inventory topic's name
@@ -115,6 +115,7 @@ impl SourceArgs {
             mapping: self.mapping.clone(),
             lanes: self.lanes,
             state: self.state.clone(),
+            config: self.config.clone(),
         };
         let mut pipeline = pipeline(&engine, &reading, Ideas::default())?;
         let (mut newest, mut formats) = (BTreeMap::new(), Vec::new());

@@ -83,6 +83,8 @@ pub(super) fn run(args: &TestArgs) -> Result<u8, Failure> {
         format,
         resolver: resolver(None, false)?,
         templates: Default::default(),
+        enrichment: Default::default(),
+        privacy: Default::default(),
         partitions: 1,
     };
     let mut decode = Decode::new("file".into(), 0, config);

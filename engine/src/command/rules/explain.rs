@@ -112,6 +112,7 @@ fn measure(args: &RuleArgs, rules: &RuleSet, table: &str) -> Result<Measured, Fa
         mapping: args.mapping.clone(),
         lanes: Some(1),
         state: None,
+        config: None,
     };
     let beside = RuleSet {
         rules: rules_beside(rules, &args.beside)?,

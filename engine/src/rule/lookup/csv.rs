@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 
 /// One record: its fields, nothing for an empty one without quotes.
-pub(super) struct Record<'a> {
+pub(crate) struct Record<'a> {
     /// Line it begins on, from 1.
-    pub(super) line: usize,
-    pub(super) fields: Vec<Option<Cow<'a, str>>>,
+    pub(crate) line: usize,
+    pub(crate) fields: Vec<Option<Cow<'a, str>>>,
 }
 
 /// The records of a text; empty lines are none.
-pub(super) struct Records<'a> {
+pub(crate) struct Records<'a> {
     rest: &'a str,
     line: usize,
 }
@@ -19,7 +19,7 @@ pub(super) struct Records<'a> {
 type Fault = (usize, String);
 
 impl<'a> Records<'a> {
-    pub(super) fn new(text: &'a str) -> Records<'a> {
+    pub(crate) fn new(text: &'a str) -> Records<'a> {
         Records {
             rest: text.trim_start_matches('\u{feff}'),
             line: 1,
