@@ -429,7 +429,7 @@ fn folders_prefixes_and_standard_input_are_read_as_their_files_are() {
         (&found["events"], &found["formats"]["-"]),
         (&json!(1500), wanted_format)
     );
-    let mut nothing = replay(&dir.path().join("none"), "none").0;
+    let mut nothing = replay(&dir.path().join("none"), "nothing").0;
     std::fs::create_dir(dir.path().join("none")).expect("can be made");
     let output = nothing.output().expect("starts");
     let said = String::from_utf8_lossy(&output.stderr);

@@ -306,4 +306,85 @@ mod tests {
         let given = config("[enrich]\nfiles = ['countries.mmdb']\n");
         assert!(hidden(&given, &rules).is_empty());
     }
+
+    /// What each format says, and the shipped rules that are blind on it, as a table of Markdown.
+    fn coverage_page() -> String {
+        const COLUMNS: [&str; 10] = [
+            "identity",
+            "scheme",
+            "host",
+            "raw path",
+            "template",
+            "response bytes",
+            "TLS version",
+            "request headers",
+            "response headers",
+            "body",
+        ];
+        let mark = |presence| match presence {
+            Presence::Always => "yes",
+            Presence::Configured => "if configured",
+            Presence::Never => "no",
+        };
+        let rules = |names: Vec<String>| match names.is_empty() {
+            true => "none".to_owned(),
+            false => names.join(", "),
+        };
+        let mut page = format!(
+            "| format | {} | always blind | blind until configured |\n",
+            COLUMNS.join(" | ")
+        );
+        page += &format!("|---|{}---|---|\n", "---|".repeat(COLUMNS.len()));
+        for (name, has, _) in formats() {
+            let Capabilities {
+                identity,
+                scheme,
+                host,
+                raw_path,
+                template,
+                response_bytes,
+                tls_version,
+                request_headers,
+                response_headers,
+                body,
+            } = has;
+            let cells = [
+                identity,
+                scheme,
+                host,
+                raw_path,
+                template,
+                response_bytes,
+                tls_version,
+                request_headers,
+                response_headers,
+                body,
+            ];
+            let (never, unless) = blind_rules(name);
+            let cells = cells.map(mark).join(" | ");
+            page += &format!(
+                "| `{name}` | {cells} | {} | {} |\n",
+                rules(never),
+                rules(unless)
+            );
+        }
+        page
+    }
+
+    #[test]
+    fn the_documentation_says_what_formats_hold_and_which_rules_are_blind() {
+        const MARKS: [&str; 2] = ["<!-- generated -->\n", "<!-- end -->"];
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/formats.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let (head, rest) = text.split_once(MARKS[0]).unwrap();
+        let (_, tail) = rest.split_once(MARKS[1]).unwrap();
+        let wanted = format!("{head}{}{}{}{tail}", MARKS[0], coverage_page(), MARKS[1]);
+        if std::env::var_os("TOLLWATCH_WRITE_DOCS").is_some() {
+            std::fs::write(path, &wanted).unwrap();
+        }
+        assert!(
+            text == wanted,
+            "docs/formats.md is not what the code says; run the test with TOLLWATCH_WRITE_DOCS=1"
+        );
+    }
 }
