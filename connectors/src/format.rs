@@ -411,7 +411,11 @@ impl Decoder {
         if !self.is_array(text) {
             return self.push(text, n_envelopes, rows).map_err(as_piece);
         }
-        for element in envelope::elements(text) {
+        let mut elements = envelope::elements(text).peekable();
+        if n_envelopes < ENVELOPES_MAX && elements.peek().is_none() {
+            return Err(Fault::new(RejectReason::Empty, envelope::WITHOUT_RECORDS));
+        }
+        for element in elements {
             let pushed = element.and_then(|element| self.push(element, n_envelopes, rows));
             if let Err(fault) = pushed {
                 rows.reject(&as_piece(fault));

@@ -90,6 +90,9 @@ object! {
     }
 }
 
+/// What an envelope is that wraps no record.
+pub(super) const WITHOUT_RECORDS: &str = "an envelope without records";
+
 /// Opens an object that is no event; `None` if it wraps nothing.
 pub(super) fn unwrap(text: &str) -> Option<Wrapped<'_>> {
     let wrapper: Wrapper<'_> = read(text).ok()?;
@@ -100,7 +103,7 @@ pub(super) fn unwrap(text: &str) -> Option<Wrapped<'_>> {
         if let Some(array) = array.0.filter(|array| array.starts_with('[')) {
             let is_empty = array[1..].trim_ascii_start().starts_with(']');
             return Some(if is_empty {
-                Wrapped::Nothing("an envelope without records")
+                Wrapped::Nothing(WITHOUT_RECORDS)
             } else {
                 Wrapped::Text(array)
             });

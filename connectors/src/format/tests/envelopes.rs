@@ -81,6 +81,11 @@ fn the_lines_of_an_envelope_are_rows() {
     );
     for (text, want) in [
         (r#"{"records":[]}"#, "empty: an envelope without records"),
+        (r#"{"log":[]}"#, "empty: an envelope without records"),
+        (
+            r#"{"message":" [ ]"}"#,
+            "empty: an envelope without records",
+        ),
         (
             r#"{"messageType":"CONTROL_MESSAGE","logEvents":[{"message":"x"}]}"#,
             "empty: a control message of CloudWatch Logs",
