@@ -5,7 +5,7 @@
 //!
 //! The header of every log record names [`VERSION`]; a stage refuses rows of another version.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -612,53 +612,58 @@ table! {
     }
 }
 
-fn schema_of(parts: [Vec<Field>; 2]) -> SchemaRef {
-    Arc::new(Schema::new(parts.concat()))
+/// A schema, made once: readers ask for it with every record.
+macro_rules! once {
+    ($($parts:expr),+) => {{
+        static SCHEMA: LazyLock<SchemaRef> =
+            LazyLock::new(|| Arc::new(Schema::new([$($parts),+].concat())));
+        SCHEMA.clone()
+    }};
 }
 
 /// Schema of the events log.
 pub fn events() -> SchemaRef {
-    schema_of([EventRowsBuilder::fields(), vec![objects::field()]])
+    once!(EventRowsBuilder::fields(), vec![objects::field()])
 }
 
 /// Schema of the SQL table `events`.
 pub fn events_table() -> SchemaRef {
-    schema_of([EventRowsBuilder::fields(), EventModelBuilder::fields()])
+    once!(EventRowsBuilder::fields(), EventModelBuilder::fields())
 }
 
 /// Schema of the touches log.
 pub fn touches() -> SchemaRef {
-    schema_of([TouchRowsBuilder::fields(), vec![]])
+    once!(TouchRowsBuilder::fields())
 }
 
 /// Schema of the judgements log.
 pub fn judgements() -> SchemaRef {
-    schema_of([TouchRowsBuilder::fields(), JudgementRowsBuilder::fields()])
+    once!(TouchRowsBuilder::fields(), JudgementRowsBuilder::fields())
 }
 
 /// Schema of the endpoints log.
 pub fn summaries() -> SchemaRef {
-    schema_of([SummaryRowsBuilder::fields(), vec![]])
+    once!(SummaryRowsBuilder::fields())
 }
 
 /// Schema of the SQL table `touches`.
 pub fn touches_table() -> SchemaRef {
-    schema_of([TouchRowsBuilder::fields(), TouchModelBuilder::fields()])
+    once!(TouchRowsBuilder::fields(), TouchModelBuilder::fields())
 }
 
 /// Schema of the SQL table `alerts`.
 pub fn alerts_table() -> SchemaRef {
-    schema_of([AlertRowsBuilder::fields(), vec![]])
+    once!(AlertRowsBuilder::fields())
 }
 
 /// Schema of the SQL table `inventory`.
 pub fn inventory_table() -> SchemaRef {
-    schema_of([InventoryRowsBuilder::fields(), vec![]])
+    once!(InventoryRowsBuilder::fields())
 }
 
 /// Schema of the SQL table `findings`.
 pub fn findings_table() -> SchemaRef {
-    schema_of([FindingRowsBuilder::fields(), vec![]])
+    once!(FindingRowsBuilder::fields())
 }
 
 /// Schema of one of the logs by its stage's name.

@@ -103,16 +103,35 @@ impl<K: Hash + Eq + Copy, V: Clone> Generation<K, V> {
         Some(&entry.value)
     }
 
-    fn get_mut(&mut self, hash: u64, key: &K, epoch: u32) -> Option<&mut V> {
+    /// Chunk and bucket of a key.
+    fn find(&self, hash: u64, key: &K) -> Option<(usize, usize)> {
         let place = self.place(hash);
+        let (_, chunk) = &self.chunks[place];
+        let bucket = chunk
+            .get()
+            .find_bucket_index(hash, |entry| entry.key == *key)?;
+        Some((place, bucket))
+    }
+
+    /// The value of a key that lies there. Found first: a chunk is not copied for a key it has not.
+    fn at_mut(
+        &mut self,
+        (place, bucket): (usize, usize),
+        hash: u64,
+        key: &K,
+        epoch: u32,
+    ) -> &mut V {
         let (changed, chunk) = &mut self.chunks[place];
-        if let Chunk::Shared(part) = chunk {
-            // A chunk is not copied for a key it has not.
-            part.find(hash, |entry| entry.key == *key)?;
-        }
-        let entry = chunk.get_mut().find_mut(hash, |entry| entry.key == *key)?;
+        let is_owned = matches!(chunk, Chunk::Owned(_));
+        let entries = chunk.get_mut();
+        let entry = match is_owned {
+            true => entries.get_bucket_mut(bucket),
+            // Nobody promises that a copy has it in the same bucket.
+            false => entries.find_mut(hash, |entry| entry.key == *key),
+        };
+        let entry = entry.expect("it was found");
         (entry.changed, *changed) = (epoch, epoch);
-        Some(&mut entry.value)
+        &mut entry.value
     }
 
     fn remove(&mut self, hash: u64, key: &K) -> Option<V> {
@@ -235,17 +254,15 @@ impl<K: Hash + Eq + Copy, V: Default + Clone> Generations<K, V> {
     /// The entry of `key`, made by default when it is not there.
     pub fn entry(&mut self, key: K) -> &mut V {
         let (hash, epoch) = (self.hasher.hash_one(key), self.epoch);
-        if self.young.get(hash, &key).is_none() {
-            // Taken first: a key that is asked for must not go with the generation it lies in.
-            let value = self.old.remove(hash, &key).unwrap_or_default();
-            if self.young.n_entries >= self.young_max {
-                self.turn();
-            }
-            return self.young.insert(&self.hasher, hash, key, value, epoch);
+        if let Some(at) = self.young.find(hash, &key) {
+            return self.young.at_mut(at, hash, &key, epoch);
         }
-        self.young
-            .get_mut(hash, &key, epoch)
-            .expect("it was there a line ago")
+        // Taken first: a key that is asked for must not go with the generation it lies in.
+        let value = self.old.remove(hash, &key).unwrap_or_default();
+        if self.young.n_entries >= self.young_max {
+            self.turn();
+        }
+        self.young.insert(&self.hasher, hash, key, value, epoch)
     }
 
     /// The entry of `key`, if there is one; does not make it younger.

@@ -9,6 +9,7 @@ mod injection;
 mod input;
 mod known;
 
+pub use agent::is_scanner;
 pub use input::{Input, InputRequest, PARTS_MAX};
 
 use crate::endpoint::decode_bytes;
@@ -120,8 +121,8 @@ pub struct ProbeRequest<'a> {
     pub host: Option<&'a str>,
     /// The `Origin` header; not used here.
     pub origin: Option<&'a str>,
-    /// The `User-Agent` header.
-    pub user_agent: Option<&'a str>,
+    /// Whether the `User-Agent` header is a scanner's, by [`is_scanner`].
+    pub is_scanner: bool,
     /// `X-HTTP-Method-Override` and its like.
     pub method_override: Option<&'a str>,
     /// `X-Forwarded-Host` and its like.
@@ -181,10 +182,7 @@ pub fn classify(request: &ProbeRequest<'_>) -> Option<ProbeClass> {
     if is_denormal(path, &odd_path) {
         return Some(ProbeClass::Normalisation);
     }
-    request
-        .user_agent
-        .is_some_and(agent::is_scanner)
-        .then_some(ProbeClass::ScannerAgent)
+    request.is_scanner.then_some(ProbeClass::ScannerAgent)
 }
 
 fn head(text: &str) -> &str {
@@ -537,9 +535,9 @@ mod tests {
         };
         #[rustfmt::skip]
         let table = [
-            (ProbeRequest { user_agent: Some("Fuzz Faster U Fool v1.1.0"), ..get }, Some(ProbeClass::ScannerAgent)),
-            (ProbeRequest { user_agent: Some("Mozilla/5.0 (Nikto/2.1)"), ..get }, Some(ProbeClass::ScannerAgent)),
-            (ProbeRequest { user_agent: Some("Mozilla/5.0 (X11) Chrome/1 technikton"), ..get }, None),
+            (ProbeRequest { is_scanner: is_scanner("Fuzz Faster U Fool v1.1.0"), ..get }, Some(ProbeClass::ScannerAgent)),
+            (ProbeRequest { is_scanner: is_scanner("Mozilla/5.0 (Nikto/2.1)"), ..get }, Some(ProbeClass::ScannerAgent)),
+            (ProbeRequest { is_scanner: is_scanner("Mozilla/5.0 (X11) Chrome/1 technikton"), ..get }, None),
             (ProbeRequest { method_override: Some("DELETE"), ..get }, Some(ProbeClass::MethodOverride)),
             (ProbeRequest { method_override: Some("GET"), ..get }, None),
             (ProbeRequest { forwarded_host: Some("169.254.169.254"), ..get }, Some(ProbeClass::HostSpray)),
@@ -561,7 +559,7 @@ mod tests {
         fn classifying_never_panics(path in "\\PC{0,80}|[/.;%2efEF0-9a-z'\" ()=-]{0,60}", query in "\\PC{0,60}", body in "\\PC{0,60}") {
             let _ = classify(&ProbeRequest {
                 method: &query, path: &path, query: Some(&path), body: Some(&body), host: Some(&query), origin: None,
-                user_agent: Some(&body), method_override: Some(&path), forwarded_host: Some(&path), rewritten_url: Some(&body), status: None,
+                is_scanner: is_scanner(&body), method_override: Some(&path), forwarded_host: Some(&path), rewritten_url: Some(&body), status: None,
             });
         }
     }

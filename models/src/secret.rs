@@ -109,6 +109,9 @@ fn is_secret_pair(name: &str, value: &str) -> bool {
 
 /// Says whether a value is a secret or carries one: in an address, a list, behind a scheme.
 fn holds_secret(value: &str, levels: usize) -> bool {
+    if is_plain_word(value) {
+        return false;
+    }
     let decoded = decode_query(value);
     if looks_like_secret(&decoded) {
         return true;
@@ -126,6 +129,12 @@ fn holds_secret(value: &str, levels: usize) -> bool {
             }
             None => looks_like_secret(part),
         })
+}
+
+/// True for what is shorter than any token and has no parts, as nearly every value and segment.
+fn is_plain_word(value: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    value.len() < TOKEN_BYTES_MIN && value.bytes().all(is_plain)
 }
 
 /// Appends `path` to `out` with segments that look like secrets replaced by `***`; says whether any was.
@@ -150,6 +159,8 @@ pub fn redact_path(path: &str, out: &mut String) -> bool {
         if is_link_token(before, &decode(body)) {
             out.push_str(BLANK);
             found = true;
+        } else if is_plain_word(body) {
+            out.push_str(body);
         } else {
             found |= redact_pair(body, out).is_some();
         }
@@ -371,8 +382,11 @@ fn is_jwt(value: &str) -> bool {
             _ => return false,
         }
     }
-    (1..=4).contains(&n_dots) && 16 <= value.len()
+    (1..=4).contains(&n_dots) && TOKEN_BYTES_MIN < value.len()
 }
+
+/// No shorter value is a token, whatever it begins with.
+const TOKEN_BYTES_MIN: usize = 15;
 
 /// Prefix, and the shortest whole length that is no accident.
 const TOKEN_PREFIXES: [(&str, usize); 36] = [
@@ -416,7 +430,7 @@ const TOKEN_PREFIXES: [(&str, usize); 36] = [
 
 fn has_token_prefix(value: &str) -> bool {
     // One comparison for nearly every value: the prefixes begin with one of these letters.
-    if !matches!(value.as_bytes(), [b's' | b'r' | b'p' | b'w' | b'A' | b'g' | b'x' | b'y' | b'S' | b'n' | b'h' | b'd' | b'E' | b'-' | b'B', ..] if 15 <= value.len())
+    if !matches!(value.as_bytes(), [b's' | b'r' | b'p' | b'w' | b'A' | b'g' | b'x' | b'y' | b'S' | b'n' | b'h' | b'd' | b'E' | b'-' | b'B', ..] if TOKEN_BYTES_MIN <= value.len())
     {
         return false;
     }
@@ -439,6 +453,14 @@ fn has_token_prefix(value: &str) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn no_token_is_shorter_than_a_plain_word_may_be() {
+        for (prefix, length) in TOKEN_PREFIXES {
+            assert!(TOKEN_BYTES_MIN <= length, "{prefix}");
+        }
+        assert!(!is_plain_word("eyJhbGciOi.abc.d") && is_plain_word("4711"));
+    }
 
     #[test]
     fn names_of_secrets_are_known_and_look_alikes_are_not() {

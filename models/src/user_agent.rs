@@ -6,7 +6,10 @@
 
 use std::fmt::Write as _;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::agent::{Kind, signature};
+use crate::probe::is_scanner;
 
 /// What kind of program a user agent says it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -189,6 +192,55 @@ pub fn class(text: &str) -> Class {
     }
 }
 
+/// What a user agent says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agent {
+    /// Its class.
+    pub class: Class,
+    /// Whether it is a scanner's, by [`is_scanner`].
+    pub is_scanner: bool,
+}
+
+impl Agent {
+    fn of(text: &str) -> Agent {
+        Agent {
+            class: class(text),
+            is_scanner: is_scanner(text),
+        }
+    }
+}
+
+/// Slots of [`Recent`].
+const RECENT: usize = 256;
+
+/// What the user agents met lately say: a stream has few, and comes back to them. A new one takes the place of whichever had it;
+/// 256 texts of [`BYTES_MAX`] bytes at most.
+#[derive(Debug)]
+pub struct Recent(Box<[(String, Agent)]>);
+
+impl Default for Recent {
+    fn default() -> Recent {
+        Recent(vec![(String::new(), Agent::of("")); RECENT].into())
+    }
+}
+
+impl Recent {
+    /// What one says.
+    pub fn read(&mut self, text: &str) -> Agent {
+        if BYTES_MAX < text.len() {
+            return Agent::of(text);
+        }
+        let at = xxh3_64(text.as_bytes()) as usize % RECENT;
+        let (known, agent) = &mut self.0[at];
+        if known != text {
+            known.clear();
+            known.push_str(text);
+            *agent = Agent::of(text);
+        }
+        *agent
+    }
+}
+
 /// The list as Markdown: a row a class.
 pub fn families_page() -> String {
     let mut page = String::from("| class | what a user agent holds |\n|---|---|\n");
@@ -226,8 +278,10 @@ mod tests {
             ("mozilla/5.0 (compatible; gptbot/1.2)", Class::Crawler), ("claude-cli/2.0.1 (external, cli)", Class::AiAgent), ("OpenAI/Python 1.54.0", Class::AiAgent),
             ("erp/7", Class::Unknown), ("", Class::Unknown),
         ];
-        for (agent, want) in table {
+        let mut recent = Recent::default();
+        for (agent, want) in table.into_iter().chain(table) {
             assert_eq!(class(agent), want, "{agent}");
+            assert_eq!(recent.read(agent), Agent::of(agent), "{agent}, met lately");
         }
     }
 

@@ -18,6 +18,37 @@ fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
 }
 
+/// Builds a column that may have no values: nulls are counted, and written when a value follows them. A source lacks most columns,
+/// and so do its rows throughout.
+#[derive(Debug, Default)]
+pub struct Sparse<B> {
+    builder: B,
+    n_nulls: usize,
+}
+
+/// A builder that appends many nulls at once.
+pub trait Nulls {
+    /// Appends `n` nulls.
+    fn append_nulls(&mut self, n: usize);
+}
+
+impl Nulls for StringBuilder {
+    fn append_nulls(&mut self, n: usize) {
+        StringBuilder::append_nulls(self, n);
+    }
+}
+
+impl<B: Nulls> Sparse<B> {
+    /// The builder, all nulls so far in it.
+    #[inline(always)]
+    fn written(&mut self) -> &mut B {
+        if self.n_nulls != 0 {
+            self.builder.append_nulls(std::mem::take(&mut self.n_nulls));
+        }
+        &mut self.builder
+    }
+}
+
 /// How one kind of column is written and read.
 pub trait Kind {
     /// What a row holds.
@@ -64,17 +95,25 @@ macro_rules! kinds {
         pub struct $name;
         impl Kind for $name {
             type Value<'a> = Option<$value>;
-            type Builder = $builder;
+            type Builder = Sparse<$builder>;
             type Column = $column;
             const NULLABLE: bool = true;
             fn data_type() -> DataType { $data_type }
             #[inline(always)]
-            fn append(builder: &mut $builder, value: Option<$value>) { builder.append_option(value); }
+            fn append(to: &mut Sparse<$builder>, value: Option<$value>) {
+                match value {
+                    Some(value) => to.written().append_value(value),
+                    None => to.n_nulls += 1,
+                }
+            }
             #[inline(always)]
             fn value(column: &$column, row: usize) -> Option<$value> {
                 column.is_valid(row).then(|| column.value(row))
             }
-            fn finish(builder: &mut $builder) -> ArrayRef { Arc::new(builder.finish()) }
+            fn finish(to: &mut Sparse<$builder>) -> ArrayRef { Arc::new(to.written().finish()) }
+        }
+        impl Nulls for $builder {
+            fn append_nulls(&mut self, n: usize) { <$builder>::append_nulls(self, n); }
         }
     )*};
 }
@@ -136,22 +175,25 @@ pub struct Text;
 
 impl Kind for Text {
     type Value<'a> = Option<&'a str>;
-    type Builder = StringBuilder;
+    type Builder = Sparse<StringBuilder>;
     type Column = StringArray;
     const NULLABLE: bool = true;
     fn data_type() -> DataType {
         DataType::Utf8
     }
     #[inline(always)]
-    fn append(builder: &mut StringBuilder, value: Option<&str>) {
-        builder.append_option(value.map(cut));
+    fn append(to: &mut Sparse<StringBuilder>, value: Option<&str>) {
+        match value {
+            Some(value) => to.written().append_value(cut(value)),
+            None => to.n_nulls += 1,
+        }
     }
     #[inline(always)]
     fn value(column: &StringArray, row: usize) -> Option<&str> {
         column.is_valid(row).then(|| column.value(row))
     }
-    fn finish(builder: &mut StringBuilder) -> ArrayRef {
-        Arc::new(builder.finish())
+    fn finish(to: &mut Sparse<StringBuilder>) -> ArrayRef {
+        Arc::new(to.written().finish())
     }
 }
 

@@ -20,7 +20,7 @@ use models::posture::TokenReader;
 use models::probe::{ProbeRequest, classify};
 use models::secret::{redact_path, redact_query, redact_url};
 use models::template::TemplateSet;
-use models::user_agent::class;
+use models::user_agent::Recent;
 
 use super::StageError;
 use super::privacy::{Kept, Privacy};
@@ -82,6 +82,7 @@ pub struct Decode {
     watermark_ms: i64,
     read_at_ms: i64,
     tokens: TokenReader,
+    agents: Recent,
     scratch: Scratch,
 }
 
@@ -112,6 +113,7 @@ impl Decode {
             watermark_ms: i64::MIN,
             read_at_ms: 0,
             tokens: TokenReader::default(),
+            agents: Recent::default(),
             scratch: Scratch::default(),
         }
     }
@@ -215,6 +217,7 @@ impl Decode {
         let url_secret = query.and_then(|query| redact_query(query, &mut scratch.query));
         scratch.referer.clear();
         let referer = text("referer").map(|referer| redact_url(referer, &mut scratch.referer));
+        let agent = text("user_agent").map(|agent| self.agents.read(agent));
         let probe = classify(&ProbeRequest {
             method,
             path: raw_path,
@@ -222,7 +225,7 @@ impl Decode {
             body: text("request_body"),
             host,
             origin: text("origin"),
-            user_agent: text("user_agent"),
+            is_scanner: agent.is_some_and(|agent| agent.is_scanner),
             method_override: text("method_override"),
             forwarded_host: text("forwarded_host"),
             rewritten_url: text("rewritten_url"),
@@ -250,7 +253,7 @@ impl Decode {
             asn: place.asn.map(i64::from),
             as_org: place.as_org,
             user_agent: text("user_agent"),
-            agent_class: text("user_agent").map(|agent| class(agent).as_str()),
+            agent_class: agent.map(|agent| agent.class.as_str()),
             auth_scheme: identity.auth_scheme,
             authenticated: identity.authenticated,
             identity: &scratch.identity,

@@ -12,6 +12,9 @@ pub struct Facts(u128);
 /// Bits of a [`Facts`].
 pub const FACTS: usize = 128;
 
+/// The bits of faults: the odd ones below those of the contexts.
+const BAD: u128 = ((u128::MAX / 3) << 1) & ((1 << (2 * CHECKS_MAX)) - 1);
+
 /// What a call says beside the checks; guards compare these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Context {
@@ -81,9 +84,12 @@ impl Facts {
 
     /// True when a call showed a fault.
     pub fn is_bad(self) -> bool {
-        // The odd bits below those of the contexts.
-        const BAD: u128 = ((u128::MAX / 3) << 1) & ((1 << (2 * CHECKS_MAX)) - 1);
         self.0 & BAD != 0
+    }
+
+    /// Numbers of the checks whose fault a call showed, ascending.
+    pub(super) fn faults(self) -> impl Iterator<Item = u8> {
+        Facts(self.0 & BAD).iter().map(|bit| bit / 2 + 1)
     }
 
     /// Those of the checks that are about `scope`.

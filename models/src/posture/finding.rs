@@ -167,12 +167,12 @@ impl Sample {
 }
 
 fn cut(text: &str, bytes_max: usize) -> String {
-    let end = (0..=text.len().min(bytes_max))
-        .rev()
-        .find(|&at| text.is_char_boundary(at))
-        .unwrap_or(0);
-    text[..end]
-        .chars()
+    let text = &text[..text.floor_char_boundary(bytes_max)];
+    // As nearly all are.
+    if text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+        return text.to_owned();
+    }
+    text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()
 }

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::check::CHECKS_MAX;
 use super::fact::{Counts, Facts};
 use super::finding::{Sample, Samples};
 use crate::inventory::Distinct;
@@ -39,8 +38,7 @@ impl Shown {
             return;
         }
         self.callers.insert(caller);
-        let faults = (1..=CHECKS_MAX as u8).filter(|number| facts.has(Facts::bad(*number)));
-        for number in faults {
+        for number in facts.faults() {
             if let Some(samples) = self.samples_of(number)
                 && samples.wants(at_ms)
             {

@@ -4,7 +4,7 @@
 const LOOK_BYTES_MAX: usize = 256;
 
 /// Says whether a user agent is that of a known scanner: its name stands at the start of a word.
-pub(super) fn is_scanner(agent: &str) -> bool {
+pub fn is_scanner(agent: &str) -> bool {
     let bytes = agent.as_bytes();
     let bytes = bytes.get(..bytes.len().min(LOOK_BYTES_MAX)).unwrap_or(&[]);
     let mut in_word = false;

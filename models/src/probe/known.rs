@@ -36,6 +36,12 @@ pub(super) fn is_bad(path: &str) -> bool {
 }
 
 fn lowered<'b>(path: &str, buffer: &'b mut [u8; PATH_BYTES_MAX]) -> Option<&'b [u8]> {
+    if memchr::memchr(b'%', path.as_bytes()).is_none() {
+        let lower = buffer.get_mut(..path.len())?;
+        lower.copy_from_slice(path.as_bytes());
+        lower.make_ascii_lowercase();
+        return Some(lower);
+    }
     let mut bytes = path.bytes();
     let mut length = 0;
     while let Some(byte) = bytes.next() {
