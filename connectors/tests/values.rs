@@ -502,7 +502,16 @@ fn what_is_packed_is_bounded() {
     lz4.extend_from_slice(&(block.len() as u32).to_le_bytes());
     lz4.extend_from_slice(&block);
     lz4.extend_from_slice(&[0; 5]);
-    for (name, packed) in [("gzip", gzip), ("zstd", zstd), ("lz4", lz4)] {
+    // A Snappy block grows at most 22-fold.
+    let mut snappy = snap::write::FrameEncoder::new(Vec::new());
+    snappy.write_all(&zeros[..3 << 19]).expect("memory");
+    let snappy = snappy.into_inner().expect("memory");
+    for (name, packed) in [
+        ("gzip", gzip),
+        ("zstd", zstd),
+        ("lz4", lz4),
+        ("snappy", snappy),
+    ] {
         assert!(packed.len() < 100 << 10, "{name}: {}", packed.len());
         let (reason, _) = refusal(values.open(&packed, None));
         assert_eq!(reason, RejectReason::Oversized, "{name}");
