@@ -36,6 +36,7 @@ mod headers;
 mod imperva;
 mod ingress_nginx;
 mod json;
+mod keys;
 mod kong;
 mod krakend;
 mod krakend_json;
@@ -59,7 +60,7 @@ use std::str::FromStr;
 
 use arrow::buffer::Buffer;
 
-use crate::event::{BODY_BYTES_MAX, DecodedBatch, Event, EventBatchBuilder, RowPosition};
+use crate::event::{DecodedBatch, Event, EventBatchBuilder, RowPosition};
 use crate::reject::{Reject, RejectReason};
 use envelope::{Opened, Wrapped};
 use rows::Rows;
@@ -498,14 +499,20 @@ impl Decoder {
     fn push_whole(&mut self, text: &str, rows: &mut Rows<'_>) -> Result<(), Fault> {
         if matches!(self.format, Format::Auto | Format::Otlp) && otlp::is_request(text) {
             otlp::decode_all(text, &mut |call| match call {
-                Ok(call) => rows.push(&limited(call)),
+                Ok(mut call) => rows.push(&mut call),
                 Err(fault) => rows.reject(&fault),
             })?;
             self.last = Some(Format::Otlp);
             return Ok(());
         }
-        rows.push(&self.decode_one(text)?);
-        Ok(())
+        // An event is a kilobyte large: it stays where it was made.
+        match self.decode_one(text) {
+            Ok(ref mut event) => {
+                rows.push(event);
+                Ok(())
+            }
+            Err(fault) => Err(fault),
+        }
     }
 
     /// Says whether a text that is no event is of the header of a file's lines: neither an event nor a reject.
@@ -518,11 +525,7 @@ impl Decoder {
             return Err(Fault::new(RejectReason::Empty, "no bytes but white space"));
         }
         match self.format {
-            Format::Auto => {
-                let (format, event) = detect::decode(text, self.last)?;
-                self.last = Some(format);
-                Ok(event)
-            }
+            Format::Auto => detect::decode(text, &mut self.last),
             format => decode_as(format, text),
         }
     }
@@ -533,21 +536,7 @@ fn decode_as(format: Format, text: &str) -> Result<Event<'_>, Fault> {
     let spec = format
         .spec()
         .ok_or_else(|| Fault::new(RejectReason::UnknownFormat, "no format takes it"))?;
-    (spec.decode)(text).map(limited)
-}
-
-/// An event within the limits that hold for all formats.
-fn limited(mut event: Event<'_>) -> Event<'_> {
-    event.request_body = event.request_body.map(cut_body);
-    event
-}
-
-fn cut_body(body: Cow<'_, str>) -> Cow<'_, str> {
-    if body.len() <= BODY_BYTES_MAX {
-        return body;
-    }
-    let end = body.floor_char_boundary(BODY_BYTES_MAX);
-    target::cut(&body, 0..end)
+    (spec.decode)(text)
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@
 use std::borrow::Cow;
 
 use super::detect::has_any;
-use super::json::{Scalar, object, read};
+use super::json::{Scalar, object, read_into};
 use super::target;
 use super::{Capabilities, Fault, Presence};
 use crate::event::{Event, Text};
@@ -82,7 +82,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one record.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     let event_time_ms = record.time.time("reqTimeSec")?;
     let method = record
         .method

@@ -27,7 +27,7 @@
 use super::detect::has_any;
 use super::duration;
 use super::headers::Headers;
-use super::json::{Raw, Scalar, expect_objects, object, read};
+use super::json::{Raw, Scalar, expect_objects, object, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::{Event, Text};
@@ -94,7 +94,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one log object.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     let request = record.request;
     expect_objects(&[(&request, "request"), (&request.tls, "request.tls")])?;
     let tls = request.tls;

@@ -30,7 +30,7 @@
 
 use super::detect::has_any;
 use super::headers::Headers;
-use super::json::{Scalar, object, read};
+use super::json::{Scalar, object, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::{Event, Text};
@@ -91,7 +91,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one record.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     let event_time_ms = record.start.or(record.end).time("EdgeStartTimestamp")?;
     let Target { path, query, .. } =
         target::split(record.uri.or(record.path).required("ClientRequestURI")?);

@@ -26,7 +26,7 @@
 
 use super::detect::has_any;
 use super::headers::Headers;
-use super::json::{Header, Raw, Scalar, object, read};
+use super::json::{Header, Raw, Scalar, object, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::{Event, Text};
@@ -157,7 +157,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one document.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     let (request, response) = (record.http.request, record.http.response);
     let event_time_ms =
         first([record.event.start, record.start, record.timestamp]).time("@timestamp")?;

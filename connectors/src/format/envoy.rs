@@ -39,7 +39,7 @@
 //! sidecar, with one `request_id`: feed one of them (`upstream_cluster` begins with `outbound|` or `inbound|`).
 
 use super::detect::has_any;
-use super::json::{Joined, Raw, Scalar, authorization, object, read};
+use super::json::{Joined, Raw, Scalar, authorization, object, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence, envoy_text};
 use crate::event::Event;
@@ -128,7 +128,8 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
     if text.starts_with('[') {
         return envoy_text::decode(text);
     }
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     let event_time_ms = record.start_time.time("start_time")?;
     // Only Istio's default names the host without a colon beside the name asked for in TLS (null on a plain connection).
     let upstream = record.upstream_cluster.text("upstream_cluster")?;

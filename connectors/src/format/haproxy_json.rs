@@ -35,7 +35,7 @@
 use std::borrow::Cow;
 
 use super::detect::has_any;
-use super::json::{Joined, Raw, Scalar, authorization, object, read};
+use super::json::{Joined, Raw, Scalar, authorization, object, read_into};
 use super::target::{self, Target};
 use super::words::unescape_hash;
 use super::{Fault, haproxy};
@@ -102,7 +102,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one object.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     // The other keys are common: without one of these any flat log would pass.
     if record.accept_date.is_blank() && record.frontend.is_blank() {
         return Err(Fault::missing("accept_date"));

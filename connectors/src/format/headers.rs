@@ -1,13 +1,10 @@
 //! Headers as formats with all of them log them: an object, or a list of names and values.
 
-use std::borrow::Cow;
-
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::Fault;
-use super::json::{
-    ExactKey, Header, Joined, Object, Scalar, Slot, authorization, is_redacted, object,
-};
+use super::json::{Header, Joined, Object, Scalar, Slot, authorization, is_redacted, object};
+use super::keys::{Case, KeySeed, KeyTable};
 use super::target;
 use crate::event::Event;
 
@@ -43,45 +40,77 @@ pub(super) struct Headers<'a> {
     is_other: bool,
 }
 
-impl<'a> Headers<'a> {
-    /// The place of a header by its name in lower case, and whether all its values count.
-    fn place(&mut self, name: &str) -> Option<(&mut Scalar<'a>, bool)> {
-        Some(match name {
-            "host" => (&mut self.host, false),
-            "content-type" => (&mut self.content_type, false),
-            "user-agent" => (&mut self.user_agent, false),
-            "authorization" => (&mut self.authorization, false),
-            "x-api-key" | "apikey" | "api-key" | "ocp-apim-subscription-key" => {
-                (&mut self.api_key, false)
-            }
-            "cookie" => (&mut self.cookie, false),
-            "mcp-session-id" => (&mut self.session, false),
-            "x-request-id" => (&mut self.request_id, false),
-            "traceparent" | "x-b3-traceid" => (&mut self.trace, false),
-            "referer" => (&mut self.referer, false),
-            "origin" => (&mut self.origin, false),
-            "x-http-method-override" | "x-http-method" | "x-method-override" => {
-                (&mut self.method_override, true)
-            }
-            "x-forwarded-host" => (&mut self.forwarded_host, true),
-            "x-original-url" | "x-rewrite-url" => (&mut self.rewritten_url, true),
-            "access-control-allow-origin" => (&mut self.allow_origin, false),
-            "access-control-allow-credentials" => (&mut self.allow_credentials, false),
-            "server" => (&mut self.server, false),
-            "x-powered-by" => (&mut self.powered_by, false),
-            "mcp-method" => (&mut self.mcp_method, false),
-            "mcp-name" => (&mut self.mcp_name, false),
-            "mcp-protocol-version" => (&mut self.mcp_version, false),
-            "a2a-version" => (&mut self.a2a_version, false),
-            "signature-agent" => (&mut self.signature_agent, false),
-            "x-stainless-lang" => (&mut self.sdk_language, false),
-            _ => return None,
-        })
-    }
+/// Where a header goes.
+#[derive(Clone, Copy)]
+struct Place {
+    of: for<'h, 'a> fn(&'h mut Headers<'a>) -> &'h mut Scalar<'a>,
+    /// All its values count.
+    is_joined: bool,
+}
 
+const fn first(of: for<'h, 'a> fn(&'h mut Headers<'a>) -> &'h mut Scalar<'a>) -> Place {
+    Place {
+        of,
+        is_joined: false,
+    }
+}
+
+const fn joined(of: for<'h, 'a> fn(&'h mut Headers<'a>) -> &'h mut Scalar<'a>) -> Place {
+    Place {
+        of,
+        is_joined: true,
+    }
+}
+
+/// Headers by their names; a client writes them in any case.
+static NAMES: KeyTable<Place> = KeyTable::new(&[
+    ("host", first(|of| &mut of.host)),
+    ("content-type", first(|of| &mut of.content_type)),
+    ("user-agent", first(|of| &mut of.user_agent)),
+    ("authorization", first(|of| &mut of.authorization)),
+    ("x-api-key", first(|of| &mut of.api_key)),
+    ("apikey", first(|of| &mut of.api_key)),
+    ("api-key", first(|of| &mut of.api_key)),
+    ("ocp-apim-subscription-key", first(|of| &mut of.api_key)),
+    ("cookie", first(|of| &mut of.cookie)),
+    ("mcp-session-id", first(|of| &mut of.session)),
+    ("x-request-id", first(|of| &mut of.request_id)),
+    ("traceparent", first(|of| &mut of.trace)),
+    ("x-b3-traceid", first(|of| &mut of.trace)),
+    ("referer", first(|of| &mut of.referer)),
+    ("origin", first(|of| &mut of.origin)),
+    (
+        "x-http-method-override",
+        joined(|of| &mut of.method_override),
+    ),
+    ("x-http-method", joined(|of| &mut of.method_override)),
+    ("x-method-override", joined(|of| &mut of.method_override)),
+    ("x-forwarded-host", joined(|of| &mut of.forwarded_host)),
+    ("x-original-url", joined(|of| &mut of.rewritten_url)),
+    ("x-rewrite-url", joined(|of| &mut of.rewritten_url)),
+    (
+        "access-control-allow-origin",
+        first(|of| &mut of.allow_origin),
+    ),
+    (
+        "access-control-allow-credentials",
+        first(|of| &mut of.allow_credentials),
+    ),
+    ("server", first(|of| &mut of.server)),
+    ("x-powered-by", first(|of| &mut of.powered_by)),
+    ("mcp-method", first(|of| &mut of.mcp_method)),
+    ("mcp-name", first(|of| &mut of.mcp_name)),
+    ("mcp-protocol-version", first(|of| &mut of.mcp_version)),
+    ("a2a-version", first(|of| &mut of.a2a_version)),
+    ("signature-agent", first(|of| &mut of.signature_agent)),
+    ("x-stainless-lang", first(|of| &mut of.sdk_language)),
+]);
+
+impl<'a> Headers<'a> {
     /// Takes a header of a list; the name in any case.
     pub(super) fn put(&mut self, name: &str, value: Scalar<'a>) {
-        if let Some((place, is_joined)) = self.place(&lower(name)) {
+        if let Some(Place { of, is_joined }) = NAMES.find_lower(name) {
+            let place = of(self);
             if is_joined {
                 *place = std::mem::take(place).join(value);
             } else if place.is_blank() {
@@ -193,15 +222,6 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// A header's name in lower case: a client writes it as it likes.
-fn lower(name: &str) -> Cow<'_, str> {
-    if name.bytes().any(|b| b.is_ascii_uppercase()) {
-        Cow::Owned(name.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(name)
-    }
-}
-
 impl Object for Headers<'_> {
     fn is_other(&self) -> bool {
         self.is_other
@@ -230,15 +250,21 @@ impl<'a> Visitor<'a> for &mut Headers<'a> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<ExactKey<'a>>()? {
-            match self.place(&lower(&key.0)) {
-                Some((place, true)) => {
-                    *place = std::mem::take(place).join(map.next_value::<Joined<'a>>()?.0);
-                }
-                Some((place, false)) => {
-                    let value = map.next_value::<Header<'a>>()?.0;
-                    if place.is_blank() {
-                        *place = value;
+        let name = || KeySeed {
+            table: &NAMES,
+            case: Case::Lower,
+        };
+        while let Some(place) = map.next_key_seed(name())? {
+            match place {
+                Some(Place { of, is_joined }) => {
+                    let place = of(self);
+                    if is_joined {
+                        *place = std::mem::take(place).join(map.next_value::<Joined<'a>>()?.0);
+                    } else {
+                        let value = map.next_value::<Header<'a>>()?.0;
+                        if place.is_blank() {
+                            *place = value;
+                        }
                     }
                 }
                 None => {

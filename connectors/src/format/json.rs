@@ -69,16 +69,24 @@ pub(super) fn read<'a, T: Default>(text: &'a str) -> Result<T, Fault>
 where
     for<'r> &'r mut T: DeserializeSeed<'a, Value = ()>,
 {
+    let mut record = T::default();
+    read_into(&mut record, text).map(|()| record)
+}
+
+/// As [`read`], in place: a record is some kilobytes large, and giving it back would copy it.
+pub(super) fn read_into<'a, T>(record: &mut T, text: &'a str) -> Result<(), Fault>
+where
+    for<'r> &'r mut T: DeserializeSeed<'a, Value = ()>,
+{
     if !text.starts_with('{') {
         return Err(Fault::new(RejectReason::Malformed, "not a JSON object"));
     }
     check_depth(text)?;
-    let mut record = T::default();
     let mut parser = sonic_rs::Deserializer::from_str(text);
-    let read = (&mut record)
+    record
         .deserialize(&mut parser)
-        .and_then(|()| parser.end());
-    read.map(|()| record).map_err(|error| syntax(&error))
+        .and_then(|()| parser.end())
+        .map_err(|error| syntax(&error))
 }
 
 /// Describes a syntax error by its place only: the parser's own message quotes the payload.
@@ -130,7 +138,7 @@ impl<'a> Scalar<'a> {
     pub(super) fn is_blank(&self) -> bool {
         match self {
             Scalar::Absent => true,
-            Scalar::Text(text) => matches!(text.as_ref(), "" | "-"),
+            Scalar::Text(text) => is_blank(text),
             _ => false,
         }
     }
@@ -160,14 +168,21 @@ impl<'a> Scalar<'a> {
     }
 
     /// The value as text; a number is written out.
+    #[inline]
     pub(super) fn text(self, field: &'static str) -> Result<Text<'a>, Fault> {
         match self {
-            blank if blank.is_blank() => Ok(None),
-            Scalar::Text(text) => Ok(Some(text)),
-            Scalar::Integer(number) => Ok(Some(number.to_string().into())),
-            Scalar::Float(number) => Ok(Some(number.to_string().into())),
-            Scalar::Bool(true) => Ok(Some("true".into())),
-            Scalar::Bool(false) => Ok(Some("false".into())),
+            Scalar::Absent => Ok(None),
+            Scalar::Text(text) => Ok(Some(text).filter(|text| !is_blank(text))),
+            other => other.written_out(field).map(Some),
+        }
+    }
+
+    fn written_out(self, field: &'static str) -> Result<Cow<'a, str>, Fault> {
+        match self {
+            Scalar::Integer(number) => Ok(number.to_string().into()),
+            Scalar::Float(number) => Ok(number.to_string().into()),
+            Scalar::Bool(true) => Ok("true".into()),
+            Scalar::Bool(false) => Ok("false".into()),
             _ => Err(Fault::wrong_type(field, "text")),
         }
     }
@@ -247,6 +262,11 @@ impl<'a> Scalar<'a> {
             field,
         )
     }
+}
+
+#[inline]
+fn is_blank(text: &str) -> bool {
+    matches!(text, "" | "-")
 }
 
 /// Refuses a time outside `[2000-01-01, 2100-01-01)`.
@@ -420,66 +440,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
     }
 }
 
-/// An object's key.
-pub(super) struct Key<'a>(pub(super) Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
-    #[inline]
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Key<'a>, D::Error> {
-        struct KeyVisitor;
-        impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = Key<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-
-            #[inline]
-            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Key<'de>, E> {
-                // Header names come in any case from some writers; ours are written in lower case.
-                let is_title = text.as_bytes().first().is_some_and(u8::is_ascii_uppercase);
-                Ok(Key(if is_title {
-                    Cow::Owned(text.to_ascii_lowercase())
-                } else {
-                    Cow::Borrowed(text)
-                }))
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(text.to_ascii_lowercase())))
-            }
-        }
-        deserializer.deserialize_str(KeyVisitor)
-    }
-}
-
-/// An object's key, in the case it has.
-pub(super) struct ExactKey<'a>(pub(super) Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for ExactKey<'a> {
-    #[inline]
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ExactKey<'a>, D::Error> {
-        struct KeyVisitor;
-        impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = ExactKey<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-
-            #[inline]
-            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<ExactKey<'de>, E> {
-                Ok(ExactKey(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<ExactKey<'de>, E> {
-                Ok(ExactKey(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(KeyVisitor)
-    }
-}
-
 /// Declares a struct read from a JSON object: per field its type and the keys it is found under, of which the first that is not blank
 /// counts. Other keys are skipped. A value that is no object leaves the fields empty and sets `is_other`.
 ///
@@ -487,12 +447,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for ExactKey<'a> {
 /// nothing where a writer's names all begin with one.
 macro_rules! object {
     ($(#[$doc:meta])* struct $($rest:tt)+) => {
-        $crate::format::json::object! { @ Key; $(#[$doc])* struct $($rest)+ }
+        $crate::format::json::object! { @ Title; $(#[$doc])* struct $($rest)+ }
     };
     ($(#[$doc:meta])* exact struct $($rest:tt)+) => {
-        $crate::format::json::object! { @ ExactKey; $(#[$doc])* struct $($rest)+ }
+        $crate::format::json::object! { @ Exact; $(#[$doc])* struct $($rest)+ }
     };
-    (@ $key_type:ident; $(#[$doc:meta])* struct $name:ident { $($field:ident: $type:ty = $($key:literal)|+,)+ }) => {
+    (@ $case:ident; $(#[$doc:meta])* struct $name:ident { $($field:ident: $type:ty = $($key:literal)|+,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Default)]
         pub(super) struct $name<'a> {
@@ -529,10 +489,20 @@ macro_rules! object {
             }
 
             fn visit_map<A: serde::de::MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-                while let Some(key) = map.next_key::<$crate::format::json::$key_type<'a>>()? {
-                    match key.0.as_ref() {
-                        $($($key)|+ => $crate::format::json::Slot::fill(&mut self.$field, &mut map)?,)+
-                        _ => {
+                use $crate::format::keys::{Case, KeySeed, KeyTable};
+
+                #[derive(Clone, Copy)]
+                #[expect(non_camel_case_types, reason = "named as the struct's fields are")]
+                enum Field {
+                    $($field,)+
+                }
+                static KEYS: KeyTable<Field> = KeyTable::new(&[$($(($key, Field::$field),)+)+]);
+                const SEED: KeySeed<Field> = KeySeed { table: &KEYS, case: Case::$case };
+
+                while let Some(field) = map.next_key_seed(SEED)? {
+                    match field {
+                        $(Some(Field::$field) => $crate::format::json::Slot::fill(&mut self.$field, &mut map)?,)+
+                        None => {
                             map.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }

@@ -36,7 +36,7 @@
 //! sends more keeps the rest out of the log: the plugins' `consumer` is what it cannot hide.
 
 use super::detect::has_any;
-use super::json::{Header, Joined, Raw, Scalar, authorization, expect_objects, object, read};
+use super::json::{Header, Joined, Raw, Scalar, authorization, expect_objects, object, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::{Event, Text};
@@ -151,7 +151,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one log object.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     expect_objects(&[
         (&record.request, "request"),
         (&record.request.headers, "request.headers"),

@@ -12,8 +12,9 @@
 use std::borrow::Cow;
 
 use super::json::{Scalar, authorization, believe};
+use super::keys::is_same;
 use super::rows::Rows;
-use super::{Fault, RECORD_BYTES_MAX, SourceRecord, envelope, limited, target};
+use super::{Fault, RECORD_BYTES_MAX, SourceRecord, envelope, target};
 use crate::event::{DecodedBatch, Event, EventBatchBuilder, RowPosition};
 use crate::reject::{Reject, RejectReason};
 
@@ -85,14 +86,6 @@ const fn place(name: &str) -> usize {
         at += 1;
     }
     panic!("a field of FIELDS")
-}
-
-const fn is_same(left: &[u8], right: &[u8]) -> bool {
-    let mut at = 0;
-    while at < left.len() && at < right.len() && left[at] == right[at] {
-        at += 1;
-    }
-    at == left.len() && at == right.len()
 }
 
 /// One value of a line.
@@ -354,9 +347,9 @@ fn tell(
         Became::Call(lines, row) => {
             let mut values = NO_VALUES;
             if matches!(read[*lines].row(*row, &mut values), Row::Call)
-                && let Ok(event) = event(mapping.name(), &values)
+                && let Ok(mut event) = event(mapping.name(), &values)
             {
-                rows.push(&event);
+                rows.push(&mut event);
             }
         }
     }
@@ -401,7 +394,7 @@ fn event<'a>(gateway: &'a str, values: &Values<'a>) -> Result<Event<'a>, Fault> 
         Some(query) => Cow::Owned(query.to_owned()),
         None => query,
     });
-    Ok(limited(Event {
+    Ok(Event {
         event_time_ms,
         gateway,
         method: method
@@ -453,7 +446,7 @@ fn event<'a>(gateway: &'a str, values: &Values<'a>) -> Result<Event<'a>, Fault> 
         signature_agent: text!("signature_agent"),
         sdk_language: text!("sdk_language"),
         request_body: text!("request_body"),
-    }))
+    })
 }
 
 /// JSON with a writer's bad escapes mended, as for every format; `None` if there are none.

@@ -56,7 +56,7 @@
 use std::borrow::Cow;
 
 use super::detect::has_any;
-use super::json::{Joined, Raw, Scalar, authorization, expect_objects, object, read};
+use super::json::{Joined, Raw, Scalar, authorization, expect_objects, object, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::{Event, Text};
@@ -168,7 +168,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one log line.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     expect_objects(&[(&record.http, "http")])?;
     let http = record.http;
     let event_time_ms = if record.msec.is_blank() {

@@ -27,7 +27,7 @@ use std::borrow::Cow;
 
 use super::detect::has_any;
 use super::headers::Headers;
-use super::json::{Scalar, expect_objects, object, read};
+use super::json::{Scalar, expect_objects, object, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::{Event, Text};
@@ -136,7 +136,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one event.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     expect_objects(&[
         (&record.request, "http_request"),
         (&record.request.url, "http_request.url"),

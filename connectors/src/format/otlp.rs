@@ -35,7 +35,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 
 use super::detect::has_any;
 use super::headers::Headers;
-use super::json::{Raw, Scalar, Slot, believe, object, read};
+use super::json::{Raw, Scalar, Slot, believe, object, read, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence, envelope};
 use crate::event::{Event, Text};
@@ -279,7 +279,8 @@ fn elements<'a>(array: Raw<'a>) -> impl Iterator<Item = Result<&'a str, Fault>> 
 
 /// Decodes a span; `None` if it is no server's.
 fn span<'a>(text: &'a str, service: Text<'a>) -> Result<Option<Event<'a>>, Fault> {
-    let mut span: Span<'a> = read(text)?;
+    let mut span = Span::default();
+    read_into(&mut span, text)?;
     let is_server = match span.kind {
         Scalar::Text(ref kind) => matches!(kind.as_ref(), "2" | "SPAN_KIND_SERVER"),
         ref kind => *kind == Scalar::Integer(2),

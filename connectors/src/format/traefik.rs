@@ -30,7 +30,7 @@
 use std::borrow::Cow;
 
 use super::detect::has_any;
-use super::json::{Header, Joined, Scalar, authorization, object, read};
+use super::json::{Header, Joined, Scalar, authorization, object, read_into};
 use super::target::{self, Target};
 use super::words::known;
 use super::{Capabilities, Fault, Presence, combined};
@@ -115,7 +115,8 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
 }
 
 fn record(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     let event_time_ms = if record.start.is_blank() {
         record.time.time("StartUTC")
     } else {

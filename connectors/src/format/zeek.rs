@@ -18,7 +18,7 @@
 //! its request (`method` absent) is no call; one connection's calls share their `uid`.
 
 use super::detect::has_any;
-use super::json::{Header, Scalar, object, read};
+use super::json::{Header, Scalar, object, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::Event;
@@ -64,7 +64,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one record.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     let event_time_ms = record.ts.time("ts")?;
     let method = record
         .method
