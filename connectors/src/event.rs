@@ -119,96 +119,96 @@ pub struct Event<'a> {
     pub request_body: Text<'a>,
 }
 
-/// Text columns in the order of [`Event`]'s fields; [`Event::texts`] yields the values in the same order.
-pub(crate) const TEXT_COLUMNS: [&str; 41] = [
-    "gateway",
-    "method",
-    "scheme",
-    "host",
-    "path",
-    "query",
-    "client_ip",
-    "peer_ip",
-    "user_agent",
-    "authorization",
-    "api_key",
-    "token_hash",
-    "jwt_sub",
-    "jwt_claims",
-    "consumer",
-    "principal",
-    "client_cert",
-    "session",
-    "route",
-    "service",
-    "tls_version",
-    "request_content_type",
-    "response_content_type",
-    "request_id",
-    "trace_id",
-    "referer",
-    "origin",
-    "method_override",
-    "forwarded_host",
-    "rewritten_url",
-    "allow_origin",
-    "allow_credentials",
-    "server",
-    "powered_by",
-    "mcp_method",
-    "mcp_name",
-    "mcp_version",
-    "a2a_version",
-    "signature_agent",
-    "sdk_language",
-    "request_body",
-];
+/// Declares the text columns by the fields of [`Event`], in their order.
+macro_rules! text_columns {
+    ($($field:ident),+ $(,)?) => {
+        /// Text columns in the order of [`Event`]'s fields.
+        pub(crate) const TEXT_COLUMNS: [&str; N_TEXT_COLUMNS] = [$(stringify!($field)),+];
 
-impl Event<'_> {
-    pub(crate) fn texts(&self) -> [Option<&str>; TEXT_COLUMNS.len()] {
-        [
-            Some(self.gateway),
-            Some(&self.method),
-            self.scheme.as_deref(),
-            self.host.as_deref(),
-            Some(&self.path),
-            self.query.as_deref(),
-            self.client_ip.as_deref(),
-            self.peer_ip.as_deref(),
-            self.user_agent.as_deref(),
-            self.authorization.as_deref(),
-            self.api_key.as_deref(),
-            self.token_hash.as_deref(),
-            self.jwt_sub.as_deref(),
-            self.jwt_claims.as_deref(),
-            self.consumer.as_deref(),
-            self.principal.as_deref(),
-            self.client_cert.as_deref(),
-            self.session.as_deref(),
-            self.route.as_deref(),
-            self.service.as_deref(),
-            self.tls_version.as_deref(),
-            self.request_content_type.as_deref(),
-            self.response_content_type.as_deref(),
-            self.request_id.as_deref(),
-            self.trace_id.as_deref(),
-            self.referer.as_deref(),
-            self.origin.as_deref(),
-            self.method_override.as_deref(),
-            self.forwarded_host.as_deref(),
-            self.rewritten_url.as_deref(),
-            self.allow_origin.as_deref(),
-            self.allow_credentials.as_deref(),
-            self.server.as_deref(),
-            self.powered_by.as_deref(),
-            self.mcp_method.as_deref(),
-            self.mcp_name.as_deref(),
-            self.mcp_version.as_deref(),
-            self.a2a_version.as_deref(),
-            self.signature_agent.as_deref(),
-            self.sdk_language.as_deref(),
-            self.request_body.as_deref(),
-        ]
+        impl Event<'_> {
+            /// Gives each text that is there, with its place in [`TEXT_COLUMNS`].
+            #[inline]
+            pub(crate) fn each_text(&self, mut give: impl FnMut(usize, &str)) {
+                // Counted by the compiler: a text that is not there costs one comparison.
+                let mut n_columns = 0;
+                $(
+                    if let Some(text) = self.$field.as_text() {
+                        give(n_columns, text);
+                    }
+                    n_columns += 1;
+                )+
+                debug_assert_eq!(n_columns, N_TEXT_COLUMNS);
+            }
+        }
+    };
+}
+
+const N_TEXT_COLUMNS: usize = 41;
+
+text_columns! {
+    gateway,
+    method,
+    scheme,
+    host,
+    path,
+    query,
+    client_ip,
+    peer_ip,
+    user_agent,
+    authorization,
+    api_key,
+    token_hash,
+    jwt_sub,
+    jwt_claims,
+    consumer,
+    principal,
+    client_cert,
+    session,
+    route,
+    service,
+    tls_version,
+    request_content_type,
+    response_content_type,
+    request_id,
+    trace_id,
+    referer,
+    origin,
+    method_override,
+    forwarded_host,
+    rewritten_url,
+    allow_origin,
+    allow_credentials,
+    server,
+    powered_by,
+    mcp_method,
+    mcp_name,
+    mcp_version,
+    a2a_version,
+    signature_agent,
+    sdk_language,
+    request_body,
+}
+
+/// A field's text, if it is there.
+trait AsText {
+    fn as_text(&self) -> Option<&str>;
+}
+
+impl AsText for &str {
+    fn as_text(&self) -> Option<&str> {
+        Some(self)
+    }
+}
+
+impl AsText for Cow<'_, str> {
+    fn as_text(&self) -> Option<&str> {
+        Some(self)
+    }
+}
+
+impl AsText for Text<'_> {
+    fn as_text(&self) -> Option<&str> {
+        self.as_deref()
     }
 }
 

@@ -81,7 +81,7 @@ fn refusal(opened: Result<Opened, Unopened>) -> (RejectReason, String) {
 #[test]
 fn what_the_serializers_of_others_write_is_read() {
     let (registry, written) = written();
-    assert!(21 <= written.len(), "the file is whole");
+    assert!(31 <= written.len(), "the file is whole");
     let mut values = values_of(&registry);
     for of in &written {
         let opened = open(&mut values, &of.value, of.header());

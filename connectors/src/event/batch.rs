@@ -123,11 +123,9 @@ impl EventBatchBuilder {
         self.authenticated_hint
             .append_value(event.authenticated_hint);
         let row = self.positions.len();
-        for (column, text) in self.texts.iter_mut().zip(event.texts()) {
-            if let Some(text) = text {
-                column.push(text, row, self.n_events, &self.block);
-            }
-        }
+        event.each_text(|column, text| {
+            self.texts[column].push(text, row, self.n_events, &self.block);
+        });
         self.positions.push(position);
     }
 
@@ -169,6 +167,8 @@ impl EventBatchBuilder {
 }
 
 impl TextColumn {
+    // One copy for all columns.
+    #[inline(never)]
     fn push(&mut self, text: &str, row: usize, n_events: usize, block: &Block) {
         let views = self
             .views
