@@ -5,7 +5,8 @@
 //! (copies of that), `bounds` (what an attacker may choose), `privacy` and `enrichment` (what of a call is kept, and added),
 //! `templates` (what names endpoints), `lake` (scored events kept, and asked again), `sigma` (rules of others), `hostile_rules`
 //! (rules of somebody who means harm), `lookups` (tables beside the logs), `rules` (rules as data), `correlate` (rules over
-//! alerts), `workbench` (rules tried over files), `inventory` (which endpoints there are), `posture` (what is wrong with them),
+//! alerts), `workbench` (rules tried over files), `inventory` (which endpoints there are), `posture` (what is wrong with them), `answers` (what
+//! headers of answers show of it),
 //! `probing` (who tries them), `agents` (who acts, with which tools), `detection`, `alerts`, `explain` and `outputs` (what
 //! comes out), `kafka` (the same over a real Apache Kafka), `reload` (rules that change there), `shed` (rules that are too
 //! slow), `deliver` (alerts on to other systems), `collect` (logs brought there), `values` (what a schema registry must open),
@@ -16,6 +17,7 @@
 
 mod agents;
 mod alerts;
+mod answers;
 mod bounds;
 mod collect;
 mod correlate;

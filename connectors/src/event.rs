@@ -75,6 +75,8 @@ pub struct Event<'a> {
     pub route: Text<'a>,
     /// Service or upstream behind the gateway.
     pub service: Text<'a>,
+    /// `http` or `https` on the way to the service, of a call that was passed on to another machine.
+    pub upstream_scheme: Text<'a>,
     /// TLS version of the client's connection.
     pub tls_version: Text<'a>,
     /// Content-Type of the request.
@@ -95,6 +97,8 @@ pub struct Event<'a> {
     pub forwarded_host: Text<'a>,
     /// `X-Original-URL` and `X-Rewrite-URL`: the URL some frameworks serve instead of the one asked for; several are joined.
     pub rewritten_url: Text<'a>,
+    /// `Via`, `CDN-Loop` or what else a proxy in front says of itself in the request. Transient.
+    pub via: Text<'a>,
     /// `Access-Control-Allow-Origin` of the response.
     pub allow_origin: Text<'a>,
     /// `Access-Control-Allow-Credentials` of the response.
@@ -103,6 +107,8 @@ pub struct Event<'a> {
     pub server: Text<'a>,
     /// `X-Powered-By` header of the response.
     pub powered_by: Text<'a>,
+    /// What else the response's headers say.
+    pub answer: AnswerHeaders<'a>,
     /// `Mcp-Method` of the request: the JSON-RPC method, where no body is logged.
     pub mcp_method: Text<'a>,
     /// `Mcp-Name` of the request: the tool, prompt or resource.
@@ -119,8 +125,51 @@ pub struct Event<'a> {
     pub request_body: Text<'a>,
 }
 
+/// Headers of a response that are asked whether they are there. Each is `None` where the source does not log it, and **empty** where it
+/// does and the response had none. Transient: they hold secrets, and whoever writes a link may steer them.
+#[derive(Default, Debug, Clone, PartialEq)]
+pub struct AnswerHeaders<'a> {
+    /// `Strict-Transport-Security`.
+    pub hsts: Text<'a>,
+    /// `X-Content-Type-Options`.
+    pub content_type_options: Text<'a>,
+    /// `X-Frame-Options`.
+    pub frame_options: Text<'a>,
+    /// `Content-Security-Policy`.
+    pub content_security_policy: Text<'a>,
+    /// `Cache-Control`.
+    pub cache_control: Text<'a>,
+    /// `Vary`.
+    pub vary: Text<'a>,
+    /// `Set-Cookie`, one a line.
+    pub set_cookie: Text<'a>,
+    /// `Location`.
+    pub location: Text<'a>,
+    /// What a debugger sends: `X-Debug-Token`, `X-Clockwork-Id` and the like.
+    pub debug_header: Text<'a>,
+}
+
+impl<'a> AnswerHeaders<'a> {
+    /// Says that the source logs all headers: those that are not there were not sent.
+    pub(crate) fn are_all(&mut self) {
+        for header in [
+            &mut self.hsts,
+            &mut self.content_type_options,
+            &mut self.frame_options,
+            &mut self.content_security_policy,
+            &mut self.cache_control,
+            &mut self.vary,
+            &mut self.set_cookie,
+            &mut self.location,
+            &mut self.debug_header,
+        ] {
+            header.get_or_insert(Cow::Borrowed(""));
+        }
+    }
+}
+
 /// Text columns in the order of [`Event`]'s fields; [`Event::texts`] yields the values in the same order.
-pub(crate) const TEXT_COLUMNS: [&str; 41] = [
+pub(crate) const TEXT_COLUMNS: [&str; 52] = [
     "gateway",
     "method",
     "scheme",
@@ -141,6 +190,7 @@ pub(crate) const TEXT_COLUMNS: [&str; 41] = [
     "session",
     "route",
     "service",
+    "upstream_scheme",
     "tls_version",
     "request_content_type",
     "response_content_type",
@@ -151,10 +201,20 @@ pub(crate) const TEXT_COLUMNS: [&str; 41] = [
     "method_override",
     "forwarded_host",
     "rewritten_url",
+    "via",
     "allow_origin",
     "allow_credentials",
     "server",
     "powered_by",
+    "hsts",
+    "content_type_options",
+    "frame_options",
+    "content_security_policy",
+    "cache_control",
+    "vary",
+    "set_cookie",
+    "location",
+    "debug_header",
     "mcp_method",
     "mcp_name",
     "mcp_version",
@@ -187,6 +247,7 @@ impl Event<'_> {
             self.session.as_deref(),
             self.route.as_deref(),
             self.service.as_deref(),
+            self.upstream_scheme.as_deref(),
             self.tls_version.as_deref(),
             self.request_content_type.as_deref(),
             self.response_content_type.as_deref(),
@@ -197,10 +258,20 @@ impl Event<'_> {
             self.method_override.as_deref(),
             self.forwarded_host.as_deref(),
             self.rewritten_url.as_deref(),
+            self.via.as_deref(),
             self.allow_origin.as_deref(),
             self.allow_credentials.as_deref(),
             self.server.as_deref(),
             self.powered_by.as_deref(),
+            self.answer.hsts.as_deref(),
+            self.answer.content_type_options.as_deref(),
+            self.answer.frame_options.as_deref(),
+            self.answer.content_security_policy.as_deref(),
+            self.answer.cache_control.as_deref(),
+            self.answer.vary.as_deref(),
+            self.answer.set_cookie.as_deref(),
+            self.answer.location.as_deref(),
+            self.answer.debug_header.as_deref(),
             self.mcp_method.as_deref(),
             self.mcp_name.as_deref(),
             self.mcp_version.as_deref(),

@@ -268,6 +268,8 @@ pub struct Capabilities {
     pub response_bytes: Presence,
     /// The TLS version of the client's connection.
     pub tls_version: Presence,
+    /// `http` or `https` on the way to the service.
+    pub upstream_scheme: Presence,
     /// Request headers beyond user agent and referer.
     pub request_headers: Presence,
     /// Response headers.

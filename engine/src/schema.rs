@@ -17,7 +17,7 @@ use column::Kind;
 pub use objects::{ObjectRow, Objects, ObjectsBuilder};
 
 /// Version of the rows in the logs.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// A batch whose columns are not those of the table.
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +153,8 @@ table! {
         route: Text,
         /// Service the gateway names.
         service: Text,
+        /// `http` or `https` on the way to the service; none of a call that stayed at the gateway, or on its machine.
+        upstream_scheme: Text,
         /// Collection of the call's first object.
         collection: Text,
         /// Hash of the call's first object.
@@ -179,6 +181,8 @@ table! {
         server: Text,
         /// X-Powered-By of the answer.
         powered_by: Text,
+        /// What other headers of the answer say, as bits; none where the log has none of them.
+        answer: Integer,
         /// Method override header of the request.
         method_override: Text,
         /// X-Forwarded-Host of the request, all values.

@@ -2,7 +2,7 @@
 //!
 //! A string that lies in the block and is longer than an inline view (12 bytes) becomes a view into it: no copy, but the block lives
 //! as long as the batch does, and writing the batch as Arrow IPC needs `gc` first. Other strings (unescaped ones) are copied.
-//! Memory per row: 16 bytes and a bit per text column (35), 34 bytes of numbers, 16 of position.
+//! Memory per row: 16 bytes and a bit per text column (52), 34 bytes of numbers, 16 of position.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -174,6 +174,7 @@ mod tests {
     use arrow::array::{Array, AsArray};
 
     use super::*;
+    use crate::event::AnswerHeaders;
 
     #[test]
     fn every_text_lands_in_the_column_of_its_name() {
@@ -205,6 +206,7 @@ mod tests {
             authenticated_hint: true,
             route: text("route"),
             service: text("service"),
+            upstream_scheme: text("upstream_scheme"),
             tls_version: text("tls_version"),
             request_content_type: text("request_content_type"),
             response_content_type: text("response_content_type"),
@@ -215,10 +217,22 @@ mod tests {
             method_override: text("method_override"),
             forwarded_host: text("forwarded_host"),
             rewritten_url: text("rewritten_url"),
+            via: text("via"),
             allow_origin: text("allow_origin"),
             allow_credentials: text("allow_credentials"),
             server: text("server"),
             powered_by: text("powered_by"),
+            answer: AnswerHeaders {
+                hsts: text("hsts"),
+                content_type_options: text("content_type_options"),
+                frame_options: text("frame_options"),
+                content_security_policy: text("content_security_policy"),
+                cache_control: text("cache_control"),
+                vary: text("vary"),
+                set_cookie: text("set_cookie"),
+                location: text("location"),
+                debug_header: text("debug_header"),
+            },
             mcp_method: text("mcp_method"),
             mcp_name: text("mcp_name"),
             mcp_version: text("mcp_version"),
@@ -245,7 +259,7 @@ mod tests {
             );
         }
         assert_eq!(decoded.positions.len(), 2);
-        assert_eq!(decoded.batch.num_columns(), 47);
+        assert_eq!(decoded.batch.num_columns(), 58);
     }
 
     #[test]

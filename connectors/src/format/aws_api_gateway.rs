@@ -63,6 +63,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Always,
     response_bytes: Presence::Always,
     tls_version: Presence::Never,
+    upstream_scheme: Presence::Never,
     request_headers: Presence::Never,
     response_headers: Presence::Never,
     body: Presence::Never,

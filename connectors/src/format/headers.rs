@@ -6,10 +6,10 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 
 use super::Fault;
 use super::json::{
-    ExactKey, Header, Joined, Object, Scalar, Slot, authorization, is_redacted, object,
+    ExactKey, Header, Joined, Object, Scalar, Slot, Told, authorization, is_redacted, object,
 };
 use super::target;
-use crate::event::Event;
+use crate::event::{AnswerHeaders, Event};
 
 /// The headers that an event has a place for; of one message, a request or a response.
 ///
@@ -40,7 +40,61 @@ pub(super) struct Headers<'a> {
     a2a_version: Scalar<'a>,
     signature_agent: Scalar<'a>,
     sdk_language: Scalar<'a>,
+    via: Scalar<'a>,
+    told: ToldHeaders<'a>,
+    is_any: bool,
     is_other: bool,
+}
+
+/// The headers of a response that are asked whether they are there.
+#[derive(Debug, Default)]
+struct ToldHeaders<'a> {
+    hsts: Told<'a>,
+    content_type_options: Told<'a>,
+    frame_options: Told<'a>,
+    content_security_policy: Told<'a>,
+    cache_control: Told<'a>,
+    vary: Told<'a>,
+    set_cookie: Told<'a>,
+    location: Told<'a>,
+    debug_header: Told<'a>,
+}
+
+impl<'a> ToldHeaders<'a> {
+    /// The place of a header by its name in lower case.
+    fn place(&mut self, name: &str) -> Option<&mut Told<'a>> {
+        Some(match name {
+            "strict-transport-security" => &mut self.hsts,
+            "x-content-type-options" => &mut self.content_type_options,
+            "x-frame-options" => &mut self.frame_options,
+            "content-security-policy" => &mut self.content_security_policy,
+            "cache-control" => &mut self.cache_control,
+            "vary" => &mut self.vary,
+            "set-cookie" => &mut self.set_cookie,
+            "location" => &mut self.location,
+            "x-debug-token"
+            | "x-debug-token-link"
+            | "x-clockwork-id"
+            | "phpdebugbar-id"
+            | "x-chromelogger-data"
+            | "x-sourcefiles" => &mut self.debug_header,
+            _ => return None,
+        })
+    }
+
+    fn answer(self) -> AnswerHeaders<'a> {
+        AnswerHeaders {
+            hsts: self.hsts.0,
+            content_type_options: self.content_type_options.0,
+            frame_options: self.frame_options.0,
+            content_security_policy: self.content_security_policy.0,
+            cache_control: self.cache_control.0,
+            vary: self.vary.0,
+            set_cookie: self.set_cookie.0,
+            location: self.location.0,
+            debug_header: self.debug_header.0,
+        }
+    }
 }
 
 impl<'a> Headers<'a> {
@@ -75,18 +129,23 @@ impl<'a> Headers<'a> {
             "a2a-version" => (&mut self.a2a_version, false),
             "signature-agent" => (&mut self.signature_agent, false),
             "x-stainless-lang" => (&mut self.sdk_language, false),
+            "via" | "cdn-loop" | "cf-ray" | "x-amz-cf-id" => (&mut self.via, false),
             _ => return None,
         })
     }
 
     /// Takes a header of a list; the name in any case.
     pub(super) fn put(&mut self, name: &str, value: Scalar<'a>) {
-        if let Some((place, is_joined)) = self.place(&lower(name)) {
+        self.is_any = true;
+        let name = lower(name);
+        if let Some((place, is_joined)) = self.place(&name) {
             if is_joined {
                 *place = std::mem::take(place).join(value);
             } else if place.is_blank() {
                 *place = value;
             }
+        } else if let Some(place) = self.told.place(&name) {
+            place.add(value);
         }
     }
 
@@ -170,10 +229,21 @@ impl<'a> Headers<'a> {
                 &mut event.sdk_language,
                 self.sdk_language.text("request header x-stainless-lang")?,
             ),
+            (&mut event.via, self.via.text("request header via")?),
         ] {
             if place.is_none() {
                 *place = value;
             }
+        }
+        Ok(())
+    }
+
+    /// Fills what a response's headers tell, where the source logs all of them: those that are not there were not sent.
+    pub(super) fn fill_whole_response(self, event: &mut Event<'a>) -> Result<(), Fault> {
+        let is_any = self.is_any;
+        self.fill_response(event)?;
+        if is_any {
+            event.answer.are_all();
         }
         Ok(())
     }
@@ -189,6 +259,7 @@ impl<'a> Headers<'a> {
             .text("response header access-control-allow-credentials")?;
         event.server = self.server.text("response header server")?;
         event.powered_by = self.powered_by.text("response header x-powered-by")?;
+        event.answer = self.told.answer();
         Ok(())
     }
 }
@@ -231,7 +302,9 @@ impl<'a> Visitor<'a> for &mut Headers<'a> {
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<ExactKey<'a>>()? {
-            match self.place(&lower(&key.0)) {
+            self.is_any = true;
+            let name = lower(&key.0);
+            match self.place(&name) {
                 Some((place, true)) => {
                     *place = std::mem::take(place).join(map.next_value::<Joined<'a>>()?.0);
                 }
@@ -241,9 +314,12 @@ impl<'a> Visitor<'a> for &mut Headers<'a> {
                         *place = value;
                     }
                 }
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
+                None => match self.told.place(&name) {
+                    Some(place) => place.fill(&mut map)?,
+                    None => {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                },
             }
         }
         Ok(())
@@ -346,6 +422,30 @@ mod tests {
         ] {
             assert_eq!(event_of(headers), want, "{headers}");
         }
+    }
+
+    #[test]
+    fn a_header_that_was_not_sent_is_told_from_one_that_is_not_logged() {
+        let answer_of = |headers: &str, is_whole: bool| {
+            let text: &'static str = format!("{{\"headers\":{headers}}}").leak();
+            let record: Record<'_> = read(text).unwrap();
+            let mut event = Event::default();
+            match is_whole {
+                true => record.headers.fill_whole_response(&mut event).unwrap(),
+                false => record.headers.fill_response(&mut event).unwrap(),
+            }
+            event.answer
+        };
+        let headers =
+            r#"{"Set-Cookie":["a=1","b=2; Expires=Mon, 05 Jan 2026"],"VARY":"","location":null}"#;
+        let cookies: Option<Cow<'_, str>> = Some("a=1\nb=2; Expires=Mon, 05 Jan 2026".into());
+        let some = answer_of(headers, false);
+        assert_eq!((&some.set_cookie, &some.vary), (&cookies, &Some("".into())));
+        assert_eq!((some.hsts, some.location), (None, Some("".into())));
+        let all = answer_of(headers, true);
+        assert_eq!((all.set_cookie, all.hsts), (cookies, Some("".into())));
+        // Without any header the log has none, whatever was sent.
+        assert_eq!(answer_of("{}", true), AnswerHeaders::default());
     }
 
     #[test]

@@ -146,12 +146,16 @@ impl<'a> Scalar<'a> {
 
     /// Both texts, if they differ; else the one that is not blank.
     pub(super) fn join(self, other: Scalar<'a>) -> Scalar<'a> {
+        self.join_by(other, ", ")
+    }
+
+    fn join_by(self, other: Scalar<'a>, separator: &str) -> Scalar<'a> {
         match (self, other) {
             (first, second) if second.is_blank() || first == second => first,
             (first, second) if first.is_blank() => second,
             (Scalar::Text(first), Scalar::Text(second)) => {
                 let mut both = first.into_owned();
-                both.push_str(", ");
+                both.push_str(separator);
                 both.push_str(&second);
                 Scalar::Text(both.into())
             }
@@ -266,6 +270,7 @@ pub(super) fn believe(time_ms: i64, field: &'static str) -> Result<i64, Fault> {
 const REFUSED: u8 = 0;
 const FIRST: u8 = 1;
 const JOINED: u8 = 2;
+const LINES: u8 = 3;
 
 /// Reads a scalar.
 struct ScalarVisitor<const ARRAY: u8>;
@@ -310,9 +315,10 @@ impl<'de, const ARRAY: u8> Visitor<'de> for ScalarVisitor<ARRAY> {
         let mut value = Scalar::Absent;
         match ARRAY {
             FIRST => value = seq.next_element()?.unwrap_or_default(),
-            JOINED => {
+            JOINED | LINES => {
+                let separator = if ARRAY == LINES { "\n" } else { ", " };
                 while let Some(next) = seq.next_element()? {
-                    value = value.join(next);
+                    value = value.join_by(next, separator);
                 }
             }
             _ => value = Scalar::Compound,
@@ -389,6 +395,52 @@ impl<'de: 'a, 'a> Deserialize<'de> for Joined<'a> {
         deserializer
             .deserialize_any(ScalarVisitor::<JOINED>)
             .map(Joined)
+    }
+}
+
+/// A header of a response: `None` where the record has no place for it, and empty where it says that there was none. Several values
+/// are one a line, as those of `Set-Cookie` have commas in them.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) struct Told<'a>(pub(super) Text<'a>);
+
+impl<'a> Slot<'a> for Told<'a> {
+    fn fill<A: MapAccess<'a>>(&mut self, map: &mut A) -> Result<(), A::Error> {
+        let value: Lines<'a> = map.next_value()?;
+        self.add(value.0);
+        Ok(())
+    }
+}
+
+impl<'a> Told<'a> {
+    /// Takes one more value.
+    pub(super) fn add(&mut self, value: Scalar<'a>) {
+        let before = self.0.take().map_or(Scalar::Absent, Scalar::Text);
+        let lines = before.join_by(value, "\n").text("a header");
+        // What is no text is not known.
+        self.0 = lines.ok().map(Option::unwrap_or_default);
+    }
+}
+
+/// Texts, one a line.
+struct Lines<'a>(Scalar<'a>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Lines<'a> {
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Lines<'a>, D::Error> {
+        deserializer
+            .deserialize_any(ScalarVisitor::<LINES>)
+            .map(Lines)
+    }
+}
+
+/// Whether the record has a key.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) struct Seen(pub(super) bool);
+
+impl<'a> Slot<'a> for Seen {
+    fn fill<A: MapAccess<'a>>(&mut self, map: &mut A) -> Result<(), A::Error> {
+        self.0 = true;
+        map.next_value::<IgnoredAny>().map(|_| ())
     }
 }
 

@@ -76,6 +76,25 @@ fn known_scheme(scheme: &str) -> Option<&'static str> {
         .find(|known| scheme.eq_ignore_ascii_case(known))
 }
 
+/// The scheme of a call that is passed on to a host, perhaps with a port; none where that is the gateway's own machine, or a socket of
+/// it: no wire leads there.
+pub(super) fn upstream_scheme(scheme: &str, host: &str) -> Option<Cow<'static, str>> {
+    let name = host.split(':').next().unwrap_or_default();
+    let is_own = name.eq_ignore_ascii_case("localhost")
+        || host.starts_with("127.")
+        || host.starts_with('/')
+        || host == "::1"
+        || host.starts_with("[::1]");
+    http_scheme(scheme).filter(|_| !is_own)
+}
+
+/// The same of a URL.
+pub(super) fn upstream_of(url: &str) -> Option<Cow<'static, str>> {
+    let (scheme, rest) = url.split_once("://")?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    upstream_scheme(scheme, &rest[..end])
+}
+
 /// `http` or `https`, of a scheme that may be one of WebSocket or gRPC.
 pub(super) fn http_scheme(scheme: &str) -> Option<Cow<'static, str>> {
     let names = [

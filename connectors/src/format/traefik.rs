@@ -17,6 +17,8 @@
 //! | `session` | `request_Mcp-Session-Id`, else a session cookie of `request_Cookie` | - |
 //! | `route`, `service` | `RouterName`; `ServiceName` | `"router"`; `"server URL"` |
 //! | `tls_version` | `TLSVersion`, as `1.3` | - |
+//! | `upstream_scheme` | of `ServiceURL` (3.x) | of `"server URL"` |
+//! | `via`, `answer` | `request_Via`, `request_Cdn-Loop`; `downstream_Strict-Transport-Security` and the like, not sent if not there where `downstream_Date` is | - |
 //! | `request_id`, `trace_id` | `request_X-Request-Id`; `TraceId`, else `request_Traceparent` | - |
 //! | other headers | `request_X-Http-Method-Override` and kin, `request_X-Forwarded-Host`, `request_X-Original-Url`, `request_X-Rewrite-Url`, `downstream_*` | - |
 //!
@@ -30,11 +32,11 @@
 use std::borrow::Cow;
 
 use super::detect::has_any;
-use super::json::{Header, Joined, Scalar, authorization, object, read};
+use super::json::{Header, Joined, Scalar, Seen, Told, authorization, object, read};
 use super::target::{self, Target};
 use super::words::known;
 use super::{Capabilities, Fault, Presence, combined};
-use crate::event::{Event, Text};
+use crate::event::{AnswerHeaders, Event, Text};
 use crate::reject::RejectReason;
 
 pub(super) const DESCRIPTION: &str = "Traefik's access log, JSON and text";
@@ -47,6 +49,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Never,
     response_bytes: Presence::Always,
     tls_version: Presence::Configured,
+    upstream_scheme: Presence::Always,
     request_headers: Presence::Configured,
     response_headers: Presence::Configured,
     body: Presence::Never,
@@ -93,6 +96,18 @@ object! {
         allow_credentials: Header<'a> = "downstream_Access-Control-Allow-Credentials",
         server: Header<'a> = "downstream_Server",
         powered_by: Header<'a> = "downstream_X-Powered-By",
+        via: Header<'a> = "request_Via" | "request_Cdn-Loop" | "request_Cf-Ray" | "request_X-Amz-Cf-Id",
+        upstream: Scalar<'a> = "serviceurl",
+        every: Seen = "downstream_Date",
+        hsts: Told<'a> = "downstream_Strict-Transport-Security",
+        content_type_options: Told<'a> = "downstream_X-Content-Type-Options",
+        frame_options: Told<'a> = "downstream_X-Frame-Options",
+        content_security_policy: Told<'a> = "downstream_Content-Security-Policy",
+        cache_control: Told<'a> = "downstream_Cache-Control",
+        vary: Told<'a> = "downstream_Vary",
+        set_cookie: Told<'a> = "downstream_Set-Cookie",
+        location: Told<'a> = "downstream_Location",
+        debug_header: Told<'a> = "downstream_X-Debug-Token" | "downstream_X-Debug-Token-Link" | "downstream_X-Clockwork-Id" | "downstream_Phpdebugbar-Id" | "downstream_X-Chromelogger-Data" | "downstream_X-Sourcefiles",
     }
 }
 
@@ -137,6 +152,26 @@ fn record(text: &str) -> Result<Event<'_>, Fault> {
         .client_host
         .text("ClientHost")?
         .and_then(target::last_forwarder);
+    let mut answer = AnswerHeaders {
+        hsts: record.hsts.0,
+        content_type_options: record.content_type_options.0,
+        frame_options: record.frame_options.0,
+        content_security_policy: record.content_security_policy.0,
+        cache_control: record.cache_control.0,
+        vary: record.vary.0,
+        set_cookie: record.set_cookie.0,
+        location: record.location.0,
+        debug_header: record.debug_header.0,
+    };
+    // Nobody keeps the date alone: all headers are kept (`fields.headers.defaultMode: keep`).
+    if record.every.0 {
+        answer.are_all();
+    }
+    // Version 2 writes an object here.
+    let upstream_scheme = match record.upstream {
+        Scalar::Text(url) => target::upstream_of(&url),
+        _ => None,
+    };
     Ok(Event {
         event_time_ms,
         gateway: "traefik",
@@ -202,6 +237,9 @@ fn record(text: &str) -> Result<Event<'_>, Fault> {
             .text("downstream_Access-Control-Allow-Credentials")?,
         server: record.server.text("downstream_Server")?,
         powered_by: record.powered_by.text("downstream_X-Powered-By")?,
+        via: record.via.text("request_Via")?,
+        upstream_scheme,
+        answer,
         ..Event::default()
     })
 }
@@ -236,6 +274,7 @@ pub(super) fn line(text: &str) -> Option<Result<Event<'_>, Fault>> {
             referer: known(referer.into()),
             user_agent: known(user_agent.into()),
             route: known(router.into()),
+            upstream_scheme: target::upstream_of(server),
             service: known(server.into()),
             ..Event::default()
         },
@@ -303,6 +342,22 @@ mod tests {
         "request_User-Agent":"curl/8","request_Authorization":"REDACTED","request_X-Api-Key":"k-1","request_Cookie":"sid=s-1",
         "request_X-Http-Method":"PATCH","request_X-Method-Override":"DELETE","request_X-Forwarded-Host":"evil.example",
         "downstream_Content-Type":"text/plain","downstream_Server":"gunicorn","entryPointName":"web","level":"info","msg":"","time":"2026-01-05T00:00:09Z"}"#;
+
+    #[test]
+    fn headers_that_are_kept_and_the_way_behind_are_read() {
+        let with = |extra: &str| JSON.replacen('{', &format!("{{{extra},"), 1);
+        let some = with(
+            r#""downstream_Strict-Transport-Security":"max-age=60","request_Via":"1.1 google","ServiceURL":"http://172.18.0.3:5000""#,
+        );
+        let want = ["hsts=max-age=60", "via=1.1 google", "upstream_scheme=http"];
+        assert_has(Traefik, &some, &want);
+        assert_lacks(Traefik, &some, "location");
+        let all = with(r#""downstream_Date":"x","ServiceURL":{"Scheme":"http"}"#);
+        assert_has(Traefik, &all, &["hsts=", "location=", "debug_header="]);
+        assert_lacks(Traefik, &all, "upstream_scheme");
+        let line = format!("{COMBINED} 89 \"orders@docker\" \"https://10.0.0.5:80\" 4ms");
+        assert_has(Traefik, &line, &["upstream_scheme=https"]);
+    }
 
     #[test]
     fn every_field_of_a_full_record_is_mapped() {
@@ -374,6 +429,7 @@ mod tests {
             "principal=ann",
             "route=root@docker -> leaf@docker",
             "service=http://172.17.0.3:80",
+            "upstream_scheme=http",
         ];
         for format in [Traefik, Combined, Auto] {
             assert_eq!(print(format, CLF), want, "{format}");

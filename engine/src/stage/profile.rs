@@ -18,7 +18,7 @@ use models::idea::Idea;
 use models::identity::{IdentityKind, Quality};
 use models::inventory::{Call as Summed, CallObject, fact};
 use models::judge::{PAN_READER_OBJECTS, SITTING_GAP_MS};
-use models::posture::{CallView, McpHeaders, Pace, Sample, Token};
+use models::posture::{Answer, CallView, McpHeaders, Pace, Sample, Token};
 use models::probe::{Input, InputRequest, ProbeClass};
 use models::probing::{Call, ProbeDetector, class_names};
 use models::seen::{Outcome, SeenFilter, Sighting};
@@ -467,6 +467,11 @@ fn viewed<'a>(event: &EventRow<'a>) -> CallView<'a> {
         server: event.server,
         powered_by: event.powered_by,
         method_override: event.method_override,
+        upstream_scheme: event.upstream_scheme,
+        answer: event
+            .answer
+            .and_then(|bits| Some(Answer::from_bits(u32::try_from(bits).ok()?))),
+        agent_class: event.agent_class,
         token: event
             .token
             .and_then(|bits| Some(Token::from_bits(u16::try_from(bits).ok()?))),
