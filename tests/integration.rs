@@ -6,8 +6,8 @@
 //! `templates` (what names endpoints), `lake` (scored events kept, and asked again), `sigma` (rules of others), `hostile_rules`
 //! (rules of somebody who means harm), `lookups` (tables beside the logs), `rules` (rules as data), `correlate` (rules over
 //! alerts), `workbench` (rules tried over files), `inventory` (which endpoints there are), `posture` (what is wrong with them),
-//! `probing` (who tries them), `agents` (who acts, with which tools), `detection`, `alerts`, `explain` and `outputs` (what
-//! comes out), `kafka` (the same over a real Apache Kafka), `reload` (rules that change there), `shed` (rules that are too
+//! `probing` (who tries them), `agents` (who acts, with which tools), `truth` (all of that against what is true), `roi` (what it is
+//! worth), `detection`, `alerts`, `explain` and `outputs` (what comes out), `kafka` (the same over a real Apache Kafka), `reload` (rules that change there), `shed` (rules that are too
 //! slow), `deliver` (alerts on to other systems), `collect` (logs brought there), `values` (what a schema registry must open),
 //! `secure` (over one that asks for a login), `topology` (what changes on it under a running service), `losses` (what is gone,
 //! full or wrong when a service comes to it), `faults` (processes and brokers that end), `tidy` (what holds of the project
@@ -41,6 +41,7 @@ mod privacy;
 mod probing;
 mod reload;
 mod replay;
+mod roi;
 mod rules;
 mod secure;
 mod shed;
@@ -52,5 +53,6 @@ mod support;
 mod templates;
 mod tidy;
 mod topology;
+mod truth;
 mod values;
 mod workbench;
