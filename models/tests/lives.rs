@@ -287,6 +287,19 @@ fn a_candidate_that_is_refuted_is_forgotten_and_a_day_of_silence_refutes_nothing
 }
 
 #[test]
+fn a_login_that_was_dropped_is_told_though_most_callers_go_on_to_log_in() {
+    // Check 3: one stranger among twenty and more callers with credentials, hour after hour.
+    let mut watched = Watched::new(3);
+    assert_eq!(watched.hour(0, 600), None);
+    let told: Vec<Option<Change>> = (0..5).map(|_| watched.hour(1, 26)).collect();
+    assert_eq!(told, [None, None, None, None, Some(Change::Opened)]);
+    // Without that past it is none, however many follow.
+    let mut watched = Watched::new(3);
+    assert_eq!(watched.hour(0, 400), None);
+    assert!((0..40).all(|_| watched.hour(1, 26).is_none()));
+}
+
+#[test]
 fn counts_that_begin_anew_change_nothing() {
     let mut watched = Watched::new(2);
     watched.hour(9, 9);

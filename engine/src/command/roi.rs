@@ -214,7 +214,19 @@ pub fn run(args: &RoiArgs) -> Result<u8, Failure> {
         println!("{report}");
         return Ok(0);
     }
-    println!("{}\n", lines(&MEASURED, &roi.measured_rows(), style));
+    let mut measured = roi.measured_rows();
+    match style {
+        // Queries are longer than any terminal is wide.
+        Style::Table => {
+            let queries: Vec<String> = measured.iter_mut().filter_map(Vec::pop).collect();
+            println!("{}\n", lines(&MEASURED[..2], &measured, style));
+            for (row, query) in measured.iter().zip(queries) {
+                println!("{}:\n  {query}", row[0]);
+            }
+            println!();
+        }
+        _ => println!("{}\n", lines(&MEASURED, &measured, style)),
+    }
     println!("{}\n", lines(&MODELLED, &roi.modelled_rows(), style));
     let assumed = roi.assumed_rows();
     match assumed.is_empty() {

@@ -107,7 +107,8 @@ fn unprotected(call: &CallView<'_>, seen: &Seen) -> Option<bool> {
     let found = protocol::recognise(&protocol::Request::of(call))?;
     // A hello may be open; what a server does for strangers is what counts.
     let works = found.operation.works() && matches!(found.protocol, Protocol::Mcp | Protocol::A2a);
-    let anonymous = !call.authenticated || matches!(call.auth_scheme, None | Some("session"));
+    // A gateway that logs a subject or a token's hash need not log the scheme; a session's id is no credential.
+    let anonymous = !call.authenticated || call.auth_scheme == Some("session");
     let in_the_clear = call.scheme == Some("http") && seen.is_public();
     let in_url = call.url_secret.is_some_and(|name| holds(name, "session"));
     (works && (seen.success || seen.refused))
@@ -141,8 +142,11 @@ fn contexts(call: &CallView<'_>, seen: &Seen, facts: &mut Facts) {
 }
 
 fn authentication(call: &CallView<'_>, seen: &Seen, facts: &mut Facts) {
-    let judged = seen.plain && !seen.is_open();
-    let anonymous = !call.authenticated;
+    // Programs of the own network that fetch figures or call internal routes are not everybody: check 41 has who is outside.
+    let is_own = !seen.outside && seen.route.is(Route::OPERATION);
+    let judged = seen.plain && !seen.is_open() && !is_own;
+    // A credential in the URL is one, though in the wrong place: check 12 has that.
+    let anonymous = !call.authenticated && call.url_secret.is_none();
     let let_in = seen.success && anonymous;
     facts.judge(
         1,
@@ -161,7 +165,13 @@ fn authentication(call: &CallView<'_>, seen: &Seen, facts: &mut Facts) {
         seen.success && scheme.is_some(),
         matches!(scheme, Some("basic" | "digest")),
     );
-    facts.judge(16, judged && seen.success, scheme != Some("mtls"));
+    // Who has a certificate says nothing of whether one is asked for. nginx has 495 and 496 for that, and 400 on the wire.
+    let is_turned_away = seen.refused || matches!(seen.status, 400 | 495 | 496);
+    facts.judge(
+        16,
+        judged && scheme != Some("mtls") && (seen.success || is_turned_away),
+        seen.success,
+    );
     let keyed = matches!(call.identity_kind, Some("api_key")) || scheme == Some("basic");
     if let Some(networks) = call.caller_networks.filter(|_| keyed) {
         facts.judge(37, seen.success, NETWORKS <= networks);
@@ -209,14 +219,14 @@ fn tokens(call: &CallView<'_>, seen: &Seen, facts: &mut Facts) {
 }
 
 fn secrets(call: &CallView<'_>, seen: &Seen, facts: &mut Facts) {
-    // An authorisation code is meant for the URL and good once, a signed link is a right in itself.
+    // An authorisation code is meant for the URL and good once, and so is what a link sent by mail carries; a signed link is a right in itself.
     let by_design = |name: &str| {
         ["code", "state", "ticket", "sig", "signature"]
             .iter()
             .any(|word| name.eq_ignore_ascii_case(word))
             || starts(name, "x-amz-")
             || starts(name, "x-goog-")
-            || (name == "path" && seen.route.is(Route::LOGIN))
+            || (["path", "token"].contains(&name) && seen.route.is(Route::LOGIN))
     };
     facts.judge(
         12,

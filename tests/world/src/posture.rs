@@ -95,6 +95,8 @@ struct Case {
     kind: &'static str,
     also: &'static [&'static str],
     subject: String,
+    /// Of which checks of hosts may be true, too; `*` where there is none.
+    host: String,
     is_faulty: bool,
 }
 
@@ -131,13 +133,17 @@ impl Sown {
         if dice.chance(FAULTY / 2.0) {
             sown.lost = STATUS_LOST;
         }
-        sown.case("log_gap", &[], "*".to_owned(), sown.lost == STATUS_LOST);
+        sown.case(
+            &kinds::LOG_GAP,
+            "*".to_owned(),
+            "*",
+            sown.lost == STATUS_LOST,
+        );
         for at in 0..world.apis.len() {
             let is_verbose = dice.chance(FAULTY);
             let host = world.apis[at].host.clone();
             sown.servers
                 .push(if is_verbose { "nginx/1.22.1" } else { "nginx" });
-            sown.case("version_disclosed", &[], host.clone(), is_verbose);
             sown.respelling.push(false);
             for kind in &kinds::KINDS {
                 let draw = dice.unit();
@@ -148,12 +154,19 @@ impl Sown {
                 {
                     sown.respelling[at] |= is_faulty && kind.check == "respelled_path";
                     sown.take(sower);
-                    sown.case(kind.check, kind.also, subject, is_faulty);
+                    sown.case(kind, subject, &host, is_faulty);
                 }
             }
             let mut sower = Sower::new(world, at, dice.bits());
             kinds::innocents(&mut sower);
             sown.take(sower);
+            // A rehearsal's host has the same server.
+            let of_api = sown.lines.iter().filter(|line| line.api == at);
+            let mut hosts: BTreeSet<String> = of_api.map(|line| line.host.clone()).collect();
+            hosts.insert(host);
+            for host in hosts {
+                sown.case(&kinds::VERSION, host.clone(), &host, is_verbose);
+            }
         }
         sown.lines
             .sort_by(|a, b| (a.end_ms, &a.target).cmp(&(b.end_ms, &b.target)));
@@ -165,17 +178,12 @@ impl Sown {
         self.hidden.extend(sower.hidden);
     }
 
-    fn case(
-        &mut self,
-        kind: &'static str,
-        also: &'static [&'static str],
-        subject: String,
-        is_faulty: bool,
-    ) {
+    fn case(&mut self, kind: &Kind, subject: String, host: &str, is_faulty: bool) {
         self.cases.push(Case {
-            kind,
-            also,
+            kind: kind.check,
+            also: kind.also,
             subject,
+            host: host.to_owned(),
             is_faulty,
         });
     }
@@ -297,18 +305,20 @@ impl Sown {
         own: impl Iterator<Item = (&'a str, &'a str, bool)>,
         out: &mut String,
     ) {
-        let fault = |subject: &str, check: &str, also: &[&str], is_clear: bool| {
+        let fault = |(subject, host): (&str, &str), check: &str, also: &[&str], is_clear: bool| {
             let also: Vec<String> = also.iter().map(|check| text(check)).collect();
             format!(
-                r#"{{"check": {}, "subject": {}, "also": [{}], "clear": {is_clear}}}"#,
+                r#"{{"check": {}, "subject": {}, "host": {}, "also": [{}], "clear": {is_clear}}}"#,
                 text(check),
                 text(subject),
+                text(host),
                 also.join(", ")
             )
         };
         let faulty = self.cases.iter().filter(|case| case.is_faulty);
-        let faulty = faulty.map(|case| fault(&case.subject, case.kind, case.also, true));
-        let own = own.map(|(subject, check, is_clear)| fault(subject, check, &[], is_clear));
+        let faulty =
+            faulty.map(|case| fault((&case.subject, &case.host), case.kind, case.also, true));
+        let own = own.map(|(subject, check, is_clear)| fault((subject, "*"), check, &[], is_clear));
         list(out, "faults", faulty.chain(own));
         let healthy = self.cases.iter().filter(|case| !case.is_faulty);
         let healthy = healthy.map(|case| {

@@ -71,8 +71,9 @@ pub fn template(world: &World, call: &Call) -> Option<String> {
         .iter()
         .map(|at| world.collections[*at].name.as_str())
         .collect();
-    let is_nested =
-        collection.place == Place::Nested && segments.get(n_base) == Some(&api.tenant_word);
+    // Probes are of no collection.
+    let is_nested = (collection.place == Place::Nested || verb == Verb::Probe)
+        && segments.get(n_base) == Some(&api.tenant_word);
     let at = n_base + if is_nested { 2 } else { 0 };
     let mut variables = Vec::new();
     if is_nested {
@@ -107,19 +108,19 @@ fn is_answered(status: u16) -> bool {
 impl Truth {
     /// Takes a line of the world's own traffic, with the status that was written.
     pub fn see(&mut self, world: &World, call: &Call, status: u16) {
-        if !is_answered(status) {
-            return;
-        }
         let api = &world.apis[world.collections[call.request.collection].api];
         let Some(template) = template(world, call) else {
             return;
         };
+        self.see_agent(world, call, (&template, status));
+        if !is_answered(status) {
+            return;
+        }
         let key = format!("{} {} {template}", call.request.method, api.host);
         if call.request.target.contains('@') {
             *self.personal.entry(key.clone()).or_default() += 1;
         }
         self.note(key, call.end_ms);
-        self.see_agent(world, call, &template);
     }
 
     /// Takes a line that was sown.
@@ -147,10 +148,11 @@ impl Truth {
         self.answered.entry(key).or_insert((0, end_ms)).0 += 1;
     }
 
-    fn see_agent(&mut self, world: &World, call: &Call, path: &str) {
+    fn see_agent(&mut self, world: &World, call: &Call, (path, status): (&str, u16)) {
         let actor = &world.actors[call.by.actor as usize];
         let api = &world.apis[actor.api];
-        let is_rpc = api.rpc == Some(path);
+        // Who is not answered has shown nothing of the protocol.
+        let is_rpc = api.rpc == Some(path) && is_answered(status);
         if is_rpc && api.has_bodies {
             let server = format!("{}{path}", api.host);
             if let Some(tool) = tool_of(&call.request.body) {

@@ -105,6 +105,9 @@ struct Fault {
     check: String,
     /// `METHOD host /template`, a host, an identity; `*` of any.
     subject: String,
+    /// The host of the calls.
+    #[serde(default)]
+    host: Option<String>,
     /// Checks that are true of the same calls.
     #[serde(default)]
     also: Vec<String>,
@@ -327,11 +330,6 @@ fn documented(truth: &Truth, entries: &[Entry]) -> Vec<Score> {
     kinds.map(score).into()
 }
 
-/// The host of a subject: of an endpoint its own, else the subject itself.
-fn host_of(subject: &str) -> &str {
-    subject.split(' ').nth(1).unwrap_or(subject)
-}
-
 /// What is wrong: told of faults, of what they entail, and of what is said to be true everywhere.
 fn posture(truth: &Truth, faults: &[Fault], all: &[Value]) -> Score {
     let is_told = |finding: &&Value| {
@@ -349,7 +347,8 @@ fn posture(truth: &Truth, faults: &[Fault], all: &[Value]) -> Score {
         fault.check == *check && (fault.subject == "*" || plain(&fault.subject) == *subject)
     };
     let entails = |fault: &Fault, (check, subject): &(&str, String)| {
-        let is_same = plain(&fault.subject) == *subject || host_of(&fault.subject) == subject;
+        let is_same =
+            plain(&fault.subject) == *subject || fault.host.as_deref() == Some(subject.as_str());
         is_same && fault.also.iter().any(|also| also == check)
     };
     let is_right = |one: &(&str, String)| {
@@ -407,7 +406,9 @@ fn agents_score(agents: &[Agent], told: &[String]) -> Score {
 
 /// Median and 95th of 100 of the times to discovery, of endpoints and of other records, in ms.
 fn discovery(entries: &[Entry], others: &[Value]) -> (Option<f64>, Option<f64>) {
-    let endpoints = entries.iter().filter(|entry| entry.kind == "endpoint");
+    // What is not there is listed once twenty callers asked for it: that is no discovery.
+    let is_there = |entry: &&Entry| entry.kind == "endpoint" && entry.standing != "missing";
+    let endpoints = entries.iter().filter(is_there);
     let times = endpoints.map(|entry| entry.time_to_discovery_ms as f64);
     let others = others
         .iter()

@@ -165,7 +165,7 @@ pub(super) fn modelled(measures: &[Measure], assumptions: &Assumptions) -> Vec<M
         ),
         money(
             "breaches_avoided",
-            "breaches that did not happen",
+            "breaches avoided, if the shares hold",
             "alerts * share_real * share_breach * breach_cost",
             avoided,
         ),

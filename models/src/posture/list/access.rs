@@ -26,7 +26,7 @@ pub(super) static CHECKS: [Check; 22] = [
         finding: "auth_missing_on_endpoint",
         bad: "2xx without a credential",
         contrary: "2xx with one, or 401 and 403 to callers without",
-        quiet: "Only on hosts where half of the successes and more carry credentials: an API that is open to all is open by intent. Logins, links sent by mail, health checks, files of pages, documents and `/.well-known/` are left out, preflights and `HEAD` too. An open catalogue on a closed host needs an exception.",
+        quiet: "Only on hosts where half of the successes and more carry credentials: an API that is open to all is open by intent. Logins, links sent by mail, health checks, files of pages, documents and `/.well-known/` are left out, preflights and `HEAD` too, and so are `/metrics`, management and internal routes called from inside; a credential in the URL is one. An open catalogue on a closed host needs an exception.",
         remedy: "Require authentication on every route to the endpoint, at the gateway and in the service; list it as public if it is meant to be.",
     },
     Check {
@@ -264,7 +264,7 @@ pub(super) static CHECKS: [Check; 22] = [
         }])),
         finding: "auth_missing_on_endpoint",
         bad: "2xx without a client certificate",
-        contrary: "2xx with one",
+        contrary: "a refusal (400, 401, 403, 495, 496) of a call without one",
         quiet: "Only where 98 in 100 successes have one: a mesh that logs its own certificate on some calls is no habit.",
         remedy: "Require and verify the certificate on every listener that leads there.",
     },

@@ -29,7 +29,11 @@ const fn kind(
 /// Strangers who are let in are that, however few.
 const LET_IN: &[&str] = &["auth_missing", "auth_mixed", "auth_dropped"];
 
-/// All kinds.
+/// Statuses that the gateway does not log, and a header that names the software: of every line, not sown.
+pub(super) const LOG_GAP: Kind = kind("log_gap", &[], |_, _| None);
+pub(super) const VERSION: Kind = kind("version_disclosed", &[], |_, _| None);
+
+/// Kinds that are sown.
 pub(super) const KINDS: [Kind; 32] = [
     kind("auth_missing", &[], auth_missing),
     kind("auth_mixed", LET_IN, auth_mixed),
