@@ -31,7 +31,7 @@ use crate::format::RECORD_BYTES_MAX;
 use crate::reject::{DETAIL_CHARS_MAX, RejectReason};
 use registry::{Found, Kind, Registry};
 
-pub use registry::{Away, RegistryConfig};
+pub use registry::{Away, RegistryConfig, Subject, Unregistered};
 
 /// Header of a record that names the schema of its value.
 pub const SCHEMA_HEADER: &str = "__value_schema_id";

@@ -3,6 +3,10 @@
 //! `values/values.json` is written by `values/make.py` with the libraries of Confluent, Google and fastavro. A real registry is asked
 //! too where there is one to be written to: `TOLLWATCH_TEST_REGISTRY=http://127.0.0.1:8080/apis/ccompat/v7` names it.
 
+#[path = "values/alerts.rs"]
+mod alerts;
+#[path = "values/avro.rs"]
+mod avro;
 #[path = "values/registry.rs"]
 mod registry;
 
