@@ -8,7 +8,7 @@
 //! alerts), `workbench` (rules tried over files), `inventory` (which endpoints there are), `posture` (what is wrong with them),
 //! `probing` (who tries them), `agents` (who acts, with which tools), `detection`, `alerts`, `explain` and `outputs` (what
 //! comes out), `kafka` (the same over a real Apache Kafka), `reload` (rules that change there), `shed` (rules that are too
-//! slow), `deliver` (alerts on to other systems), `avro` (by a schema of a registry), `collect` (logs brought there), `values` (what a schema registry must open),
+//! slow), `deliver` (alerts on to other systems), `avro` (by a schema of a registry), `collect` (logs brought there), `grpc` (by OTLP over gRPC), `values` (what a schema registry must open),
 //! `secure` (over one that asks for a login), `topology` (what changes on it under a running service), `losses` (what is gone,
 //! full or wrong when a service comes to it), `faults` (processes and brokers that end), `tidy` (what holds of the project
 //! itself). Tests that use captures which are not part of the project say so when they skip. `long` runs the long forms,
@@ -28,6 +28,7 @@ mod faults;
 mod findings;
 mod formats;
 mod fuzz;
+mod grpc;
 mod hostile_rules;
 mod inventory;
 mod kafka;

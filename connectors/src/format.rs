@@ -43,6 +43,7 @@ pub mod mapped;
 mod nginx;
 mod ocsf;
 mod otlp;
+mod otlp_log;
 pub mod otlp_request;
 pub mod posted;
 mod rows;
@@ -62,6 +63,7 @@ use arrow::buffer::Buffer;
 use crate::event::{BODY_BYTES_MAX, DecodedBatch, Event, EventBatchBuilder, RowPosition};
 use crate::reject::{Reject, RejectReason};
 use envelope::{Opened, Wrapped};
+use otlp_log::Log;
 use rows::Rows;
 
 /// Bytes of one record: brokers refuse larger ones by default (`message.max.bytes`). Longer ones are rejected as oversized.
@@ -441,6 +443,9 @@ impl Decoder {
     ///
     /// `n_envelopes`: how many more envelopes are opened, one in the other, if it is no event itself.
     fn push(&mut self, text: &str, n_envelopes: usize, rows: &mut Rows<'_>) -> Result<(), Fault> {
+        if n_envelopes != 0 && otlp_log::is_request(text) {
+            return self.push_logs(text, n_envelopes - 1, rows);
+        }
         let fault = match self.push_whole(text, rows) {
             Ok(()) => return Ok(()),
             Err(fault) => fault,
@@ -483,6 +488,31 @@ impl Decoder {
                 })
             }
         }
+    }
+
+    /// Decodes an export request of OTLP logs: each record is a call by its attributes, or wraps a line.
+    fn push_logs(
+        &mut self,
+        text: &str,
+        n_envelopes: usize,
+        rows: &mut Rows<'_>,
+    ) -> Result<(), Fault> {
+        // The lines of a gateway whose format is told are read, whatever attributes a shipper put beside them.
+        let takes_calls = matches!(self.format, Format::Auto | Format::Otlp);
+        otlp_log::decode_all(text, takes_calls, &mut |log| {
+            let pushed = match log {
+                Ok(Log::Call(call)) => {
+                    rows.push(&limited(call));
+                    Ok(())
+                }
+                Ok(Log::Line(line)) => self.decode_text(&line, n_envelopes, rows),
+                Ok(Log::Empty) => Err(Fault::new(RejectReason::Empty, otlp_log::EMPTY)),
+                Err(fault) => Err(fault),
+            };
+            if let Err(fault) = pushed {
+                rows.reject(&fault);
+            }
+        })
     }
 
     /// Says whether a text that is no event is of a format all the same, or a piece.
