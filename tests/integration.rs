@@ -31,6 +31,7 @@ mod hostile_rules;
 mod inventory;
 mod kafka;
 mod lake;
+mod linking;
 mod lookups;
 mod losses;
 mod mapping;

@@ -17,7 +17,7 @@ use column::Kind;
 pub use objects::{ObjectRow, Objects, ObjectsBuilder};
 
 /// Version of the rows in the logs.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// A batch whose columns are not those of the table.
 #[derive(Debug, thiserror::Error)]
@@ -269,6 +269,8 @@ table! {
         longest_sitting: Count,
         /// Hash of the identity.
         identity_hash: Hash,
+        /// Hash of the address and user agent of its first call, of one that nothing but a token names.
+        home: Key,
         /// Time of the call.
         event_time: Time,
         /// Name of the decoder.
@@ -315,9 +317,9 @@ table! {
 }
 
 table! {
-    /// What `own` adds to a touch in the judgements log, keyed by identity. A row with a `visitor` is
-    /// a visit: `identity_hash` is then the identity visited, and the touch is the visitor's. A row with an `alert` is one that
-    /// `profile` raised, and has an identity and a time beside it.
+    /// What `own` adds to a touch in the judgements log, keyed by the caller's home, or by identity where it has none. A row with a
+    /// `visitor` is a visit: `identity_hash` is then the identity visited, and the touch is the visitor's. A row with an `alert` is
+    /// one that `profile` raised, and has an identity and a time beside it. Of another home the home stands for the identity.
     "judgements": JudgementRow, JudgementRowsBuilder, JudgementView {
         /// The identity that touched an object of `identity_hash`.
         visitor: Key,
