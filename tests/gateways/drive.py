@@ -33,7 +33,7 @@ COLUMNS = (
     "gateway, event_time, method, path, query, status, host, client_ip, user_agent, origin, identity_kind, identity, rpc_method, tool, "
     "request_bytes, response_bytes"
 )
-EVENTS_SQL = f"SELECT {COLUMNS} FROM events ORDER BY source_offset, source_row"
+EVENTS_SQL = f"SELECT {COLUMNS} FROM events ORDER BY event_time, source_offset, source_row"
 # Head of an answer that a gateway adds to or counts in.
 HEAD_BYTES_MAX = 2048
 
@@ -107,7 +107,7 @@ def decoded(tollwatch, log):
 def differences(gateway, request, row, answered):
     """What of a row is not as sent: (column, expected, read)."""
     expected = {**request.expected(), "gateway": gateway.gateway}
-    for name in ("*", request.name, label(request)):
+    for name in ("*", "*, HTTP/2" if request.http2 else "*", request.name, label(request)):
         expected.update(gateway.shows.get(name) or {})
     if expected["identity_kind"] == "ip_ua":
         # A hash.
@@ -117,7 +117,7 @@ def differences(gateway, request, row, answered):
     for column, value in expected.items():
         if row.get(column) != value:
             yield column, value, row.get(column)
-    if request.status == 200:
+    if request.status == 200 and "response_bytes" not in expected:
         size = row.get("response_bytes")
         if size is None or not len(Service.body) <= size <= len(Service.body) + HEAD_BYTES_MAX:
             yield "response_bytes", f"{len(Service.body)} and up to a head", size

@@ -22,8 +22,8 @@ class Gateway:
 
     `sets` are texts of the recipe and what stands for them here; each must be there, so a recipe that changes is noticed. `edit` changes
     the text further, where another log than the recipe's is tried. `beside` are further files of the recipe, set the same way.
-    `shows` is where its answers and its log differ from what was sent: {request's name: {column: value}}, under "*" of all requests,
-    and None in the place of columns for a call that it logs as no call.
+    `shows` is where its answers and its log differ from what was sent: {request's name: {column: value}}, under "*" of all requests and
+    under "NAME, HTTP/2" of those over it, and None in the place of columns for a call that it logs as no call.
     `http2` is the port that takes HTTP/2 without TLS, "port" or "port2", or None. `pipes` are the ways its log goes into Kafka.
     """
 
@@ -148,7 +148,7 @@ SYSLOG_PORT = free_port()
 HAPROXY_LOG = "log stdout len 16384 format raw local0 info"
 
 
-def haproxy(name, edit=None, shows=(), pipes=("collect",)):
+def haproxy(name, edit=None, shows=(), environment=(), pipes=("collect",)):
     return Gateway(
         name, "haproxy", "haproxy", "haproxy.cfg", "{folder}/out",
         check=["haproxy", "-c", "-f", "{recipe}"],
@@ -160,7 +160,7 @@ def haproxy(name, edit=None, shows=(), pipes=("collect",)):
         sets={"bind :8080": "bind 127.0.0.1:{port}", "127.0.0.1:9000": "127.0.0.1:{service}", "/etc/haproxy/jwt.pem": "{folder}/jwt.pem",
               # Sent as well, for a shipper that listens.
               HAPROXY_LOG: f"{HAPROXY_LOG}\n    log 127.0.0.1:{SYSLOG_PORT} len 16384 format rfc5424 local0 info"},
-        edit=edit, http2="port", pipes=pipes,
+        edit=edit, environment=environment, http2="port", pipes=pipes,
     )
 
 
@@ -243,6 +243,8 @@ def traefik(name, edit=None, shows=()):
 DECODED = {
     "escaped path": {"path": "/orders/1004;v=1", "identity_kind": "principal"},
     "encoded slash": {"path": "/files/../../etc/passwd"},
+    "line break in the path": {"path": "/orders/1019\r\nGET /forged\tx"},
+    "question mark in the path": {"path": "/orders/1026", "query": "x"},
 }
 
 
@@ -258,6 +260,9 @@ def traced(name, names, shows):
             # WSGI hands headers over as Latin-1.
             "odd user agent": {"user_agent": 'q"uo\\te \\x41 {"a":1} Ã©;'},
             "agent of odd bytes": {"user_agent": "café ÿ"},
+            "bytes beyond ASCII": {"path": "/cafÃ©/1020"},
+            # Python's HTTP server puts one slash for several at a target's beginning.
+            "slashes first": {"path": "/orders//1021"},
             **shows,
         },
         environment={"OTEL_SEMCONV_STABILITY_OPT_IN": names}, pipes=("collect", "collect-http", "otelcol-spans"),
@@ -315,12 +320,23 @@ GATEWAYS = [
     apache("apache-vhost-combined", "combined",
            text_log(r"CustomLog .*", r'CustomLog "{folder}/log" "%v:%p %h %l %u %t \"%r\" %>s %O \"%{{Referer}}i\" \"%{{User-Agent}}i\""'),
            {"*": {**TEXT, "host": HOST}, **BASIC}),
-    haproxy("haproxy-httplog", text_log(r"log-format .*", "option httplog"), {"*": {**TEXT, "user_agent": None}, **ABSOLUTE}),
-    envoy("envoy-default", envoy_logging(default_format), {"*": {**TEXT, "host": "api.example"}}),
+    haproxy("haproxy-httplog", text_log(r"log-format .*", "option httplog"), 
+            # Of HTTP/2 it makes an absolute target.
+            {"*": {**TEXT, "user_agent": None}, "agent of odd bytes": {"user_agent": None}, **ABSOLUTE, "*, HTTP/2": {"host": HOST}},
+            environment={"TZ": "UTC"}),
+    envoy("envoy-default", envoy_logging(default_format), {"*": {**TEXT, "host": HOST}, "agent of odd bytes": {}}),
     traefik("traefik-common", text_log(r"format: json", "format: common"), {"*": TEXT, **BASIC}),
     Gateway(
         "gin", "krakend", "gin-proxy", "krakend.md", "{folder}/out",
         check=["true"], start=["gin-proxy", "127.0.0.1:{port}", "http://127.0.0.1:{service}"],
-        shows={"*": {**TEXT, "user_agent": None}}, environment={"TZ": "UTC"}, http2="port",
+        shows={
+            **OPEN, "*": {**TEXT, "user_agent": None, "response_bytes": None}, "agent of odd bytes": {"user_agent": None},
+            # It logs the path decoded, with the query behind it.
+            "escaped path": {"path": "/orders/1004;v=1"},
+            "encoded slash": {"path": "/files/../../etc/passwd"},
+            "line break in the path": {"path": "/orders/1019\r\nGET /forged\tx"},
+            "question mark in the path": {"path": "/orders/1026", "query": "x"},
+        },
+        environment={"TZ": "UTC"}, http2="port",
     ),
 ]

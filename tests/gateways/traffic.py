@@ -149,5 +149,6 @@ def requests(issuer):
         Request("no user agent", "/orders/1024", 200, agent=None),
         Request("odd subject", "/orders/1025", 200, ("jwt_sub", ODD_SUBJECT), headers=[odd]),
         Request("MCP name beyond ASCII", "/mcp", 200, ("jwt_sub", "alice"), "POST", [alice, *named], body=call, tool=("tools/call", "rücklauf")),
+        Request("question mark in the path", "/orders/1026%3Fx", 200),
         Request("forged JWT", "/orders/1015", 401, headers=[(alice[0], alice[1][:-8] + "AAAAAAAA")]),
     ]
