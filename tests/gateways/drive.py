@@ -134,7 +134,7 @@ def matched(asked, rows):
     """Pairs requests with rows, each in its order; None stands for what is missing. A row that is missing must not shift the others."""
     of_requests = [(request.method, request.expected()["path"]) for request in asked]
     of_rows = [(row["method"], row["path"]) for row in rows]
-    for kind, i, i_end, j, j_end in difflib.SequenceMatcher(None, of_requests, of_rows, autojunk=False).get_opcodes():
+    for _, i, i_end, j, j_end in difflib.SequenceMatcher(None, of_requests, of_rows, autojunk=False).get_opcodes():
         yield from itertools.zip_longest(asked[i:i_end], rows[j:j_end])
 
 
@@ -151,17 +151,18 @@ class Attempt:
         return sum(self.gateway.logs(label(request)) for request in self.asked)
 
     def send(self, running, loops):
-        """Sends all; collectors are killed after a third of it and come back after two, the service is killed in the middle."""
+        """Sends all; collectors are killed after a third of it and come back after two, the service is killed when all runs again."""
         # Those who wait for the gateway's port leave a line of their own in some logs.
         time.sleep(0.5)
         self.began = time.time()
+        part = len(self.asked) // 6
         for i, request in enumerate(self.asked):
             for loop in loops.values():
-                if loop.pipe.kills and i == len(self.asked) // 3:
+                if loop.pipe.kills and i == 2 * part:
                     loop.pipe.kill()
-                elif loop.pipe.kills and i == 2 * len(self.asked) // 3:
+                elif loop.pipe.kills and i == 4 * part:
                     loop.pipe.start()
-                elif i == len(self.asked) // 2:
+                elif i == 5 * part:
                     loop.kill_service()
             self.answered.append(running.send(request))
             time.sleep(0.05)

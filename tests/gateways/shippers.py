@@ -90,8 +90,22 @@ def otelcol(tollwatch, bootstrap, topic, folder, log):
         "/var/lib/otelcol": folder,
         # Its module cannot be had whole; tollwatch leaves these spans out, too.
         OTELCOL_FILTER: "", "[filter/servers, batch]": "[batch]",
+        # It would listen on a port of its own.
+        "service:\n": "service:\n  telemetry: { metrics: { level: none } }\n",
     }
     return Shipper("otelcol", ["otelcol", "--config", "{config}"], "otel-collector.yaml", sets, port, tollwatch, bootstrap, topic, folder)
 
 
-PIPES = {"collect": Collector, "collect-http": posted_to, "rsyslog": rsyslog, "rsyslog-udp": rsyslog_udp, "otelcol": otelcol, "otelcol-spans": otelcol}
+def otelcol_spans(tollwatch, bootstrap, topic, folder, _):
+    """Of a service that posts its spans."""
+    return otelcol(tollwatch, bootstrap, topic, folder, folder / "none")
+
+
+PIPES = {
+    "collect": Collector,
+    "collect-http": posted_to,
+    "rsyslog": rsyslog,
+    "rsyslog-udp": rsyslog_udp,
+    "otelcol": otelcol,
+    "otelcol-spans": otelcol_spans,
+}

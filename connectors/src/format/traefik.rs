@@ -5,8 +5,8 @@
 //! | `event_time_ms` | `StartUTC`, else `StartLocal`, the request's **start**; else `time`, the line's | time in brackets, 1 s, the start |
 //! | `method`, `path`, `query` | `RequestMethod`, `RequestPath` (with query) | request line |
 //! | `scheme`, `host` | `RequestScheme`; `RequestAddr` (with port), else `RequestHost` | - |
-//! | `status` | `DownstreamStatus`, else `OriginStatus` | the **origin's**; `-` where Traefik itself answered |
-//! | `request_bytes`, `response_bytes` | `RequestContentSize`, `DownstreamContentSize`, **body only** | -, the origin's body |
+//! | `status` | `DownstreamStatus`, else `OriginStatus` | the same in 3.x; in 2.x the **origin's**, `-` where Traefik itself answered |
+//! | `request_bytes`, `response_bytes` | `RequestContentSize`, `DownstreamContentSize`, **body only** | -, the body |
 //! | `latency_us` | `Duration` **ns** | number with `ms` |
 //! | `client_ip` | the last of `ClientHost`, which is X-Forwarded-For where trusted (`forwardedHeaders`), else `ClientAddr` | first field, the same |
 //! | `peer_ip` | `ClientAddr` | - |
