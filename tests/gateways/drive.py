@@ -153,7 +153,7 @@ class Attempt:
     def send(self, running, loops):
         """Sends all; collectors are killed after a third of it and come back after two, the service is killed when all runs again."""
         # Those who wait for the gateway's port leave a line of their own in some logs.
-        time.sleep(0.5)
+        time.sleep(self.gateway.settles_seconds)
         self.began = time.time()
         part = len(self.asked) // 6
         for i, request in enumerate(self.asked):

@@ -24,14 +24,16 @@ class Gateway:
     the text further, where another log than the recipe's is tried. `beside` are further files of the recipe, set the same way.
     `shows` is where its answers and its log differ from what was sent: {request's name: {column: value}}, under "*" of all requests and
     under "NAME, HTTP/2" of those over it, and None in the place of columns for a call that it logs as no call.
-    `http2` is the port that takes HTTP/2 without TLS, "port" or "port2", or None. `pipes` are the ways its log goes into Kafka.
+    `settles_seconds` is from listening to answering as configured. `http2` is the port that takes HTTP/2 without TLS, "port" or "port2",
+    or None. `pipes` are the ways its log goes into Kafka.
     """
 
     def __init__(self, name, gateway, program, recipe, log, check, start, *, sets=(), edit=None, beside=(), shows=(), wrap=None,
-                 environment=(), http2=None, pipes=("collect",)):
+                 environment=(), http2=None, pipes=("collect",), settles_seconds=0.5):
         self.name, self.gateway, self.program, self.recipe, self.log = name, gateway, program, recipe, log
         self.check, self.start, self.sets, self.edit, self.beside = check, start, dict(sets), edit, beside
         self.shows, self.wrap, self.environment, self.http2, self.pipes = dict(shows), wrap, dict(environment), http2, pipes
+        self.settles_seconds = settles_seconds
 
     def logs(self, label):
         """Says whether a request of this label is a call in its log."""
@@ -226,6 +228,17 @@ def traefik(name, edit=None, shows=()):
     # `ClientUsername` holds whom ForwardAuth found, however it found him.
     found = {request: {"identity_kind": "principal"}
              for request in ("JWT", "escaped path", "dots and slashes", "API key", "MCP", "MCP name beyond ASCII", "delete", "odd subject")}
+    # Its path is normalised, as what it routes by is; Go puts `&` for `;`.
+    normalised = {
+        "escaped path": {"path": "/orders/1004;v=1", **found["escaped path"]},
+        "dots and slashes": {"path": "/orders/1005", **found["dots and slashes"]},
+        "encoded slash": {"path": "/files/..%2F..%2Fetc%2Fpasswd"},
+        "quotes in the path": {"path": "/orders/%271006%27%7B%7D%7C%5E%60"},
+        "encodings in the query": {"query": "q=%E2%9C%93%2B+%26&ids[]=1&ids[]=2&nul=%00&pair=%f0%9f%98%80&a=b=c&&&d"},
+        "line break in the path": {"path": "/orders/1019%0D%0AGET%20/forged%09x"},
+        "bytes beyond ASCII": {"path": "/caf%C3%A9/1020"},
+        "slashes first": {"path": "/orders/1021"},
+    }
     return Gateway(
         name, "traefik", "traefik", "traefik.yaml", "{folder}/log",
         check=["{python}", "-c", "import sys, yaml; yaml.safe_load(open(sys.argv[1]))", "{recipe}"],
@@ -233,7 +246,7 @@ def traefik(name, edit=None, shows=()):
         sets={"/var/log/traefik/tollwatch.json": "{folder}/log", ":8080": "127.0.0.1:{port}", "/etc/traefik/dynamic.yaml": "{folder}/traefik-dynamic.yaml"},
         beside=[("traefik-dynamic.yaml", {"http://127.0.0.1:9000": "http://127.0.0.1:{service}", "http://127.0.0.1:9001": "http://127.0.0.1:{service}",
                                           "/etc/traefik/htpasswd": "{folder}/htpasswd"})],
-        shows={**found, **dict(shows)}, edit=edit, http2="port",
+        shows={**found, **normalised, **dict(shows)}, edit=edit, http2="port", settles_seconds=3,
     )
 
 

@@ -18,12 +18,16 @@
 //! | `route`, `service` | `RouterName`; `ServiceName` | `"router"`; `"server URL"` |
 //! | `tls_version` | `TLSVersion`, as `1.3` | - |
 //! | `request_id`, `trace_id` | `request_X-Request-Id`; `TraceId`, else `request_Traceparent` | - |
+//! | `mcp_method`, `mcp_name`, `mcp_version`, `a2a_version` | `request_Mcp-Method`, `request_Mcp-Name`, `request_Mcp-Protocol-Version`, `request_A2a-Version` | - |
+//! | `signature_agent`, `sdk_language` | `request_Signature-Agent`, `request_X-Stainless-Lang` | - |
 //! | other headers | `request_X-Http-Method-Override` and kin, `request_X-Forwarded-Host`, `request_X-Original-Url`, `request_X-Rewrite-Url`, `downstream_*` | - |
 //!
-//! Traps: by default no header is logged, and in JSON none but what `fields.headers` keeps; `request_*` are the headers **as the client
-//! sent them**, so one that ForwardAuth sets (`X-Forwarded-User`) is the client's word there and not read; `ClientUsername` is the name
-//! given to BasicAuth even where it answers 401, and that of an absolute URL (`http://name@host/`), so the client's word on routes
-//! without BasicAuth; `TLSClientSubject` is verified only if `clientAuthType` requires it; a router's name may be a chain
+//! Traps: by default no header is logged, and in JSON none but what `fields.headers` keeps; the path is **not raw** from 2.11.25 and 3.4.1
+//! on: escapes are undone where none is needed and made where one is, `.`, `..` and empty segments are gone (`sanitizePath`), and `;`
+//! in a query is `&`; `request_*` are the headers **as the service got them**: what a middleware or Traefik itself sets
+//! (`X-Forwarded-Host`) is there, and on other routes the client's word under the same name, so `X-Forwarded-User` is not read;
+//! `ClientUsername` is whom `headerField` of ForwardAuth says (3.3), the name given to BasicAuth even where it answers 401, and that of
+//! an absolute URL (`http://name@host/`), so the client's word on routes without either; `TLSClientSubject` is verified only if `clientAuthType` requires it; a router's name may be a chain
 //! (`root@file -> leaf@file`); CLF **escapes nothing**: a query or a user agent may hold quotes, so the line is read from both its ends,
 //! and over HTTP/2 a query may hold blanks and forge the status: prefer JSON.
 
@@ -93,6 +97,12 @@ object! {
         allow_credentials: Header<'a> = "downstream_Access-Control-Allow-Credentials",
         server: Header<'a> = "downstream_Server",
         powered_by: Header<'a> = "downstream_X-Powered-By",
+        mcp_method: Header<'a> = "request_Mcp-Method",
+        mcp_name: Header<'a> = "request_Mcp-Name",
+        mcp_version: Header<'a> = "request_Mcp-Protocol-Version",
+        a2a_version: Header<'a> = "request_A2a-Version",
+        signature_agent: Header<'a> = "request_Signature-Agent",
+        sdk_language: Header<'a> = "request_X-Stainless-Lang",
     }
 }
 
@@ -202,6 +212,12 @@ fn record(text: &str) -> Result<Event<'_>, Fault> {
             .text("downstream_Access-Control-Allow-Credentials")?,
         server: record.server.text("downstream_Server")?,
         powered_by: record.powered_by.text("downstream_X-Powered-By")?,
+        mcp_method: record.mcp_method.text("request_Mcp-Method")?,
+        mcp_name: record.mcp_name.text("request_Mcp-Name")?,
+        mcp_version: record.mcp_version.text("request_Mcp-Protocol-Version")?,
+        a2a_version: record.a2a_version.text("request_A2a-Version")?,
+        signature_agent: record.signature_agent.text("request_Signature-Agent")?,
+        sdk_language: record.sdk_language.text("request_X-Stainless-Lang")?,
         ..Event::default()
     })
 }
@@ -301,6 +317,8 @@ mod tests {
         "RouterName":"root@file -> leaf@file","ServiceName":"orders@docker","StartUTC":"2026-01-05T00:00:00.003782192Z",
         "StartLocal":"2026-01-05T01:00:00.003782192+01:00","TLSVersion":"1.3","TLSClientSubject":"CN=a","TraceId":"0af7651916cd43dd",
         "request_User-Agent":"curl/8","request_Authorization":"REDACTED","request_X-Api-Key":"k-1","request_Cookie":"sid=s-1",
+        "request_Mcp-Method":"tools/call","request_Mcp-Name":"get_invoice","request_Mcp-Protocol-Version":"2026-07-28",
+        "request_A2a-Version":"1.0","request_Signature-Agent":"\"https://agent.example\"","request_X-Stainless-Lang":"python",
         "request_X-Http-Method":"PATCH","request_X-Method-Override":"DELETE","request_X-Forwarded-Host":"evil.example",
         "downstream_Content-Type":"text/plain","downstream_Server":"gunicorn","entryPointName":"web","level":"info","msg":"","time":"2026-01-05T00:00:09Z"}"#;
 
@@ -334,6 +352,12 @@ mod tests {
             "method_override=PATCH, DELETE",
             "forwarded_host=evil.example",
             "server=gunicorn",
+            "mcp_method=tools/call",
+            "mcp_name=get_invoice",
+            "mcp_version=2026-07-28",
+            "a2a_version=1.0",
+            "signature_agent=\"https://agent.example\"",
+            "sdk_language=python",
         ];
         assert_eq!(print(Traefik, JSON), want);
     }
