@@ -27,7 +27,8 @@
 //! in a query is `&`; `request_*` are the headers **as the service got them**: what a middleware or Traefik itself sets
 //! (`X-Forwarded-Host`) is there, and on other routes the client's word under the same name, so `X-Forwarded-User` is not read;
 //! `ClientUsername` is whom `headerField` of ForwardAuth says (3.3), the name given to BasicAuth even where it answers 401, and that of
-//! an absolute URL (`http://name@host/`), so the client's word on routes without either; `TLSClientSubject` is verified only if `clientAuthType` requires it; a router's name may be a chain
+//! an absolute URL (`http://name@host/`), so the client's word on routes without either;
+//! `TLSClientSubject` is verified only if `clientAuthType` requires it; a router's name may be a chain
 //! (`root@file -> leaf@file`); CLF **escapes nothing**: a query or a user agent may hold quotes, so the line is read from both its ends,
 //! and over HTTP/2 a query may hold blanks and forge the status: prefer JSON.
 
