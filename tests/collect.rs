@@ -233,7 +233,12 @@ fn standard_input_is_written_to_its_end() {
 }
 
 /// Posts a body; the status and the answer's body.
-fn post(address: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, Vec<u8>) {
+pub(crate) fn post(
+    address: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> (u16, Vec<u8>) {
     let mut stream = TcpStream::connect(address).expect("listens");
     let mut request = format!("POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
     if !headers.iter().any(|(name, _)| *name == "content-length") {

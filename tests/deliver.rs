@@ -16,7 +16,7 @@ use crate::kafka::{PATIENCE, Running, free_address, get, one, wait};
 use crate::support::{tollwatch, tollwatch_telling};
 
 /// An alert as the service writes it, with an id of its own.
-fn alert(i: usize) -> Value {
+pub(crate) fn alert(i: usize) -> Value {
     let rule = if i.is_multiple_of(4) {
         "misconfig_probe"
     } else {
@@ -32,14 +32,14 @@ fn alert(i: usize) -> Value {
 }
 
 /// Writes so many alerts to a topic; their ids.
-fn produce(topic: &str, n: usize) -> BTreeSet<String> {
+pub(crate) fn produce(topic: &str, n: usize) -> BTreeSet<String> {
     let lines: Vec<Vec<u8>> = (0..n).map(|i| alert(i).to_string().into_bytes()).collect();
     one().produce(topic, 4, &lines);
     (0..n).map(|i| format!("case{i}-1")).collect()
 }
 
 /// `deliver` of this topic, with a name so that it comes back at once after a kill.
-fn deliver(topic: &str, to: &str, options: &[&str]) -> Command {
+pub(crate) fn deliver(topic: &str, to: &str, options: &[&str]) -> Command {
     let mut command = tollwatch_telling("error");
     command
         .args([
@@ -71,7 +71,7 @@ fn id_of(line: &[u8]) -> String {
 }
 
 /// Waits until something is so.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < PATIENCE, "{what} does not come");

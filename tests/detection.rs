@@ -133,7 +133,12 @@ fn loud_attacks_of_drawn_worlds_are_found() {
         let mut next = || files.next().expect("three files");
         let (mut log, mut labels, mut scenarios) = (next(), next(), next());
         let drawn = world::world::World::draw(&options);
-        world::play::write(&drawn, &mut log, &mut labels, &mut scenarios).expect("written");
+        let files = world::play::Files {
+            access: &mut log,
+            labels: &mut labels,
+            scenarios: &mut scenarios,
+        };
+        world::play::write(&drawn, files).expect("written");
         drop((log, labels, scenarios));
         let result = eval(&paths[0], &paths[1]);
         n_found += found(&result).len();

@@ -8,9 +8,6 @@ use std::io::Write as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use world::api::Place;
-use world::request::Verb;
-use world::scribe::Call;
 use world::world::{Options, World};
 
 use crate::support::{bundled, json as run_json, lines, shared, succeed, tollwatch, write_lines};
@@ -81,78 +78,6 @@ impl Found {
     }
 }
 
-/// Whether a path is written as clients write it: what tricks with its form lead to is for the naming to say.
-fn is_plain(target: &str) -> bool {
-    let path = target.split('?').next().unwrap_or("/").to_ascii_lowercase();
-    !["/./", "..", "//", ";", "%2f", "%2e"]
-        .iter()
-        .any(|trick| path.contains(trick))
-}
-
-/// The endpoint a call of a world is of, as the world made it: `METHOD host /template`.
-fn endpoint_of(world: &World, call: &Call) -> String {
-    let collection = &world.collections[call.request.collection];
-    let api = &world.apis[collection.api];
-    let path = call.request.target.split('?').next().unwrap_or("/");
-    let mut segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
-    let n_base = api.base(1).split('/').filter(|s| !s.is_empty()).count();
-    let is_nested =
-        collection.place == Place::Nested && segments.get(n_base) == Some(&api.tenant_word);
-    let has_id = match call.request.verb {
-        Verb::Read => {
-            !matches!(collection.place, Place::Query(..) | Place::Graph) && Some(path) != api.rpc
-        }
-        Verb::Part | Verb::Export | Verb::Update | Verb::Delete | Verb::Staff => true,
-        _ => false,
-    };
-    let is_of_collection = |at: usize| segments.get(at) == Some(&collection.name.as_str());
-    let mut variables = Vec::new();
-    if is_nested {
-        variables.push(n_base + 1);
-        if has_id && is_of_collection(n_base + 2) {
-            variables.push(n_base + 3);
-        }
-    } else if has_id && is_of_collection(n_base) {
-        variables.push(n_base + 1);
-    }
-    // Probes go for objects of any collection, with methods of their own.
-    if call.request.verb == Verb::Probe {
-        let names = api
-            .collections
-            .iter()
-            .map(|at| world.collections[*at].name.as_str());
-        let is_any = |at: usize| {
-            segments
-                .get(at)
-                .is_some_and(|name| names.clone().any(|n| n == *name))
-        };
-        if is_any(n_base) && segments.len() > n_base + 1 {
-            variables.push(n_base + 1);
-        }
-    }
-    if call.request.verb == Verb::Coupon {
-        variables.push(segments.len() - 1);
-    }
-    // A version that is a bare number, `/rest/4`, looks like an id to who sees calls alone: that is a limit of the naming.
-    if api.base == "/rest/{v}" && path.starts_with("/rest/") {
-        variables.push(1);
-    }
-    for at in variables {
-        if let Some(segment) = segments.get_mut(at) {
-            *segment = match segment.ends_with(".json") {
-                true => "{id}.json",
-                false => "{id}",
-            };
-        }
-    }
-    format!(
-        "{} {} /{}",
-        call.request.method,
-        api.host,
-        segments.join("/")
-    )
-}
-
 /// A drawn world's log in a folder, and its endpoints that were answered with success.
 fn drawn(seed: u64, folder: &Path) -> (std::path::PathBuf, BTreeSet<String>) {
     let options = Options {
@@ -169,8 +94,12 @@ fn drawn(seed: u64, folder: &Path) -> (std::path::PathBuf, BTreeSet<String>) {
         line.clear();
         world::log::write(&world, call, n, &mut line);
         n += 1;
-        if matches!(call.status, 200..=299 | 304) && is_plain(&call.request.target) {
-            truth.insert(endpoint_of(&world, call));
+        if matches!(call.status, 200..=299 | 304)
+            && let Some(template) = world::truth::template(&world, call)
+        {
+            let api = world.collections[call.request.collection].api;
+            let host = &world.apis[api].host;
+            truth.insert(format!("{} {host} {template}", call.request.method));
         }
         file.write_all(line.as_bytes())
     });

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 
-use connectors::render::Format;
+use connectors::render::{Alert, Format};
 use connectors::time::parse_time;
 use regex::Regex;
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::alerts::{alerts_of, secret_traffic};
 use crate::findings::findings_of;
 use crate::support::{bundled, shared, succeed, tollwatch, write_lines};
+use crate::values::alerts::reader;
 
 /// What the bundled captures, hostile traffic, and the captures beside the project when they are there, give.
 fn of_every_capture(told_of: fn(&Path) -> Vec<Value>) -> Vec<Value> {
@@ -93,6 +94,11 @@ fn assert_valid_in_every_format(alerts: &[Value]) {
             let uid = alert["metadata"]["uid"].as_str().expect("an id");
             assert!(line.contains(uid), "{name} has the id to deduplicate by");
         }
+    }
+    // Avro is no text: read back by its schema it says what `json` does.
+    let values = reader();
+    for line in &lines {
+        crate::values::alerts::check(&values, &Alert::parse(line).expect("an alert"));
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::support::{bundled, lines, tollwatch, write_lines};
 
 /// The findings of some logs, and the exit code.
-fn list(from: &[&Path], options: &[&str]) -> (Vec<Value>, Option<i32>) {
+pub(crate) fn list(from: &[&Path], options: &[&str]) -> (Vec<Value>, Option<i32>) {
     let mut command: Command = tollwatch();
     command
         .args(["posture", "list", "--json", "--from"])
@@ -21,7 +21,7 @@ fn list(from: &[&Path], options: &[&str]) -> (Vec<Value>, Option<i32>) {
     (findings, output.status.code())
 }
 
-fn text<'a>(finding: &'a Value, field: &str) -> &'a str {
+pub(crate) fn text<'a>(finding: &'a Value, field: &str) -> &'a str {
     finding[field].as_str().expect("a text")
 }
 

@@ -1,5 +1,7 @@
 //! Values of a schema registry, over a real Kafka.
 
+#[path = "../connectors/tests/values/alerts.rs"]
+pub(crate) mod alerts;
 #[path = "../connectors/tests/values/registry.rs"]
 pub(crate) mod registry;
 

@@ -75,6 +75,8 @@ pub struct Event<'a> {
     pub route: Text<'a>,
     /// Service or upstream behind the gateway.
     pub service: Text<'a>,
+    /// `http` or `https` on the way to the service, of a call that was passed on to another machine.
+    pub upstream_scheme: Text<'a>,
     /// TLS version of the client's connection.
     pub tls_version: Text<'a>,
     /// Content-Type of the request.
@@ -95,6 +97,8 @@ pub struct Event<'a> {
     pub forwarded_host: Text<'a>,
     /// `X-Original-URL` and `X-Rewrite-URL`: the URL some frameworks serve instead of the one asked for; several are joined.
     pub rewritten_url: Text<'a>,
+    /// `Via`, `CDN-Loop` or what else a proxy in front says of itself in the request. Transient.
+    pub via: Text<'a>,
     /// `Access-Control-Allow-Origin` of the response.
     pub allow_origin: Text<'a>,
     /// `Access-Control-Allow-Credentials` of the response.
@@ -103,6 +107,8 @@ pub struct Event<'a> {
     pub server: Text<'a>,
     /// `X-Powered-By` header of the response.
     pub powered_by: Text<'a>,
+    /// What else the response's headers say.
+    pub answer: AnswerHeaders<'a>,
     /// `Mcp-Method` of the request: the JSON-RPC method, where no body is logged.
     pub mcp_method: Text<'a>,
     /// `Mcp-Name` of the request: the tool, prompt or resource.
@@ -119,96 +125,154 @@ pub struct Event<'a> {
     pub request_body: Text<'a>,
 }
 
-/// Text columns in the order of [`Event`]'s fields; [`Event::texts`] yields the values in the same order.
-pub(crate) const TEXT_COLUMNS: [&str; 41] = [
-    "gateway",
-    "method",
-    "scheme",
-    "host",
-    "path",
-    "query",
-    "client_ip",
-    "peer_ip",
-    "user_agent",
-    "authorization",
-    "api_key",
-    "token_hash",
-    "jwt_sub",
-    "jwt_claims",
-    "consumer",
-    "principal",
-    "client_cert",
-    "session",
-    "route",
-    "service",
-    "tls_version",
-    "request_content_type",
-    "response_content_type",
-    "request_id",
-    "trace_id",
-    "referer",
-    "origin",
-    "method_override",
-    "forwarded_host",
-    "rewritten_url",
-    "allow_origin",
-    "allow_credentials",
-    "server",
-    "powered_by",
-    "mcp_method",
-    "mcp_name",
-    "mcp_version",
-    "a2a_version",
-    "signature_agent",
-    "sdk_language",
-    "request_body",
-];
+/// Headers of a response that are asked whether they are there. Each is `None` where the source does not log it, and **empty** where it
+/// does and the response had none. Transient: they hold secrets, and whoever writes a link may steer them.
+#[derive(Default, Debug, Clone, PartialEq)]
+pub struct AnswerHeaders<'a> {
+    /// `Strict-Transport-Security`.
+    pub hsts: Text<'a>,
+    /// `X-Content-Type-Options`.
+    pub content_type_options: Text<'a>,
+    /// `X-Frame-Options`.
+    pub frame_options: Text<'a>,
+    /// `Content-Security-Policy`.
+    pub content_security_policy: Text<'a>,
+    /// `Cache-Control`.
+    pub cache_control: Text<'a>,
+    /// `Vary`.
+    pub vary: Text<'a>,
+    /// `Set-Cookie`, one a line.
+    pub set_cookie: Text<'a>,
+    /// `Location`.
+    pub location: Text<'a>,
+    /// What a debugger sends: `X-Debug-Token`, `X-Clockwork-Id` and the like.
+    pub debug_header: Text<'a>,
+}
 
-impl Event<'_> {
-    pub(crate) fn texts(&self) -> [Option<&str>; TEXT_COLUMNS.len()] {
-        [
-            Some(self.gateway),
-            Some(&self.method),
-            self.scheme.as_deref(),
-            self.host.as_deref(),
-            Some(&self.path),
-            self.query.as_deref(),
-            self.client_ip.as_deref(),
-            self.peer_ip.as_deref(),
-            self.user_agent.as_deref(),
-            self.authorization.as_deref(),
-            self.api_key.as_deref(),
-            self.token_hash.as_deref(),
-            self.jwt_sub.as_deref(),
-            self.jwt_claims.as_deref(),
-            self.consumer.as_deref(),
-            self.principal.as_deref(),
-            self.client_cert.as_deref(),
-            self.session.as_deref(),
-            self.route.as_deref(),
-            self.service.as_deref(),
-            self.tls_version.as_deref(),
-            self.request_content_type.as_deref(),
-            self.response_content_type.as_deref(),
-            self.request_id.as_deref(),
-            self.trace_id.as_deref(),
-            self.referer.as_deref(),
-            self.origin.as_deref(),
-            self.method_override.as_deref(),
-            self.forwarded_host.as_deref(),
-            self.rewritten_url.as_deref(),
-            self.allow_origin.as_deref(),
-            self.allow_credentials.as_deref(),
-            self.server.as_deref(),
-            self.powered_by.as_deref(),
-            self.mcp_method.as_deref(),
-            self.mcp_name.as_deref(),
-            self.mcp_version.as_deref(),
-            self.a2a_version.as_deref(),
-            self.signature_agent.as_deref(),
-            self.sdk_language.as_deref(),
-            self.request_body.as_deref(),
-        ]
+impl<'a> AnswerHeaders<'a> {
+    /// Says that the source logs all headers: those that are not there were not sent.
+    pub(crate) fn are_all(&mut self) {
+        for header in [
+            &mut self.hsts,
+            &mut self.content_type_options,
+            &mut self.frame_options,
+            &mut self.content_security_policy,
+            &mut self.cache_control,
+            &mut self.vary,
+            &mut self.set_cookie,
+            &mut self.location,
+            &mut self.debug_header,
+        ] {
+            header.get_or_insert(Cow::Borrowed(""));
+        }
+    }
+}
+
+const fn last(names: &[&'static str]) -> &'static str {
+    names[names.len() - 1]
+}
+
+/// Declares the text columns by the fields of [`Event`], in their order; a column is named by the last part of `field.of`.
+macro_rules! text_columns {
+    ($($field:ident $(.$of:ident)?),+ $(,)?) => {
+        /// Text columns in the order of [`Event`]'s fields.
+        pub(crate) const TEXT_COLUMNS: [&str; N_TEXT_COLUMNS] = [$(last(&[stringify!($field) $(, stringify!($of))?])),+];
+
+        impl Event<'_> {
+            /// Gives each text that is there, with its place in [`TEXT_COLUMNS`].
+            #[inline]
+            pub(crate) fn each_text(&self, mut give: impl FnMut(usize, &str)) {
+                // Counted by the compiler: a text that is not there costs one comparison.
+                let mut n_columns = 0;
+                $(
+                    if let Some(text) = self.$field $(.$of)?.as_text() {
+                        give(n_columns, text);
+                    }
+                    n_columns += 1;
+                )+
+                debug_assert_eq!(n_columns, N_TEXT_COLUMNS);
+            }
+        }
+    };
+}
+
+const N_TEXT_COLUMNS: usize = 52;
+
+text_columns! {
+    gateway,
+    method,
+    scheme,
+    host,
+    path,
+    query,
+    client_ip,
+    peer_ip,
+    user_agent,
+    authorization,
+    api_key,
+    token_hash,
+    jwt_sub,
+    jwt_claims,
+    consumer,
+    principal,
+    client_cert,
+    session,
+    route,
+    service,
+    upstream_scheme,
+    tls_version,
+    request_content_type,
+    response_content_type,
+    request_id,
+    trace_id,
+    referer,
+    origin,
+    method_override,
+    forwarded_host,
+    rewritten_url,
+    via,
+    allow_origin,
+    allow_credentials,
+    server,
+    powered_by,
+    answer.hsts,
+    answer.content_type_options,
+    answer.frame_options,
+    answer.content_security_policy,
+    answer.cache_control,
+    answer.vary,
+    answer.set_cookie,
+    answer.location,
+    answer.debug_header,
+    mcp_method,
+    mcp_name,
+    mcp_version,
+    a2a_version,
+    signature_agent,
+    sdk_language,
+    request_body,
+}
+
+/// A field's text, if it is there.
+trait AsText {
+    fn as_text(&self) -> Option<&str>;
+}
+
+impl AsText for &str {
+    fn as_text(&self) -> Option<&str> {
+        Some(self)
+    }
+}
+
+impl AsText for Cow<'_, str> {
+    fn as_text(&self) -> Option<&str> {
+        Some(self)
+    }
+}
+
+impl AsText for Text<'_> {
+    fn as_text(&self) -> Option<&str> {
+        self.as_deref()
     }
 }
 

@@ -36,6 +36,7 @@ mod headers;
 mod imperva;
 mod ingress_nginx;
 mod json;
+mod keys;
 mod kong;
 mod krakend;
 mod krakend_json;
@@ -43,6 +44,7 @@ pub mod mapped;
 mod nginx;
 mod ocsf;
 mod otlp;
+mod otlp_log;
 pub mod otlp_request;
 pub mod posted;
 mod rows;
@@ -59,9 +61,10 @@ use std::str::FromStr;
 
 use arrow::buffer::Buffer;
 
-use crate::event::{BODY_BYTES_MAX, DecodedBatch, Event, EventBatchBuilder, RowPosition};
+use crate::event::{DecodedBatch, Event, EventBatchBuilder, RowPosition};
 use crate::reject::{Reject, RejectReason};
 use envelope::{Opened, Wrapped};
+use otlp_log::Log;
 use rows::Rows;
 
 /// Bytes of one record: brokers refuse larger ones by default (`message.max.bytes`). Longer ones are rejected as oversized.
@@ -268,6 +271,8 @@ pub struct Capabilities {
     pub response_bytes: Presence,
     /// The TLS version of the client's connection.
     pub tls_version: Presence,
+    /// `http` or `https` on the way to the service.
+    pub upstream_scheme: Presence,
     /// Request headers beyond user agent and referer.
     pub request_headers: Presence,
     /// Response headers.
@@ -441,6 +446,9 @@ impl Decoder {
     ///
     /// `n_envelopes`: how many more envelopes are opened, one in the other, if it is no event itself.
     fn push(&mut self, text: &str, n_envelopes: usize, rows: &mut Rows<'_>) -> Result<(), Fault> {
+        if n_envelopes != 0 && otlp_log::is_request(text) {
+            return self.push_logs(text, n_envelopes - 1, rows);
+        }
         let fault = match self.push_whole(text, rows) {
             Ok(()) => return Ok(()),
             Err(fault) => fault,
@@ -485,6 +493,31 @@ impl Decoder {
         }
     }
 
+    /// Decodes an export request of OTLP logs: each record is a call by its attributes, or wraps a line.
+    fn push_logs(
+        &mut self,
+        text: &str,
+        n_envelopes: usize,
+        rows: &mut Rows<'_>,
+    ) -> Result<(), Fault> {
+        // The lines of a gateway whose format is told are read, whatever attributes a shipper put beside them.
+        let takes_calls = matches!(self.format, Format::Auto | Format::Otlp);
+        otlp_log::decode_all(text, takes_calls, &mut |log| {
+            let pushed = match log {
+                Ok(Log::Call(mut call)) => {
+                    rows.push(&mut call);
+                    Ok(())
+                }
+                Ok(Log::Line(line)) => self.decode_text(&line, n_envelopes, rows),
+                Ok(Log::Empty) => Err(Fault::new(RejectReason::Empty, otlp_log::EMPTY)),
+                Err(fault) => Err(fault),
+            };
+            if let Err(fault) = pushed {
+                rows.reject(&fault);
+            }
+        })
+    }
+
     /// Says whether a text that is no event is of a format all the same, or a piece.
     fn is_known(&self, text: &str, fault: &Fault) -> bool {
         match (self.format.spec(), fault.reason) {
@@ -498,14 +531,20 @@ impl Decoder {
     fn push_whole(&mut self, text: &str, rows: &mut Rows<'_>) -> Result<(), Fault> {
         if matches!(self.format, Format::Auto | Format::Otlp) && otlp::is_request(text) {
             otlp::decode_all(text, &mut |call| match call {
-                Ok(call) => rows.push(&limited(call)),
+                Ok(mut call) => rows.push(&mut call),
                 Err(fault) => rows.reject(&fault),
             })?;
             self.last = Some(Format::Otlp);
             return Ok(());
         }
-        rows.push(&self.decode_one(text)?);
-        Ok(())
+        // An event is a kilobyte large: it stays where it was made.
+        match self.decode_one(text) {
+            Ok(ref mut event) => {
+                rows.push(event);
+                Ok(())
+            }
+            Err(fault) => Err(fault),
+        }
     }
 
     /// Says whether a text that is no event is of the header of a file's lines: neither an event nor a reject.
@@ -518,11 +557,7 @@ impl Decoder {
             return Err(Fault::new(RejectReason::Empty, "no bytes but white space"));
         }
         match self.format {
-            Format::Auto => {
-                let (format, event) = detect::decode(text, self.last)?;
-                self.last = Some(format);
-                Ok(event)
-            }
+            Format::Auto => detect::decode(text, &mut self.last),
             format => decode_as(format, text),
         }
     }
@@ -533,21 +568,7 @@ fn decode_as(format: Format, text: &str) -> Result<Event<'_>, Fault> {
     let spec = format
         .spec()
         .ok_or_else(|| Fault::new(RejectReason::UnknownFormat, "no format takes it"))?;
-    (spec.decode)(text).map(limited)
-}
-
-/// An event within the limits that hold for all formats.
-fn limited(mut event: Event<'_>) -> Event<'_> {
-    event.request_body = event.request_body.map(cut_body);
-    event
-}
-
-fn cut_body(body: Cow<'_, str>) -> Cow<'_, str> {
-    if body.len() <= BODY_BYTES_MAX {
-        return body;
-    }
-    let end = body.floor_char_boundary(BODY_BYTES_MAX);
-    target::cut(&body, 0..end)
+    (spec.decode)(text)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Renderings of one alert: the record of the alerts topic, or of the topic of findings, as the text another system takes.
 //!
 //! In comes an [`Alert`], the OCSF 1.8.0 Detection Finding that the alerts topic holds, or a Compliance Finding; out goes one line without its end. A format is
-//! a file here, with its mapping table and the vendor document it follows, and a line in [`Format::ALL`].
+//! a file here, with its mapping table and the vendor document it follows, and a line in [`Format::ALL`]. [`avro`] alone is no text: it goes
+//! where bytes can.
 //!
 //! **Invariant**: an alert carries texts that attackers chose (paths, user agents, names), so no text may end up as anything but one
 //! value: no line, field or header more or less than the alert has. [`Alert::parse`] takes the control characters out and bounds every text;
@@ -9,6 +10,7 @@
 
 mod alert;
 mod asim;
+pub mod avro;
 mod cef;
 mod ecs;
 mod flat;

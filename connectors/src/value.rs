@@ -6,7 +6,7 @@
 //!
 //! | value | told by | becomes |
 //! |---|---|---|
-//! | gzip, zstd, LZ4 | its first bytes, which neither JSON nor text begins with | what was packed |
+//! | gzip, zstd, LZ4, Snappy | its first bytes, which neither JSON nor text begins with | what was packed |
 //! | Confluent's wire format | a zero, then the schema's id in 4 bytes, big endian | by its schema: [Avro](avro), [Protobuf](protobuf) as JSON; JSON as it is |
 //! | the same, the schema told by a header | [`SCHEMA_HEADER`]: a one, then the schema's GUID in 16 bytes; or a zero and an id | likewise |
 //! | anything else | | as it is |
@@ -22,6 +22,7 @@ mod avro;
 mod compressed;
 mod protobuf;
 mod registry;
+mod snappy;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -31,7 +32,7 @@ use crate::format::RECORD_BYTES_MAX;
 use crate::reject::{DETAIL_CHARS_MAX, RejectReason};
 use registry::{Found, Kind, Registry};
 
-pub use registry::{Away, RegistryConfig};
+pub use registry::{Away, RegistryConfig, Subject, Unregistered};
 
 /// Header of a record that names the schema of its value.
 pub const SCHEMA_HEADER: &str = "__value_schema_id";
@@ -172,10 +173,10 @@ impl Values {
     /// # Errors
     /// It can't be opened, or not before its schema is there.
     pub fn open(&self, value: &[u8], header: Option<&[u8]>) -> Result<Opened, Unopened> {
-        let unpacked = compressed::unpack(value).map_err(Unopened::Refused)?;
-        let packed = unpacked.as_deref().unwrap_or(value);
         // Without a registry a header says nothing: what it tells the schema of may be JSON all the same.
         let header = header.filter(|_| self.has_registry());
+        let unpacked = compressed::unpack(value, header.is_some()).map_err(Unopened::Refused)?;
+        let packed = unpacked.as_deref().unwrap_or(value);
         let Some(framed) = Framed::read(packed, header) else {
             return Ok(unpacked.map_or(Opened::AsItIs, Opened::Text));
         };

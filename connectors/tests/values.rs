@@ -3,6 +3,10 @@
 //! `values/values.json` is written by `values/make.py` with the libraries of Confluent, Google and fastavro. A real registry is asked
 //! too where there is one to be written to: `TOLLWATCH_TEST_REGISTRY=http://127.0.0.1:8080/apis/ccompat/v7` names it.
 
+#[path = "values/alerts.rs"]
+mod alerts;
+#[path = "values/avro.rs"]
+mod avro;
 #[path = "values/registry.rs"]
 mod registry;
 
@@ -81,7 +85,7 @@ fn refusal(opened: Result<Opened, Unopened>) -> (RejectReason, String) {
 #[test]
 fn what_the_serializers_of_others_write_is_read() {
     let (registry, written) = written();
-    assert!(21 <= written.len(), "the file is whole");
+    assert!(31 <= written.len(), "the file is whole");
     let mut values = values_of(&registry);
     for of in &written {
         let opened = open(&mut values, &of.value, of.header());
@@ -502,7 +506,16 @@ fn what_is_packed_is_bounded() {
     lz4.extend_from_slice(&(block.len() as u32).to_le_bytes());
     lz4.extend_from_slice(&block);
     lz4.extend_from_slice(&[0; 5]);
-    for (name, packed) in [("gzip", gzip), ("zstd", zstd), ("lz4", lz4)] {
+    // A Snappy block grows at most 22-fold.
+    let mut snappy = snap::write::FrameEncoder::new(Vec::new());
+    snappy.write_all(&zeros[..3 << 19]).expect("memory");
+    let snappy = snappy.into_inner().expect("memory");
+    for (name, packed) in [
+        ("gzip", gzip),
+        ("zstd", zstd),
+        ("lz4", lz4),
+        ("snappy", snappy),
+    ] {
         assert!(packed.len() < 100 << 10, "{name}: {}", packed.len());
         let (reason, _) = refusal(values.open(&packed, None));
         assert_eq!(reason, RejectReason::Oversized, "{name}");

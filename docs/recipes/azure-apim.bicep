@@ -15,7 +15,7 @@ resource headers 'Microsoft.ApiManagement/service/diagnostics@2022-08-01' = {
     sampling: { samplingType: 'fixed', percentage: 100 }
     frontend: {
       request: { headers: ['User-Agent', 'Origin', 'Content-Type', 'Mcp-Method', 'Mcp-Name', 'MCP-Protocol-Version', 'A2A-Version'] }
-      response: { headers: ['Content-Type', 'Access-Control-Allow-Origin'] }
+      response: { headers: ['Content-Type', 'Access-Control-Allow-Origin', 'Cache-Control', 'Vary', 'Location', 'Strict-Transport-Security', 'X-Debug-Token'] }
     }
     backend: { request: { headers: ['x-jwt-sub'] } }
   }

@@ -34,6 +34,7 @@ pub mod recording;
 pub mod render;
 pub mod replay;
 pub mod report;
+pub mod roi;
 pub mod rules;
 pub mod run;
 pub mod state;
@@ -97,6 +98,8 @@ pub enum Command {
     Report(Box<report::ReportArgs>),
     /// Answers thirty questions of readiness by what was measured
     Readiness(Box<readiness::ReadinessArgs>),
+    /// Tells what was measured here, and what that comes to in money by assumptions of yours
+    Roi(Box<roi::RoiArgs>),
     /// Checks configuration, rules, topics and what each source lets rules see; tells every fault at once
     #[command(after_help = check::EXAMPLES)]
     Check(Box<run::RunArgs>),
@@ -157,6 +160,7 @@ pub fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Drill(command) => drill::run(&command),
         Command::Report(args) => report::run(&args),
         Command::Readiness(args) => readiness::run(&args),
+        Command::Roi(args) => roi::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Collect(args) => collect::run(&args),
         Command::Verify(args) => verify::run(&args),

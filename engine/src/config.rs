@@ -252,7 +252,7 @@ impl Default for LakeConfig {
     }
 }
 
-/// The schema registry of the sources' values.
+/// The schema registry of the sources' values, and of what `deliver` writes as Avro.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RegistryConfig {
@@ -674,6 +674,14 @@ impl Config {
     /// # Errors
     /// What must be changed of `[registry]`.
     pub fn open_values(&self) -> Result<Values, String> {
+        Values::new(self.schema_registry()?.as_ref())
+    }
+
+    /// The schema registry, when there is one.
+    ///
+    /// # Errors
+    /// What must be changed of `[registry]`.
+    pub fn schema_registry(&self) -> Result<Option<value::RegistryConfig>, String> {
         let RegistryConfig {
             url,
             user,
@@ -682,7 +690,7 @@ impl Config {
             ..
         } = &self.registry;
         if url.is_empty() {
-            return Values::new(None);
+            return Ok(None);
         }
         let login = match (user.as_str(), password) {
             ("", None) => None,
@@ -693,7 +701,7 @@ impl Config {
             ),
             (user, Some(password)) => Some((user.to_owned(), password.clone())),
         };
-        Values::new(Some(&value::RegistryConfig {
+        Ok(Some(value::RegistryConfig {
             url: url.clone(),
             login,
             ca: ca.clone(),

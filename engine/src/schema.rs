@@ -17,7 +17,7 @@ use column::Kind;
 pub use objects::{ObjectRow, Objects, ObjectsBuilder};
 
 /// Version of the rows in the logs.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// A batch whose columns are not those of the table.
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +153,8 @@ table! {
         route: Text,
         /// Service the gateway names.
         service: Text,
+        /// `http` or `https` on the way to the service; none of a call that stayed at the gateway, or on its machine.
+        upstream_scheme: Text,
         /// Collection of the call's first object.
         collection: Text,
         /// Hash of the call's first object.
@@ -179,6 +181,8 @@ table! {
         server: Text,
         /// X-Powered-By of the answer.
         powered_by: Text,
+        /// What other headers of the answer say, as bits; none where the log has none of them.
+        answer: Integer,
         /// Method override header of the request.
         method_override: Text,
         /// X-Forwarded-Host of the request, all values.
@@ -269,6 +273,8 @@ table! {
         longest_sitting: Count,
         /// Hash of the identity.
         identity_hash: Hash,
+        /// Hash of the address and user agent of its first call, of one that nothing but a token names.
+        home: Key,
         /// Time of the call.
         event_time: Time,
         /// Name of the decoder.
@@ -315,9 +321,9 @@ table! {
 }
 
 table! {
-    /// What `own` adds to a touch in the judgements log, keyed by identity. A row with a `visitor` is
-    /// a visit: `identity_hash` is then the identity visited, and the touch is the visitor's. A row with an `alert` is one that
-    /// `profile` raised, and has an identity and a time beside it.
+    /// What `own` adds to a touch in the judgements log, keyed by the caller's home, or by identity where it has none. A row with a
+    /// `visitor` is a visit: `identity_hash` is then the identity visited, and the touch is the visitor's. A row with an `alert` is
+    /// one that `profile` raised, and has an identity and a time beside it. Of another home the home stands for the identity.
     "judgements": JudgementRow, JudgementRowsBuilder, JudgementView {
         /// The identity that touched an object of `identity_hash`.
         visitor: Key,

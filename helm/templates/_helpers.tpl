@@ -199,6 +199,40 @@ refuses for counts. JSON's strings, numbers, booleans and lists of them are TOML
 {{- if and .Values.serviceMonitor.enabled .Values.networkPolicy.enabled (not .Values.networkPolicy.metricsNamespace) -}}
 {{- $faults = append $faults "serviceMonitor.enabled needs networkPolicy.metricsNamespace: nobody may read the metrics" -}}
 {{- end -}}
+{{- range $name, $sink := .Values.deliver -}}
+{{- $to := $sink.to | default "" -}}
+{{- if and (eq ($sink.as | default "ocsf") "avro") (not (dig "registry" "url" "" $values.config)) -}}
+{{- $faults = append $faults (printf "deliver.%s: avro is written by a schema of a registry, and config.registry has no url" $name) -}}
+{{- end -}}
+{{- if and (eq ($sink.as | default "ocsf") "avro") (not (hasPrefix "topic:" $to)) -}}
+{{- $faults = append $faults (printf "deliver.%s: avro goes to topic:NAME" $name) -}}
+{{- end -}}
+{{- if and (ne ($sink.as | default "ocsf") "avro") (or $sink.subject (hasKey $sink "register")) -}}
+{{- $faults = append $faults (printf "deliver.%s: subject and register are for avro" $name) -}}
+{{- end -}}
+{{- if and $sink.toSecret $values.networkPolicy.enabled (not $sink.egressPorts) -}}
+{{- $faults = append $faults (printf "deliver.%s.toSecret needs egressPorts: the chart can't see the address, and the network policy lets nothing out" $name) -}}
+{{- end -}}
+{{- if and $sink.token (hasPrefix "http://" $to) -}}
+{{- $faults = append $faults (printf "deliver.%s: a token is not sent without TLS" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.collect -}}
+{{- if .enabled -}}
+{{- $topics := list -}}
+{{- range $values.config.sources }}{{ $topics = append $topics .topic }}{{ end -}}
+{{- if not (has .topic $topics) -}}
+{{- $faults = append $faults (printf "collect.topic is %q, and no source of config.sources reads it" .topic) -}}
+{{- end -}}
+{{- if not (or .httpPort .grpcPort) -}}
+{{- $faults = append $faults "collect has neither httpPort nor grpcPort" -}}
+{{- end -}}
+{{- $ports := without (list (include "tollwatch.port" $ | int) (int .httpPort) (int .grpcPort)) 0 -}}
+{{- if ne (len $ports) (len (uniq $ports)) -}}
+{{- $faults = append $faults "collect.httpPort, collect.grpcPort and the port of config.listen are not three" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if $faults -}}
 {{- fail (printf "\nthe values have faults:\n  %s" (join "\n  " $faults)) -}}
 {{- end -}}

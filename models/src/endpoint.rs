@@ -232,6 +232,12 @@ pub(crate) fn part<'a>(segment: &'a str, before: &[&str]) -> Part<'a> {
         {
             Part::Literal
         }
+        // `/rest/api/2/…` is one too. Objects lie below a noun, and no API has come to its hundredth version.
+        SegmentKind::Int
+            if matches!(before.last(), Some(&("api" | "apis" | "rest"))) && is_small(segment) =>
+        {
+            Part::Literal
+        }
         SegmentKind::Word if is_name_place(before) && is_name(segment) => Part::Variable {
             head: "",
             value: segment,
@@ -253,6 +259,10 @@ pub(crate) fn part<'a>(segment: &'a str, before: &[&str]) -> Part<'a> {
 
 fn is_version_place(before: &str) -> bool {
     matches!(before, "api" | "apis" | "rest" | "services" | "service")
+}
+
+fn is_small(value: &str) -> bool {
+    value.len() <= 2 && !value.starts_with(['0', '-', '+'])
 }
 
 fn is_numbered(value: &str) -> bool {
@@ -654,7 +664,7 @@ mod tests {
             &'static [(&'static str, &'static str)],
         );
         #[rustfmt::skip]
-        let table: [Row; 46] = [
+        let table: [Row; 48] = [
             ("/accounts/42/cards/7", "/accounts/{id}/cards/{id}", &[("account", "42"), ("card", "7")]),
             ("/api/tasks/33/comments", "/api/tasks/{id}/comments", &[("task", "33")]),
             ("/books/v1/bookTitle301", "/books/v1/{id}", &[("book", "bookTitle301")]),
@@ -672,6 +682,8 @@ mod tests {
             ("/x/507f1f77bcf86cd799439011", "/x/{id}", &[("x", "507f1f77bcf86cd799439011")]),
             ("/mail/a.b@c.org", "/mail/{id}", &[("mail", "a.b@c.org")]),
             ("/api/2024-01/shops", "/api/2024-01/shops", &[]),
+            ("/rest/api/2/issue/10042", "/rest/api/2/issue/{id}", &[("issue", "10042")]),
+            ("/rest/4/orders/17", "/rest/4/orders/{id}", &[("order", "17")]),
             ("/rates/2024-01-31", "/rates/{id}", &[("rate", "2024-01-31")]),
             ("//api//v1/./orders/../orders/12;x=1", "/api/v1/orders/{id}", &[("order", "12")]),
             ("/orders/%31%32", "/orders/{id}", &[("order", "12")]),

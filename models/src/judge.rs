@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::evidence::{Category, Evidence, Peers, Stream};
 use crate::generations::Generations;
 use crate::idea::{Idea, Ideas};
+use crate::lineage::{Call, Lineage};
 use crate::order::Order;
 use crate::ownership::Standing;
 use crate::sharing::Sharing;
@@ -30,6 +31,10 @@ pub struct JudgeConfig {
     pub identities_max: usize,
     /// Evidence streams kept; 250 bytes each.
     pub streams_max: usize,
+    /// Tokens kept that may be renewed, and pairs of their lines and objects ([`crate::lineage`]).
+    pub tokens_max: usize,
+    /// See above.
+    pub pairs_max: usize,
     /// The ideas in use.
     pub ideas: Ideas,
 }
@@ -41,6 +46,8 @@ impl Default for JudgeConfig {
             warm_up_ms: 12 * 3_600_000,
             identities_max: 1_000_000,
             streams_max: 4_000_000,
+            tokens_max: 1_000_000,
+            pairs_max: 10_000_000,
             ideas: Ideas::default(),
         }
     }
@@ -56,6 +63,10 @@ pub struct Touch {
     pub at_ms: i64,
     /// Hash of the identity.
     pub identity: u64,
+    /// Hash of the address and user agent of its first call, of one that nothing but a token names.
+    pub home: Option<u64>,
+    /// Hash of the object.
+    pub object: u64,
     /// Hash of the collection.
     pub collection: u64,
     /// True for PUT, PATCH, DELETE and writing tools.
@@ -224,6 +235,7 @@ pub struct Judge {
     identities: Generations<u64, Identity>,
     collections: Generations<(u64, u64), Collection>,
     peers: Generations<u64, Cohort>,
+    lineage: Lineage,
     /// Runs of reads, and of writes, which are shorter. The mix of all touches is with the reads.
     peers_overall: [Cohort; 2],
     n_epochs: u64,
@@ -249,6 +261,7 @@ impl Judge {
                 .keeping(|collection: &Collection| suspicion(collection.stream.evidence())),
             // A collection comes from paths and field names: attackers choose them.
             peers: Generations::new(config.streams_max.min(PEERS_MAX)),
+            lineage: Lineage::new(config.tokens_max, config.pairs_max),
             peers_overall: Default::default(),
             n_epochs: 0,
             started_ms: None,
@@ -267,6 +280,7 @@ impl Judge {
         walk.table("judge.identities", &mut self.identities);
         walk.table("judge.collections", &mut self.collections);
         walk.table("judge.peers", &mut self.peers);
+        self.lineage.walk(walk);
         walk.value("judge.peers_overall", &mut self.peers_overall);
         walk.value("judge.n_epochs", &mut self.n_epochs);
         walk.value("judge.started_ms", &mut self.started_ms);
@@ -275,21 +289,58 @@ impl Judge {
     /// Entries, bytes of the tables and evictions.
     pub fn state(&self) -> (usize, usize, u64) {
         (
-            self.identities.len() + self.collections.len() + self.peers.len(),
+            self.identities.len() + self.collections.len() + self.peers.len() + self.lineage.len(),
             self.identities.table_bytes()
                 + self.collections.table_bytes()
-                + self.peers.table_bytes(),
-            self.identities.n_evicted() + self.collections.n_evicted() + self.peers.n_evicted(),
+                + self.peers.table_bytes()
+                + self.lineage.state_bytes(),
+            self.identities.n_evicted()
+                + self.collections.n_evicted()
+                + self.peers.n_evicted()
+                + self.lineage.n_evicted(),
         )
     }
 
     /// Notes that `by` touched an object `identity` had touched before.
     pub fn visited(&mut self, identity: u64, by: u64) {
-        self.identities.entry(identity).sharing.visited(by);
+        let (identity, by) = (self.lineage.root(identity), self.lineage.root(by));
+        if identity != by {
+            self.identities.entry(identity).sharing.visited(by);
+        }
+    }
+
+    /// The touch as one of its caller's line: by its root, and with what other tokens of the line did as its own.
+    fn of_line(&mut self, touch: &Touch) -> Touch {
+        let mut touch = *touch;
+        let Some(home) = touch.home.filter(|_| self.config.ideas.has(Idea::Linking)) else {
+            return touch;
+        };
+        let place = self.lineage.touch(&Call {
+            identity: touch.identity,
+            home,
+            at_ms: touch.at_ms,
+            object: touch.object,
+            write: touch.write,
+            denied: touch.denied,
+            newcomer: touch.newcomer,
+        });
+        touch.identity = place.root;
+        touch.newcomer = place.newcomer;
+        let standing = &mut touch.standing;
+        let named = standing
+            .owner
+            .iter_mut()
+            .chain(standing.touchers.iter_mut().flatten());
+        named.for_each(|identity| *identity = self.lineage.root(*identity));
+        if place.known {
+            standing.touchers[0] = Some(place.root);
+        }
+        touch
     }
 
     /// Judges one touch and learns from it.
     pub fn judge(&mut self, touch: &Touch) -> Verdict {
+        let touch = &self.of_line(touch);
         let started_ms = *self.started_ms.get_or_insert(touch.at_ms);
         let mature = touch.at_ms - started_ms >= self.config.warm_up_ms;
         let ideas = self.config.ideas;
@@ -386,7 +437,8 @@ impl Judge {
     /// Notes that `identity` goes on where `before` ended, whose longest sitting in `collection` was of
     /// `longest` objects: its objects are the caller's own, and as long a run is usual for it.
     pub fn goes_on(&mut self, identity: u64, collection: u64, before: u64, longest: u32) {
-        if !self.config.ideas.has(Idea::Linking) {
+        let (identity, before) = (self.lineage.root(identity), self.lineage.root(before));
+        if !self.config.ideas.has(Idea::Linking) || identity == before {
             return;
         }
         self.identities.entry(identity).sharing.relate(before);
@@ -541,6 +593,8 @@ mod tests {
         Touch {
             at_ms,
             identity,
+            home: None,
+            object: 1,
             collection: 1,
             write: false,
             denied: false,

@@ -25,6 +25,7 @@ pub mod identity;
 pub mod inventory;
 pub mod judge;
 pub mod jwt;
+pub mod lineage;
 pub mod object;
 pub mod order;
 pub mod ownership;

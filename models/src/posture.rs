@@ -5,7 +5,7 @@
 //! counts of an endpoint, host, identity or source at an event time and says what changed; a [`Finding`] keeps the
 //! life with samples, owner and a name that survives other templates; a [`Book`] holds those of one subject.
 //!
-//! * `view.rs` the call · `call.rs` its facts, with `path.rs`, `text.rs`, `token.rs` · `fact.rs` facts and counts
+//! * `view.rs` the call · `call.rs` its facts, with `path.rs`, `text.rs`, `token.rs`, `answer.rs`, `cookie.rs` · `fact.rs` facts and counts
 //! * `check.rs` what a check is · `list/` all of them, each declared once: documents, coverage and the map to standards come from there
 //! * `evaluate.rs` when counts are a finding · `life.rs` what becomes of it · `finding.rs` its name, samples, owner · `book.rs` all of one subject
 //! * `shown.rs` what calls of an endpoint come to · `register.rs` all endpoints, hosts, identities and sources of a lane
@@ -15,9 +15,11 @@
 //! **Invariant**: nobody is accused by what a log can't tell. A field that the source does not log makes a check blind, never
 //! content; a finding is closed by calls that could have shown it and did not, never by silence. 80 to 170 ns a call on a busy core, nothing allocated.
 
+mod answer;
 mod book;
 mod call;
 pub mod check;
+mod cookie;
 mod evaluate;
 mod fact;
 mod finding;
@@ -32,9 +34,10 @@ mod text;
 mod token;
 mod view;
 
+pub use answer::{Answer, AnswerHeaders};
 pub use book::Book;
 pub use call::facts;
-pub use check::{CHECKS_MAX, Check, Decided, NOT_LOGGED, Scope, Severity, Tier};
+pub use check::{ANSWERED, CHECKS_MAX, Check, Decided, NOT_LOGGED, Scope, Severity, Tier};
 pub use evaluate::{Standing, wilson};
 pub use fact::{Context, Counts, FACTS, Facts, ORIGIN_BUCKETS, Tally};
 pub use finding::{Finding, SAMPLES_MAX, Sample, Samples, covers, fingerprint};
@@ -47,4 +50,4 @@ pub use register::{Register, Told};
 pub use shown::Shown;
 pub(crate) use text::{are_kin, host_of_url};
 pub use token::{Token, TokenReader};
-pub use view::{CallView, McpHeaders, ResponseHeaders};
+pub use view::{CallView, McpHeaders};

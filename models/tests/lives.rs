@@ -18,6 +18,12 @@ fn counts(number: u8, tally: Tally, contexts: &[(Context, u64)]) -> Counts {
 
 const HOUR_MS: i64 = 3_600_000;
 
+/// Redirects to so many other hosts.
+fn redirected(n_hosts: u8) -> Counts {
+    let first = Facts::context(Context::Redirected);
+    Counts::from_pairs((0..n_hosts).map(|bucket| (first + bucket, 1)))
+}
+
 /// A life of check `number` that is asked hourly, with the contexts that its conditions want.
 struct Watched {
     number: u8,
@@ -50,7 +56,8 @@ impl Watched {
             (Context::Answered, 1000),
             (Context::AnyOrigin, 1),
         ];
-        let counts = counts(self.number, self.tally, &contexts);
+        let mut counts = counts(self.number, self.tally, &contexts);
+        counts.merge(&redirected(5));
         with(&Standing {
             counts: &counts,
             host: Some(&counts),
@@ -75,6 +82,32 @@ impl Watched {
         self.life = life;
         change
     }
+}
+
+#[test]
+fn a_redirect_to_four_hosts_may_be_on_a_list_and_what_strangers_are_answered_is_public() {
+    let opens = |number: u8, contexts: &[(Context, u64)], n_hosts: u8| {
+        let mut counts = counts(number, Tally { bad: 60, of: 60 }, contexts);
+        counts.merge(&redirected(n_hosts));
+        let standing = Standing {
+            counts: &counts,
+            host: None,
+            n_identities: 9,
+            at_ms: HOUR_MS,
+        };
+        Life::default().observe(check(number), &standing) == Some(Change::Opened)
+    };
+    assert!(opens(44, &[], 5));
+    assert!(!opens(44, &[], 4));
+    let successes = |n, n_authenticated| {
+        [
+            (Context::Success, n),
+            (Context::AuthenticatedSuccess, n_authenticated),
+        ]
+    };
+    assert!(opens(22, &successes(100, 98), 0));
+    assert!(!opens(22, &successes(100, 97), 0));
+    assert!(!opens(22, &successes(19, 19), 0), "too few to tell");
 }
 
 #[test]
@@ -284,6 +317,19 @@ fn a_candidate_that_is_refuted_is_forgotten_and_a_day_of_silence_refutes_nothing
         None,
         "the first is forgotten: four are not five"
     );
+}
+
+#[test]
+fn a_login_that_was_dropped_is_told_though_most_callers_go_on_to_log_in() {
+    // Check 3: one stranger among twenty and more callers with credentials, hour after hour.
+    let mut watched = Watched::new(3);
+    assert_eq!(watched.hour(0, 600), None);
+    let told: Vec<Option<Change>> = (0..5).map(|_| watched.hour(1, 26)).collect();
+    assert_eq!(told, [None, None, None, None, Some(Change::Opened)]);
+    // Without that past it is none, however many follow.
+    let mut watched = Watched::new(3);
+    assert_eq!(watched.hour(0, 400), None);
+    assert!((0..40).all(|_| watched.hour(1, 26).is_none()));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 """A service that checks its callers itself and is instrumented by docs/recipes/traced.py.
 
-    traced_service.py RECIPE PORT LOG TOKENS      TOKENS: a file of JSON, {token: subject}
+    traced_service.py RECIPE PORT LOG TOKENS OTLP
+
+TOKENS: a file of JSON, {token: subject}. OTLP: addresses that the spans are sent to as well, with commas between, or `-`.
 """
 
 import base64
@@ -10,7 +12,10 @@ import pathlib
 import sys
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
-recipe_path, port, log, tokens_path = sys.argv[1:]
+from opentelemetry import trace
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+recipe_path, port, log, tokens_path, otlp = sys.argv[1:]
 spec = importlib.util.spec_from_file_location("recipe", recipe_path)
 recipe = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(recipe)
@@ -54,4 +59,11 @@ class Handler(WSGIRequestHandler):
         pass
 
 
-make_server("127.0.0.1", int(port), recipe.traced(app, log), handler_class=Handler).serve_forever()
+traced = recipe.traced(app, log)
+if otlp != "-":
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    for address in otlp.split(","):
+        processor = BatchSpanProcessor(OTLPSpanExporter(endpoint=address), schedule_delay_millis=1000)
+        trace.get_tracer_provider().add_span_processor(processor)
+make_server("127.0.0.1", int(port), traced, handler_class=Handler).serve_forever()

@@ -75,6 +75,11 @@ def pod(documents):
     return at(one(documents, "StatefulSet"), "spec.template.spec")
 
 
+def of_name(documents, kind, name):
+    """The document of this kind and name, None when there is none."""
+    return next((d for d in documents if d["kind"] == kind and d["metadata"]["name"] == name), None)
+
+
 def overlay(under, over):
     """Helm's way to lay one file of values over another."""
     out = copy.deepcopy(under)
@@ -183,12 +188,152 @@ def check_schemas(name, documents):
                 check(False, f"{what} against Kubernetes {version}: {'.'.join(map(str, error.path))}: {error.message}")
 
 
+def check_pod(name, spec):
+    """Pod Security Standard "restricted", a root file system that is not written, and mounts that have volumes."""
+    security, own = spec["securityContext"], spec["containers"][0]["securityContext"]
+    check(security["runAsNonRoot"] is True and security["seccompProfile"] == {"type": "RuntimeDefault"} and security.get("runAsUser") != 0,
+          f"{name}: the pod may run as root or without seccomp")
+    check(own == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
+          f"{name}: the container is not restricted: {own}")
+    check(spec["automountServiceAccountToken"] is False, f"{name}: the pod gets a token of the cluster")
+    check(not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys(), f"{name}: the pod shares its node's namespaces")
+    check(spec["enableServiceLinks"] is False, f"{name}: a Service's variables could be read as options")
+
+
+def options(container):
+    """{option: its values} of a container's arguments, which are all --option=value or --option."""
+    found = {}
+    for argument in container["args"][1:]:
+        option, _, value = argument.partition("=")
+        found.setdefault(option, []).append(value)
+    return found
+
+
+def check_command(name, values, documents, full, ports):
+    """What holds of the pods of another command: its Deployment, Service and network policy; `ports` beside that of the metrics."""
+    deployment, main = of_name(documents, "Deployment", full), one(documents, "StatefulSet")
+    spec = at(deployment, "spec.template.spec")
+    container = spec["containers"][0]
+    check_pod(full, spec)
+    mounts = {m["mountPath"]: m["name"] for m in container["volumeMounts"]}
+    volumes = {v["name"]: v for v in spec["volumes"]}
+    check(set(mounts.values()) == set(volumes), f"{full}: mounts {mounts} and volumes {set(volumes)}")
+    check(at(volumes["config"], "configMap.name") == main["metadata"]["name"], f"{full}: another configuration")
+    config = options(container)["--config"][0]
+    check(str(pathlib.Path(config).parent) in mounts, f"{full}: {config} is not mounted")
+    check(("/etc/tollwatch/tls" in mounts) == bool(values["kafka"]["tls"]["existingSecret"]), f"{full}: Kafka's certificates are not mounted")
+    environment = {e["name"]: e for e in container["env"]}
+    ours = {e["name"]: e for e in main["spec"]["template"]["spec"]["containers"][0]["env"] if e["name"] != "TOLLWATCH_INSTANCE"}
+    check(ours.items() <= environment.items(), f"{full}: other variables than the service has")
+    metrics = int(values["config"]["listen"].rsplit(":", 1)[1])
+    wanted = {"metrics": metrics, **ports}
+    check({p["name"]: p["containerPort"] for p in container["ports"]} == wanted, f"{full}: the ports are not {wanted}")
+    for probe, path in [("startupProbe", "/livez"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")]:
+        check(at(container, f"{probe}.httpGet") == {"path": path, "port": "metrics"}, f"{full}: {probe} asks something else")
+    # Nothing that selects the service's pods selects these, and the other way round.
+    labels = at(deployment, "spec.template.metadata.labels").items()
+    theirs = at(main, "spec.template.metadata.labels").items()
+    selectors = [at(deployment, "spec.selector.matchLabels"), at(of_name(documents, "Service", full), "spec.selector")]
+    if values["networkPolicy"]["enabled"]:
+        selectors.append(at(of_name(documents, "NetworkPolicy", full), "spec.podSelector.matchLabels"))
+    for selector in selectors:
+        check(selector and selector.items() <= labels and not selector.items() <= theirs, f"{full}: {selector} does not select its pods alone")
+    check(not at(main, "spec.selector.matchLabels").items() <= labels, f"{full}: the service's selector takes its pods")
+    check({p["name"]: p["port"] for p in of_name(documents, "Service", full)["spec"]["ports"]} == wanted, f"{full}: the Service's ports are not {wanted}")
+    return container, volumes, environment
+
+
+def egress(documents, full):
+    policy = of_name(documents, "NetworkPolicy", full)["spec"]
+    return {p["port"] for rule in policy["egress"] for p in rule["ports"]} - {53}
+
+
+def check_commands(name, values, documents):
+    main = one(documents, "StatefulSet")["metadata"]["name"]
+    kafka = {int(broker.rsplit(":", 1)[1]) for broker in values["config"]["brokers"].split(",")} | set(values["networkPolicy"]["extraKafkaPorts"])
+    kafka |= {p["port"] for rule in values["networkPolicy"]["extraEgress"] for p in rule["ports"]}
+    for sink, given in values["deliver"].items():
+        full = f"{main}-deliver-{sink}"
+        container, volumes, _ = check_command(name, values, documents, full, {})
+        got = options(container)
+        files = {item["path"]: (source["secret"]["name"], item["key"])
+                 for source in at(volumes, "sink.projected.sources") or [] for item in source["secret"]["items"]}
+        folder = "/etc/tollwatch/sink/"
+        wanted = {"--config": got["--config"], "--name": [sink], "--instance": [sink], "--listen": got["--listen"], "--as": [given.get("as", "ocsf")]}
+        secrets = {}
+        if address := given.get("toSecret"):
+            secrets["address"] = (address["existingSecret"], address.get("key", "address"))
+            wanted["--to"] = [f"@{folder}address"]
+        else:
+            wanted["--to"] = [given["to"]]
+        if token := given.get("token"):
+            secrets["token"] = (token["existingSecret"], token.get("key", "token"))
+            wanted["--token-file"] = [f"{folder}token"]
+        tls = given.get("tls", {})
+        for key, option, path in [("caKey", "--tls-ca", "ca.crt"), ("certKey", "--tls-cert", "tls.crt"), ("keyKey", "--tls-key", "tls.key")]:
+            if key in tls:
+                secrets[path] = (tls["existingSecret"], tls[key])
+                wanted[option] = [folder + path]
+        for key, option in [("minSeverity", "--min-severity"), ("deadLetters", "--dead-letters"), ("tries", "--tries"), ("subject", "--subject")]:
+            if key in given:
+                wanted[option] = [str(given[key])]
+        if given.get("rules"):
+            wanted["--rule"] = given["rules"]
+        if given.get("findings"):
+            wanted["--findings"] = [""]
+        if given.get("register") is False:
+            wanted["--no-register"] = [""]
+        check(container["args"][0] == "deliver" and got == wanted, f"{full}: {got} instead of {wanted}")
+        check(files == secrets, f"{full}: files {files} instead of {secrets}")
+        deployment = of_name(documents, "Deployment", full)["spec"]
+        check(deployment["replicas"] == 1 and deployment["strategy"] == {"type": "Recreate"}, f"{full}: two could be one member of their group")
+        check(container["resources"] == given.get("resources", values["commandResources"]), f"{full}: resources of another")
+        if values["networkPolicy"]["enabled"]:
+            parts = urllib.parse.urlsplit(given.get("to", ""))
+            ports = {parts.port or {"https": 443, "http": 80}[parts.scheme]} if parts.scheme in ("http", "https", "tcp", "tls") else set()
+            if given.get("as") == "avro":
+                registry = urllib.parse.urlsplit(values["config"]["registry"]["url"])
+                ports.add(registry.port or {"https": 443, "http": 80}[registry.scheme])
+            ports |= set(given.get("egressPorts", []))
+            check(egress(documents, full) == kafka | ports, f"{full}: egress to {egress(documents, full)}")
+    collect = values["collect"]
+    full = f"{main}-collect"
+    check(bool(of_name(documents, "Deployment", full)) == collect["enabled"], f"{name}: {full} is there, or is not")
+    if collect["enabled"]:
+        ports = {port: collect[f"{port}Port"] for port in ("http", "grpc") if collect[f"{port}Port"]}
+        container, _, environment = check_command(name, values, documents, full, ports)
+        got = options(container)
+        wanted = {"--config": got["--config"], "--topic": [collect["topic"]], "--metrics": got["--metrics"],
+                  **{option: [f"0.0.0.0:{ports[port]}"] for port, option in [("http", "--listen"), ("grpc", "--listen-grpc")] if port in ports}}
+        check(container["args"][0] == "collect" and got == wanted, f"{full}: {got} instead of {wanted}")
+        token = collect["token"]
+        wanted = {"name": token["existingSecret"], "key": token["key"]} if token["existingSecret"] else None
+        check(at(environment.get("TOLLWATCH_COLLECT_TOKEN", {}), "valueFrom.secretKeyRef") == wanted, f"{full}: the token is not from the Secret")
+        if values["networkPolicy"]["enabled"]:
+            check(egress(documents, full) == kafka, f"{full}: egress to {egress(documents, full)}")
+            senders, *readers = of_name(documents, "NetworkPolicy", full)["spec"]["ingress"]
+            check(senders["from"] == (collect["from"] or [{"podSelector": {}}]) and {p["port"] for p in senders["ports"]} == set(ports),
+                  f"{full}: {senders} may send")
+            check(bool(readers) == bool(values["networkPolicy"]["metricsNamespace"]), f"{full}: {readers} may read the metrics")
+        check(bool(of_name(documents, "PodDisruptionBudget", full)) == values["podDisruptionBudget"]["enabled"], f"{full}: a drain may take all of it")
+    deployments = [d["spec"] for d in documents if d["kind"] == "Deployment"]
+    for deployment in deployments:
+        selector = deployment["selector"]["matchLabels"].items()
+        n_selected = sum(selector <= other["template"]["metadata"]["labels"].items() for other in deployments)
+        check(n_selected == 1, f"{name}: {selector} selects pods of {n_selected} Deployments")
+    n_deployments = len(deployments)
+    check(n_deployments == len(values["deliver"]) + collect["enabled"], f"{name}: {n_deployments} Deployments")
+
+
 def check_rendered(name, values, documents):
     kinds = [d["kind"] for d in documents]
     check("Secret" not in kinds, f"{name} renders a Secret")
     stateful, spec = one(documents, "StatefulSet"), pod(documents)
     container = spec["containers"][0]
     environment = {e["name"]: e for e in container["env"]}
+
+    def own(kind):
+        return of_name(documents, kind, stateful["metadata"]["name"])
 
     # The configuration is what the values say.
     text = next(d["data"]["tollwatch.toml"] for d in documents if d["kind"] == "ConfigMap" and "tollwatch.toml" in d["data"])
@@ -197,29 +342,22 @@ def check_rendered(name, values, documents):
     rules = one(documents, "ConfigMap", "-rules")
     check((rules or {"data": {}})["data"] == values["rules"], f"{name}: the rules are not those of the values")
 
-    # Pod Security Standard "restricted", and a root file system that is not written.
-    security, own = spec["securityContext"], container["securityContext"]
-    check(security["runAsNonRoot"] is True and security["seccompProfile"] == {"type": "RuntimeDefault"} and security.get("runAsUser") != 0,
-          f"{name}: the pod may run as root or without seccomp")
-    check(own == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
-          f"{name}: the container is not restricted: {own}")
-    check(spec["automountServiceAccountToken"] is False, f"{name}: the pod gets a token of the cluster")
-    check(not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys(), f"{name}: the pod shares its node's namespaces")
+    check_pod(name, spec)
 
     # A member that keeps its name.
     check(at(environment["TOLLWATCH_INSTANCE"], "valueFrom.fieldRef.fieldPath") == "metadata.name", f"{name}: the instance is not the pod's name")
-    check(spec["enableServiceLinks"] is False, f"{name}: a Service's variables could be read as options")
     check(stateful["spec"]["podManagementPolicy"] == "Parallel", f"{name}: pods wait for each other to start")
-    check(stateful["spec"]["serviceName"] == one(documents, "Service")["metadata"]["name"], f"{name}: the StatefulSet's Service is another")
+    check(own("Service") and stateful["spec"]["serviceName"] == own("Service")["metadata"]["name"], f"{name}: the StatefulSet's Service is another")
     check(("replicas" in stateful["spec"]) != values["autoscaling"]["enabled"], f"{name}: KEDA and the chart both set replicas, or neither")
     labels = at(stateful, "spec.template.metadata.labels").items()
-    for what, selector in [("StatefulSet", at(stateful, "spec.selector.matchLabels")), ("Service", one(documents, "Service")["spec"]["selector"]),
-                           *((kind, at(one(documents, kind), path)) for kind, path in
+    for what, selector in [("StatefulSet", at(stateful, "spec.selector.matchLabels")), ("Service", own("Service")["spec"]["selector"]),
+                           *((kind, at(own(kind), path)) for kind, path in
                              [("PodDisruptionBudget", "spec.selector.matchLabels"), ("NetworkPolicy", "spec.podSelector.matchLabels")] if kind in kinds)]:
         check(selector and selector.items() <= labels, f"{name}: the {what} does not select the pods")
     if "ServiceMonitor" in kinds:
         selector = at(one(documents, "ServiceMonitor"), "spec.selector.matchLabels").items()
-        check(selector <= one(documents, "Service")["metadata"]["labels"].items(), f"{name}: the ServiceMonitor does not select the Service")
+        for service in (d for d in documents if d["kind"] == "Service"):
+            check(selector <= service["metadata"]["labels"].items(), f"{name}: the ServiceMonitor does not select {service['metadata']['name']}")
 
     # Probes ask the port the program listens on.
     port = int(parsed["listen"].rsplit(":", 1)[1])
@@ -267,7 +405,7 @@ def check_rendered(name, values, documents):
 
     remote_lake = re.match("(s3|gs|az)://", parsed.get("lake", {}).get("url", ""))
     if "NetworkPolicy" in kinds:
-        policy = one(documents, "NetworkPolicy")["spec"]
+        policy = own("NetworkPolicy")["spec"]
         ports = {p["port"] for rule in policy["egress"] for p in rule["ports"]} - {53}
         wanted = {int(broker.rsplit(":", 1)[1]) for broker in parsed["brokers"].split(",")} | set(values["networkPolicy"]["extraKafkaPorts"])
         wanted |= {p["port"] for rule in values["networkPolicy"]["extraEgress"] for p in rule["ports"]} | ({443} if remote or remote_lake else set())
@@ -293,6 +431,7 @@ def check_rendered(name, values, documents):
 MINIMAL = CHART / "ci/minimal-values.yaml"
 SECURED = CHART / "ci/secured-values.yaml"
 AUTOSCALED = CHART / "ci/autoscaled-values.yaml"
+COMMANDS = CHART / "ci/commands-values.yaml"
 KEY = ["--set", "identityKey.existingSecret=key"]
 # Values that must be refused: what for, a file, what is set over it, words of the message (a newer and an older Helm's).
 REFUSED = [
@@ -335,6 +474,21 @@ REFUSED = [
     ("half a certificate", SECURED, ["--set", "kafka.tls.keyKey="], "kafka.tls.keyKey"),
     ("metrics nobody may read", SECURED, ["--set", "networkPolicy.metricsNamespace="], "metricsNamespace"),
     ("a mechanism KEDA needs told", AUTOSCALED, ["--set", r"config.kafka.sasl\.mechanism=GSSAPI"], "authenticationRef"),
+    ("a sink without a target", MINIMAL, ["--set", "deliver.a.as=cef"], "deliver"),
+    ("a sink with two targets", COMMANDS, ["--set", "deliver.chat.to=stdout"], "deliver"),
+    ("a sink's file, which a pod has no place for", MINIMAL, ["--set", "deliver.a.to=file:/tmp/a"], "deliver"),
+    ("a password in a sink's address", MINIMAL, ["--set", "deliver.a.to=https://a:b@c"], "deliver"),
+    ("a sink's unknown option", MINIMAL, ["--set", "deliver.a.to=stdout", "--set", "deliver.a.sa=cef"], "sa"),
+    ("a format nobody renders", MINIMAL, ["--set", "deliver.a.to=stdout", "--set", "deliver.a.as=xml"], "deliver"),
+    ("Avro without a registry", MINIMAL, ["--set", "deliver.a.to=topic:b", "--set", "deliver.a.as=avro"], "config.registry has no url"),
+    ("Avro to a web hook", COMMANDS, ["--set", "deliver.webhook.as=avro"], "avro goes to topic:NAME"),
+    ("a subject without Avro", COMMANDS, ["--set", "deliver.webhook.subject=a"], "are for avro"),
+    ("a secret address nothing may reach", COMMANDS, ["--set-json", "deliver.chat.egressPorts=[]"], "deliver.chat.toSecret needs egressPorts"),
+    ("a token without TLS", COMMANDS, ["--set", "deliver.splunk.to=http://splunk:8088"], "a token is not sent without TLS"),
+    ("a certificate without its key", COMMANDS, ["--set", "deliver.siem.tls.keyKey=null"], "keyKey"),
+    ("a topic that nobody reads", COMMANDS, ["--set", "collect.topic=other"], "collect.topic"),
+    ("a receiver that does not listen", COMMANDS, ["--set", "collect.httpPort=0", "--set", "collect.grpcPort=0"], "neither httpPort nor grpcPort"),
+    ("one port for two", COMMANDS, ["--set", "collect.grpcPort=9477"], "are not three"),
     ("more pods at least than at most", AUTOSCALED, ["--set", "autoscaling.minReplicas=9"], "minReplicas"),
 ]
 
@@ -430,7 +584,7 @@ def main():
     check_options(schema, values_text, every)
     readme = (CHART / "README.md").read_text()
     for leaf in leaves({key: value for key, value in values.items() if key != "config"}):
-        if leaf.startswith(("probes.", "resources.")):
+        if leaf.startswith(("probes.", "resources.", "commandResources.")):
             leaf = leaf.split(".")[0]  # as one there
         check(f"`{leaf}`" in readme, f"helm/README.md lacks `{leaf}`")
         check(at(schema, "properties." + leaf.replace(".", ".properties.")), f"values.schema.json lacks {leaf}")
@@ -449,6 +603,7 @@ def main():
                 check_schemas(file.name, documents)
                 given = overlay(values, yaml.safe_load(file.read_text()))
                 check_rendered(file.name, given, documents)
+                check_commands(file.name, given, documents)
         list(pool.map(check_refused, REFUSED))
     check_roll_out()
     check_notes()

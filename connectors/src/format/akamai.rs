@@ -31,7 +31,7 @@
 use std::borrow::Cow;
 
 use super::detect::has_any;
-use super::json::{Scalar, object, read};
+use super::json::{Scalar, object, read_into};
 use super::target;
 use super::{Capabilities, Fault, Presence};
 use crate::event::{Event, Text};
@@ -46,6 +46,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Never,
     response_bytes: Presence::Always,
     tls_version: Presence::Configured,
+    upstream_scheme: Presence::Never,
     request_headers: Presence::Never,
     response_headers: Presence::Configured,
     body: Presence::Never,
@@ -82,7 +83,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one record.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     let event_time_ms = record.time.time("reqTimeSec")?;
     let method = record
         .method

@@ -17,6 +17,7 @@
 //! | `request_id`, `trace_id` | `request.headers.x-request-id`, `.traceparent` |
 //! | `request_body` | `request.body` (`include_req_body`, at most 524,288 bytes) |
 //! | other headers | `request.headers.*`, `response.headers.*` |
+//! | `answer` | the headers of the answer are all logged: one that is not there was not sent |
 //!
 //! Traps: `include_req_body_expr` and batches: a record may be an **array** of these; `meta_format: origin` sends the request's raw text,
 //! which is no JSON and has no status: not read; a `log_format` of one's own is flat: name its keys as the `nginx` format has them;
@@ -24,7 +25,7 @@
 
 use super::detect::has_any;
 use super::headers::Headers;
-use super::json::{Raw, Scalar, expect_objects, object, read};
+use super::json::{Raw, Scalar, expect_objects, object, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::Event;
@@ -40,6 +41,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Never,
     response_bytes: Presence::Always,
     tls_version: Presence::Never,
+    upstream_scheme: Presence::Never,
     request_headers: Presence::Always,
     response_headers: Presence::Always,
     body: Presence::Configured,
@@ -88,7 +90,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one log object.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     let (request, response) = (record.request, record.response);
     expect_objects(&[
         (&request, "request"),
@@ -137,7 +140,7 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
     };
     request.headers.fill_request(&mut event)?;
     event.host = event.host.or(host);
-    response.headers.fill_response(&mut event)?;
+    response.headers.fill_whole_response(&mut event)?;
     Ok(event)
 }
 
@@ -180,6 +183,15 @@ mod tests {
             "request_id=q-1",
             "rewritten_url=/admin, /b",
             "server=APISIX/3.9.0",
+            "hsts=",
+            "content_type_options=",
+            "frame_options=",
+            "content_security_policy=",
+            "cache_control=",
+            "vary=",
+            "set_cookie=",
+            "location=",
+            "debug_header=",
             r#"request_body={"id":7}"#,
         ];
         assert_eq!(print(Apisix, FULL), want);

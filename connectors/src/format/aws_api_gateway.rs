@@ -47,7 +47,7 @@
 use std::borrow::Cow;
 
 use super::detect::has_any;
-use super::json::{Raw, Scalar, object, read};
+use super::json::{Raw, Scalar, object, read_into};
 use super::target;
 use super::{Capabilities, Fault, Presence};
 use crate::event::{Event, Text};
@@ -63,6 +63,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Always,
     response_bytes: Presence::Always,
     tls_version: Presence::Never,
+    upstream_scheme: Presence::Never,
     request_headers: Presence::Never,
     response_headers: Presence::Never,
     body: Presence::Never,
@@ -131,7 +132,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one log line.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     let (authorizer, identity) = (record.authorizer, record.identity);
     let event_time_ms = if record.epoch.is_blank() {
         record.time.time("requestTime")

@@ -20,7 +20,7 @@
 
 use super::detect::has_any;
 use super::headers::Headers;
-use super::json::{Scalar, expect_objects, object, read};
+use super::json::{Scalar, expect_objects, object, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::Event;
@@ -35,6 +35,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Never,
     response_bytes: Presence::Never,
     tls_version: Presence::Never,
+    upstream_scheme: Presence::Never,
     request_headers: Presence::Always,
     response_headers: Presence::Never,
     body: Presence::Never,
@@ -70,7 +71,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one record.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     expect_objects(&[(&record.request, "httpRequest")])?;
     let request = record.request;
     let target = target::split(request.uri.required("httpRequest.uri")?);

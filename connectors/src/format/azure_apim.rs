@@ -17,6 +17,7 @@
 //! | response's headers | `properties.responseHeaders` |
 //! | `request_body` | `properties.requestBody` |
 //! | `route`, `service` | `properties.operationId`, `.apiId` |
+//! | `upstream_scheme` | `properties.backendUrl` |
 //! | `tls_version` | `properties.clientTlsVersion` (`1.2`) |
 //! | `request_id` | `correlationId` |
 //!
@@ -30,7 +31,7 @@
 
 use super::detect::has_any;
 use super::headers::Headers;
-use super::json::{Header, Raw, Scalar, expect_objects, object, read};
+use super::json::{Header, Raw, Scalar, expect_objects, object, read, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::Event;
@@ -45,6 +46,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Never,
     response_bytes: Presence::Always,
     tls_version: Presence::Always,
+    upstream_scheme: Presence::Always,
     request_headers: Presence::Configured,
     response_headers: Presence::Configured,
     body: Presence::Configured,
@@ -72,6 +74,7 @@ object! {
         operation: Scalar<'a> = "operationId" | "OperationId",
         api: Scalar<'a> = "apiId" | "ApiId",
         tls_version: Scalar<'a> = "clientTlsVersion" | "ClientTlsVersion",
+        backend: Scalar<'a> = "backendUrl" | "BackendUrl",
         request_headers: Headers<'a> = "requestHeaders" | "RequestHeaders",
         response_headers: Headers<'a> = "responseHeaders" | "ResponseHeaders",
         backend_headers: BackendHeaders<'a> = "backendRequestHeaders" | "BackendRequestHeaders",
@@ -88,7 +91,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one record.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let mut record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     expect_objects(&[(&record.properties, "properties")])?;
     if record.properties.url.is_blank() {
         // A row of the table has everything on one level.
@@ -122,6 +126,10 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         principal: properties.user.text("userId")?,
         route: properties.operation.text("operationId")?,
         service: properties.api.text("apiId")?,
+        upstream_scheme: properties
+            .backend
+            .text("backendUrl")?
+            .and_then(|url| target::upstream_of(&url)),
         tls_version: properties.tls_version.text("clientTlsVersion")?,
         request_id: record.correlation_id.text("correlationId")?,
         request_body: properties.request_body.0,
@@ -164,6 +172,16 @@ pub(super) mod tests {
         ];
         assert_eq!(print(AzureApim, LINE), want);
         assert_eq!(print(AzureApim, ROW), want);
+    }
+
+    #[test]
+    fn the_way_behind_is_that_of_the_backend() {
+        let with = LINE.replace(
+            "\"method\"",
+            r#""backendUrl":"http://orders.internal/a/7","method""#,
+        );
+        assert_has(AzureApim, &with, &["upstream_scheme=http"]);
+        assert_lacks(AzureApim, LINE, "upstream_scheme");
     }
 
     #[test]

@@ -22,7 +22,7 @@
 //! firewall's log have neither a method nor a status: they are rejected.
 
 use super::detect::has_any;
-use super::json::{Scalar, expect_objects, object, read};
+use super::json::{Scalar, expect_objects, object, read, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::{Event, Text};
@@ -37,6 +37,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Never,
     response_bytes: Presence::Always,
     tls_version: Presence::Always,
+    upstream_scheme: Presence::Never,
     request_headers: Presence::Never,
     response_headers: Presence::Never,
     body: Presence::Never,
@@ -89,7 +90,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one record.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let mut record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     expect_objects(&[(&record.properties, "properties")])?;
     if record.properties.method.is_blank() {
         // A row of the table has everything on one level.

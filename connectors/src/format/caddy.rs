@@ -20,6 +20,7 @@
 //! | `tls_version` | `request.tls.version`, the number of the protocol |
 //! | `request_id`, `trace_id` | `uuid`, `request_id` (`log_append`), else `X-Request-Id`; `traceID`, else `Traceparent` |
 //! | other headers | `request.headers.*`, `resp_headers.*`, each an array |
+//! | `answer` | the headers of the answer are all logged: one that is not there was not sent |
 //!
 //! Traps: header values are **arrays**; before 2.5 a redacted header is an empty array, which does not tell that there was one; the
 //! error log (`http.log.error`) and the other loggers share the file: they are no calls; a `filter` encoder may drop or hash any field.
@@ -27,7 +28,7 @@
 use super::detect::has_any;
 use super::duration;
 use super::headers::Headers;
-use super::json::{Raw, Scalar, expect_objects, object, read};
+use super::json::{Raw, Scalar, expect_objects, object, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::{Event, Text};
@@ -42,6 +43,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Never,
     response_bytes: Presence::Always,
     tls_version: Presence::Always,
+    upstream_scheme: Presence::Never,
     request_headers: Presence::Always,
     response_headers: Presence::Always,
     body: Presence::Never,
@@ -94,7 +96,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one log object.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     let request = record.request;
     expect_objects(&[(&request, "request"), (&request.tls, "request.tls")])?;
     let tls = request.tls;
@@ -140,7 +143,7 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         ..Event::default()
     };
     request.headers.fill_request(&mut event)?;
-    record.response.fill_response(&mut event)?;
+    record.response.fill_whole_response(&mut event)?;
     Ok(event)
 }
 
@@ -198,6 +201,15 @@ mod tests {
             "method_override=PATCH, DELETE",
             "allow_origin=*",
             "server=Caddy",
+            "hsts=",
+            "content_type_options=",
+            "frame_options=",
+            "content_security_policy=",
+            "cache_control=",
+            "vary=",
+            "set_cookie=",
+            "location=",
+            "debug_header=",
         ];
         assert_eq!(print(Caddy, FULL), want);
     }

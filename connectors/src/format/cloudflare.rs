@@ -17,6 +17,7 @@
 //! | `authorization`, `api_key`, other headers | `RequestHeaders` (custom fields) |
 //! | response's headers | `ResponseHeaders` (custom fields), `EdgeResponseContentType` |
 //! | `service` | `ZoneName` |
+//! | `upstream_scheme` | `OriginSSLProtocol`: `none` is `http`, if there is an `OriginIP` |
 //! | `tls_version` | `ClientSSLProtocol` |
 //! | `request_id` | `RayID` |
 //!
@@ -30,7 +31,7 @@
 
 use super::detect::has_any;
 use super::headers::Headers;
-use super::json::{Scalar, object, read};
+use super::json::{Scalar, object, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::{Event, Text};
@@ -45,6 +46,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Never,
     response_bytes: Presence::Always,
     tls_version: Presence::Always,
+    upstream_scheme: Presence::Configured,
     request_headers: Presence::Configured,
     response_headers: Presence::Configured,
     body: Presence::Never,
@@ -74,6 +76,8 @@ object! {
         content_type: Scalar<'a> = "EdgeResponseContentType",
         zone: Scalar<'a> = "ZoneName",
         ssl_protocol: Scalar<'a> = "ClientSSLProtocol",
+        origin_protocol: Scalar<'a> = "OriginSSLProtocol",
+        origin_ip: Scalar<'a> = "OriginIP",
         ray_id: Scalar<'a> = "RayID",
     }
 }
@@ -91,7 +95,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one record.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     let event_time_ms = record.start.or(record.end).time("EdgeStartTimestamp")?;
     let Target { path, query, .. } =
         target::split(record.uri.or(record.path).required("ClientRequestURI")?);
@@ -129,6 +134,10 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
             .text("ClientMTLSAuthCertFingerprint")?
             .filter(|_| is_verified),
         session: record.cookies.session.text("Cookies")?,
+        upstream_scheme: upstream_scheme(
+            record.origin_protocol.text("OriginSSLProtocol")?,
+            record.origin_ip.is_blank(),
+        ),
         service: record.zone.text("ZoneName")?,
         tls_version: ssl_protocol.filter(|_| !is_plain),
         request_id: record.ray_id.text("RayID")?,
@@ -141,6 +150,16 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         event.response_content_type = record.content_type.text("EdgeResponseContentType")?;
     }
     Ok(event)
+}
+
+/// The scheme on the way to the origin. From the cache, or from a Worker, nothing was asked of one.
+fn upstream_scheme(protocol: Text<'_>, is_kept: bool) -> Text<'static> {
+    match protocol.as_deref()? {
+        _ if is_kept => None,
+        "none" => Some("http".into()),
+        version if version.starts_with("TLS") => Some("https".into()),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -175,6 +194,21 @@ pub(super) mod tests {
             "referer=https://r.example/",
         ];
         assert_eq!(print(Cloudflare, LINE), want);
+    }
+
+    #[test]
+    fn the_way_to_the_origin_is_told_where_there_was_one() {
+        let with = |extra: &str| LINE.replacen('{', &format!("{{{extra},"), 1);
+        let plain = with(r#""OriginSSLProtocol":"none","OriginIP":"192.0.2.9""#);
+        assert_has(Cloudflare, &plain, &["upstream_scheme=http"]);
+        let secure = with(r#""OriginSSLProtocol":"TLSv1.3","OriginIP":"192.0.2.9""#);
+        assert_has(Cloudflare, &secure, &["upstream_scheme=https"]);
+        for extra in [
+            r#""OriginSSLProtocol":"none","OriginIP":"""#,
+            r#""OriginSSLProtocol":"unknown","OriginIP":"192.0.2.9""#,
+        ] {
+            assert_lacks(Cloudflare, &with(extra), "upstream_scheme");
+        }
     }
 
     #[test]

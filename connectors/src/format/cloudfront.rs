@@ -49,6 +49,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Never,
     response_bytes: Presence::Always,
     tls_version: Presence::Always,
+    upstream_scheme: Presence::Never,
     request_headers: Presence::Never,
     response_headers: Presence::Configured,
     body: Presence::Never,

@@ -47,6 +47,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Never,
     response_bytes: Presence::Always,
     tls_version: Presence::Never,
+    upstream_scheme: Presence::Never,
     request_headers: Presence::Never,
     response_headers: Presence::Never,
     body: Presence::Never,
@@ -180,7 +181,7 @@ pub(super) fn caller(prefix: &str) -> Caller<'_> {
 }
 
 fn next_word(text: &str) -> (&str, &str) {
-    text.split_once(' ').unwrap_or((text, ""))
+    memchr::memchr(b' ', text.as_bytes()).map_or((text, ""), |at| (&text[..at], &text[at + 1..]))
 }
 
 /// Takes off the host that was called: a word before an address, or a name with a port before three more words.
@@ -189,6 +190,10 @@ fn vhost(prefix: &str) -> (Option<&str>, &str) {
         target::address(text.into()).is_some_and(|text| text.parse::<IpAddr>().is_ok())
     };
     let (first, rest) = next_word(prefix);
+    // Most lines begin with the address.
+    if first.parse::<IpAddr>().is_ok() || first.contains([',', '"']) {
+        return (None, prefix);
+    }
     let (second, after_second) = next_word(rest);
     let (third, after_third) = next_word(after_second);
     let (name, port) = first.rsplit_once(':').unwrap_or((first, ""));
@@ -197,9 +202,8 @@ fn vhost(prefix: &str) -> (Option<&str>, &str) {
         && !is_ip(first)
         && !after_third.is_empty()
         && (second != "-" || third == "-");
-    let is_plain = first.parse::<IpAddr>().is_err() && !first.contains([',', '"']);
     let is_before_address = is_ip(second.split(',').next().unwrap_or(second));
-    if is_plain && (is_before_address || is_name_and_port) {
+    if is_before_address || is_name_and_port {
         (Some(name), rest)
     } else {
         (None, prefix)

@@ -6,8 +6,8 @@ use super::{Fault, Format, SPECS, decode_as};
 use crate::event::Event;
 use crate::reject::RejectReason;
 
-/// Decodes a record of any format.
-pub(super) fn decode(text: &str, last: Option<Format>) -> Result<(Format, Event<'_>), Fault> {
+/// Decodes a record of any format; `last` is the format of the last that was decoded, and becomes this one's.
+pub(super) fn decode<'a>(text: &'a str, last: &mut Option<Format>) -> Result<Event<'a>, Fault> {
     let is_json = text.starts_with('{');
     // What a record is must not hang on the one before it: some decoders would take another format's keys.
     let fits = |format: &Format| {
@@ -15,25 +15,32 @@ pub(super) fn decode(text: &str, last: Option<Format>) -> Result<(Format, Event<
             .spec()
             .is_some_and(|spec| spec.shape.fits(is_json) && (spec.looks_like)(text))
     };
-    let first_try = last
-        .filter(fits)
-        .map(|format| (format, decode_as(format, text)));
-    if let Some((format, Ok(event))) = first_try {
-        return Ok((format, event));
+    let mut tried = None;
+    if let Some(format) = last.filter(fits) {
+        match decode_as(format, text) {
+            Ok(event) => return Ok(event),
+            Err(fault) => tried = Some((format, fault)),
+        }
     }
-    let found = match (signature(text, is_json), first_try) {
-        (Some(format), Some((tried, Err(fault)))) if format == tried => Err(fault),
-        (Some(format), _) => decode_as(format, text).map(|event| (format, event)),
-        (None, _) => Err(Fault::new(
-            RejectReason::UnknownFormat,
-            "no known format has its keys",
-        )),
+    let fault = match (signature(text, is_json), tried) {
+        (Some(format), Some((tried, fault))) if format == tried => fault,
+        (Some(format), _) => match decode_as(format, text) {
+            Ok(event) => {
+                *last = Some(format);
+                return Ok(event);
+            }
+            Err(fault) => fault,
+        },
+        (None, _) => Fault::new(RejectReason::UnknownFormat, "no known format has its keys"),
     };
     // A text line may begin like JSON: its first field may be the client's word.
-    found.or_else(|fault| {
-        let line = is_json.then(|| decode_line(text)).flatten();
-        line.ok_or(fault)
-    })
+    match is_json.then(|| decode_line(text)).flatten() {
+        Some((format, event)) => {
+            *last = Some(format);
+            Ok(event)
+        }
+        None => Err(fault),
+    }
 }
 
 /// Decodes a line of any text format, whatever it begins with.

@@ -26,7 +26,7 @@
 
 use super::detect::has_any;
 use super::headers::Headers;
-use super::json::{Header, Raw, Scalar, object, read};
+use super::json::{Header, Raw, Scalar, object, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::{Event, Text};
@@ -41,6 +41,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Never,
     response_bytes: Presence::Always,
     tls_version: Presence::Configured,
+    upstream_scheme: Presence::Never,
     request_headers: Presence::Configured,
     response_headers: Presence::Configured,
     body: Presence::Configured,
@@ -157,7 +158,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one document.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     let (request, response) = (record.http.request, record.http.response);
     let event_time_ms =
         first([record.event.start, record.start, record.timestamp]).time("@timestamp")?;

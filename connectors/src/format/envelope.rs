@@ -43,6 +43,12 @@ pub(super) fn open(text: &str) -> Opened<'_> {
         .trim_ascii()
         .trim_start_matches('\u{feff}')
         .trim_ascii_start();
+    if text.starts_with('{') {
+        return Opened {
+            text,
+            is_partial: false,
+        };
+    }
     strip_cri(text).unwrap_or_else(|| Opened {
         text: syslog::strip(text).unwrap_or(text),
         is_partial: false,

@@ -26,6 +26,9 @@
 //! | headers | - | - | `content-type`, `response_content_type`, `referer`, `origin`, `x-http-method-override`, `x-http-method`, `x-method-override`, `x-forwarded-host`, `x-original-url` and `x-rewrite-url` (`rewritten_url`), `access-control-allow-origin`, `access-control-allow-credentials`, `server`, `x-powered-by` |
 //! | `mcp_method`, `mcp_name`, `mcp_version`, `a2a_version` | - | - | `mcp-method`, `mcp-name`, `mcp-protocol-version`, `a2a-version` |
 //! | `signature_agent`, `sdk_language` | - | - | `signature-agent`, `x-stainless-lang` |
+//! | `answer` | - | - | `strict-transport-security`, `x-content-type-options`, `x-frame-options`, `content-security-policy`, `response_cache_control`, `vary`, `set-cookie`, `location`, `x-debug-token` and kin; there and null or `-`: not sent |
+//! | `via` | - | - | `via`, `cdn-loop` |
+//! | `upstream_scheme` | - | - | `upstream_tls_version` (`%UPSTREAM_TLS_VERSION%`): `-` is `http`, if `upstream_host` has an address |
 //! | `request_body` | - | - | `request_body` |
 //!
 //! Every hyphenated key is also read with underscores. Set `jwt_sub` and the like only from what Envoy verified, e.g. claims that
@@ -39,10 +42,10 @@
 //! sidecar, with one `request_id`: feed one of them (`upstream_cluster` begins with `outbound|` or `inbound|`).
 
 use super::detect::has_any;
-use super::json::{Joined, Raw, Scalar, authorization, object, read};
+use super::json::{Joined, Raw, Scalar, Told, authorization, object, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence, envoy_text};
-use crate::event::Event;
+use crate::event::{AnswerHeaders, Event, Text};
 
 pub(super) const DESCRIPTION: &str =
     "Envoy, Envoy Gateway and Istio access logs in JSON, Envoy's and Istio's in text";
@@ -55,6 +58,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Never,
     response_bytes: Presence::Always,
     tls_version: Presence::Configured,
+    upstream_scheme: Presence::Configured,
     request_headers: Presence::Configured,
     response_headers: Presence::Configured,
     body: Presence::Configured,
@@ -109,6 +113,18 @@ object! {
         a2a_version: Scalar<'a> = "a2a-version" | "a2a_version",
         signature_agent: Scalar<'a> = "signature-agent" | "signature_agent",
         sdk_language: Scalar<'a> = "x-stainless-lang" | "x_stainless_lang",
+        via: Scalar<'a> = "via" | "cdn-loop" | "cdn_loop",
+        upstream_host: Scalar<'a> = "upstream_host",
+        upstream_tls: Told<'a> = "upstream_tls_version",
+        hsts: Told<'a> = "strict-transport-security" | "strict_transport_security",
+        content_type_options: Told<'a> = "x-content-type-options" | "x_content_type_options",
+        frame_options: Told<'a> = "x-frame-options" | "x_frame_options",
+        content_security_policy: Told<'a> = "content-security-policy" | "content_security_policy",
+        cache_control: Told<'a> = "response_cache_control" | "response-cache-control",
+        vary: Told<'a> = "vary",
+        set_cookie: Told<'a> = "set-cookie" | "set_cookie",
+        location: Told<'a> = "location",
+        debug_header: Told<'a> = "x-debug-token" | "x_debug_token" | "x-debug-token-link" | "x_debug_token_link" | "x-clockwork-id" | "x_clockwork_id" | "phpdebugbar-id" | "phpdebugbar_id" | "x-chromelogger-data" | "x_chromelogger_data" | "x-sourcefiles" | "x_sourcefiles",
         request_body: Raw<'a> = "request_body",
     }
 }
@@ -128,7 +144,8 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
     if text.starts_with('[') {
         return envoy_text::decode(text);
     }
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     let event_time_ms = record.start_time.time("start_time")?;
     // Only Istio's default names the host without a colon beside the name asked for in TLS (null on a plain connection).
     let upstream = record.upstream_cluster.text("upstream_cluster")?;
@@ -154,6 +171,12 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
     } = target::split(path.required("path")?);
     let (authorization, authenticated_hint) =
         authorization(record.authorization.text("authorization")?);
+    let upstream_host = record.upstream_host.text("upstream_host")?;
+    // Behind a sidecar is its own pod.
+    let upstream_scheme = match &upstream {
+        Some(cluster) if cluster.starts_with("inbound|") => None,
+        _ => upstream_scheme(&record.upstream_tls.0, &upstream_host),
+    };
     Ok(Event {
         event_time_ms,
         gateway: if is_istio { "istio" } else { "envoy" },
@@ -185,6 +208,7 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         session: record.session.text("session")?,
         authenticated_hint,
         route: record.route_name.text("route_name")?,
+        upstream_scheme,
         service: upstream,
         tls_version: record.tls_version.text("tls_version")?,
         request_content_type: record.content_type.text("content-type")?,
@@ -202,6 +226,18 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
             .text("access-control-allow-credentials")?,
         server: record.server.text("server")?,
         powered_by: record.powered_by.text("x-powered-by")?,
+        via: record.via.text("via")?,
+        answer: AnswerHeaders {
+            hsts: record.hsts.0,
+            content_type_options: record.content_type_options.0,
+            frame_options: record.frame_options.0,
+            content_security_policy: record.content_security_policy.0,
+            cache_control: record.cache_control.0,
+            vary: record.vary.0,
+            set_cookie: record.set_cookie.0,
+            location: record.location.0,
+            debug_header: record.debug_header.0,
+        },
         mcp_method: record.mcp_method.text("mcp-method")?,
         mcp_name: record.mcp_name.text("mcp-name")?,
         mcp_version: record.mcp_version.text("mcp-protocol-version")?,
@@ -210,6 +246,13 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         sdk_language: record.sdk_language.text("x-stainless-lang")?,
         request_body: record.request_body.0,
     })
+}
+
+/// The scheme behind Envoy by the TLS version there; a call without an upstream's address was not passed on.
+fn upstream_scheme(tls_version: &Text<'_>, host: &Text<'_>) -> Text<'static> {
+    let is_plain = tls_version.as_deref()?.is_empty();
+    let scheme = if is_plain { "http" } else { "https" };
+    target::upstream_scheme(scheme, host.as_deref()?)
 }
 
 #[cfg(test)]
@@ -242,6 +285,36 @@ mod tests {
             "request_id=9fcc7101-13bd",
         ];
         assert_eq!(print(Envoy, line), want);
+    }
+
+    #[test]
+    fn headers_of_the_answer_and_the_way_behind_are_read() {
+        let with = |extra: &str| ENVOY.replacen('{', &format!("{{{extra},"), 1);
+        let line = with(
+            r#""strict-transport-security":null,"x_frame_options":"DENY","vary":"-","cache-control":"no-cache","via":"1.1 google""#,
+        );
+        assert_has(
+            Envoy,
+            &line,
+            &["hsts=", "frame_options=DENY", "vary=", "via=1.1 google"],
+        );
+        // That is the request's.
+        assert_lacks(Envoy, &line, "cache_control");
+        #[rustfmt::skip]
+        let rows = [
+            (r#""upstream_host":"10.0.0.5:80","upstream_tls_version":"-""#, Some("http")), (r#""upstream_host":"10.0.0.5:443","upstream_tls_version":"TLSv1.3""#, Some("https")),
+            (r#""upstream_host":"127.0.0.1:80","upstream_tls_version":"-""#, None), (r#""upstream_host":"-","upstream_tls_version":"-""#, None),
+            (r#""upstream_host":"10.0.0.5:80""#, None), (r#""upstream_cluster":"inbound|80||","upstream_host":"10.0.0.5:80","upstream_tls_version":"-""#, None), (r#""upstream_host":"/run/app.sock","upstream_tls_version":null"#, None),
+        ];
+        for (extra, scheme) in rows {
+            match scheme {
+                Some(scheme) => {
+                    let want = format!("upstream_scheme={scheme}");
+                    assert_has(Envoy, &with(extra), &[&want]);
+                }
+                None => assert_lacks(Envoy, &with(extra), "upstream_scheme"),
+            }
+        }
     }
 
     #[test]

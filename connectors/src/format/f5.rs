@@ -31,7 +31,7 @@
 //! word, the user's least of all to be believed, unless an iRule or APM drops what the client sent and sets it. ASM's, AFM's and APM's events are other formats.
 
 use super::detect::has_any;
-use super::json::{Scalar, authorization, object, read};
+use super::json::{Scalar, authorization, object, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::Event;
@@ -47,6 +47,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Never,
     response_bytes: Presence::Configured,
     tls_version: Presence::Never,
+    upstream_scheme: Presence::Never,
     request_headers: Presence::Configured,
     response_headers: Presence::Never,
     body: Presence::Never,
@@ -84,7 +85,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one record.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     let event_time_ms = record.started.or(record.answered).time("event_timestamp")?;
     let Target {
         scheme,

@@ -25,7 +25,7 @@
 //! `timestamp` or `requestUrl` (a denied connection) is no event.
 
 use super::detect::has_any;
-use super::json::{Scalar, expect_objects, object, read};
+use super::json::{Scalar, expect_objects, object, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::{Event, Text};
@@ -41,6 +41,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Never,
     response_bytes: Presence::Always,
     tls_version: Presence::Configured,
+    upstream_scheme: Presence::Never,
     request_headers: Presence::Never,
     response_headers: Presence::Never,
     body: Presence::Never,
@@ -114,7 +115,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one log entry.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     expect_objects(&[
         (&record.request, "httpRequest"),
         (&record.resource, "resource"),

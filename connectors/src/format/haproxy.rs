@@ -42,6 +42,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Never,
     response_bytes: Presence::Always,
     tls_version: Presence::Configured,
+    upstream_scheme: Presence::Configured,
     request_headers: Presence::Configured,
     response_headers: Presence::Configured,
     body: Presence::Never,

@@ -35,11 +35,11 @@
 use std::borrow::Cow;
 
 use super::detect::has_any;
-use super::json::{Joined, Raw, Scalar, authorization, object, read};
+use super::json::{Joined, Raw, Scalar, Told, authorization, object, read_into};
 use super::target::{self, Target};
 use super::words::unescape_hash;
 use super::{Fault, haproxy};
-use crate::event::{Event, Text};
+use crate::event::{AnswerHeaders, Event, Text};
 use crate::reject::RejectReason;
 
 object! {
@@ -92,6 +92,17 @@ object! {
         a2a_version: Scalar<'a> = "a2a_version",
         signature_agent: Scalar<'a> = "signature_agent",
         sdk_language: Scalar<'a> = "x_stainless_lang",
+        via: Scalar<'a> = "via" | "cdn_loop",
+        upstream_scheme: Scalar<'a> = "upstream_scheme",
+        hsts: Told<'a> = "sent_strict_transport_security",
+        content_type_options: Told<'a> = "sent_x_content_type_options",
+        frame_options: Told<'a> = "sent_x_frame_options",
+        content_security_policy: Told<'a> = "sent_content_security_policy",
+        cache_control: Told<'a> = "sent_cache_control",
+        vary: Told<'a> = "sent_vary",
+        set_cookie: Told<'a> = "sent_set_cookie",
+        location: Told<'a> = "sent_location",
+        debug_header: Told<'a> = "sent_x_debug_token" | "sent_x_debug_token_link" | "sent_x_clockwork_id" | "sent_phpdebugbar_id" | "sent_x_chromelogger_data" | "sent_x_sourcefiles",
     }
 }
 
@@ -102,7 +113,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one object.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     // The other keys are common: without one of these any flat log would pass.
     if record.accept_date.is_blank() && record.frontend.is_blank() {
         return Err(Fault::missing("accept_date"));
@@ -183,6 +195,22 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         a2a_version: record.a2a_version.text("a2a_version")?,
         signature_agent: record.signature_agent.text("signature_agent")?,
         sdk_language: record.sdk_language.text("x_stainless_lang")?,
+        via: record.via.text("via")?,
+        upstream_scheme: record
+            .upstream_scheme
+            .text("upstream_scheme")?
+            .and_then(|scheme| target::http_scheme(&scheme)),
+        answer: AnswerHeaders {
+            hsts: record.hsts.0,
+            content_type_options: record.content_type_options.0,
+            frame_options: record.frame_options.0,
+            content_security_policy: record.content_security_policy.0,
+            cache_control: record.cache_control.0,
+            vary: record.vary.0,
+            set_cookie: record.set_cookie.0,
+            location: record.location.0,
+            debug_header: record.debug_header.0,
+        },
         ..Event::default()
     })
 }
@@ -291,6 +319,23 @@ mod tests {
         for format in [Haproxy, Auto] {
             assert_eq!(print(format, FULL), want, "{format}");
         }
+    }
+
+    #[test]
+    fn a_header_of_the_answer_is_logged_as_empty_or_not_at_all() {
+        let line = FULL.replacen(
+            '{',
+            r#"{"sent_set_cookie":"sid=*; Secure","sent_location":"","cdn_loop":"cdn","upstream_scheme":"http","#,
+            1,
+        );
+        let want = [
+            "set_cookie=sid=*; Secure",
+            "location=",
+            "via=cdn",
+            "upstream_scheme=http",
+        ];
+        assert_has(Haproxy, &line, &want);
+        assert_lacks(Haproxy, &line, "hsts");
     }
 
     #[test]

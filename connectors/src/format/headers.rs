@@ -1,15 +1,12 @@
 //! Headers as formats with all of them log them: an object, or a list of names and values.
 
-use std::borrow::Cow;
-
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::Fault;
-use super::json::{
-    ExactKey, Header, Joined, Object, Scalar, Slot, authorization, is_redacted, object,
-};
+use super::json::{Header, Joined, Object, Scalar, Slot, Told, authorization, is_redacted, object};
+use super::keys::{Case, KeySeed, KeyTable};
 use super::target;
-use crate::event::Event;
+use crate::event::{AnswerHeaders, Event};
 
 /// The headers that an event has a place for; of one message, a request or a response.
 ///
@@ -40,53 +37,156 @@ pub(super) struct Headers<'a> {
     a2a_version: Scalar<'a>,
     signature_agent: Scalar<'a>,
     sdk_language: Scalar<'a>,
+    via: Scalar<'a>,
+    told: ToldHeaders<'a>,
+    is_any: bool,
     is_other: bool,
 }
 
-impl<'a> Headers<'a> {
-    /// The place of a header by its name in lower case, and whether all its values count.
-    fn place(&mut self, name: &str) -> Option<(&mut Scalar<'a>, bool)> {
-        Some(match name {
-            "host" => (&mut self.host, false),
-            "content-type" => (&mut self.content_type, false),
-            "user-agent" => (&mut self.user_agent, false),
-            "authorization" => (&mut self.authorization, false),
-            "x-api-key" | "apikey" | "api-key" | "ocp-apim-subscription-key" => {
-                (&mut self.api_key, false)
-            }
-            "cookie" => (&mut self.cookie, false),
-            "mcp-session-id" => (&mut self.session, false),
-            "x-request-id" => (&mut self.request_id, false),
-            "traceparent" | "x-b3-traceid" => (&mut self.trace, false),
-            "referer" => (&mut self.referer, false),
-            "origin" => (&mut self.origin, false),
-            "x-http-method-override" | "x-http-method" | "x-method-override" => {
-                (&mut self.method_override, true)
-            }
-            "x-forwarded-host" => (&mut self.forwarded_host, true),
-            "x-original-url" | "x-rewrite-url" => (&mut self.rewritten_url, true),
-            "access-control-allow-origin" => (&mut self.allow_origin, false),
-            "access-control-allow-credentials" => (&mut self.allow_credentials, false),
-            "server" => (&mut self.server, false),
-            "x-powered-by" => (&mut self.powered_by, false),
-            "mcp-method" => (&mut self.mcp_method, false),
-            "mcp-name" => (&mut self.mcp_name, false),
-            "mcp-protocol-version" => (&mut self.mcp_version, false),
-            "a2a-version" => (&mut self.a2a_version, false),
-            "signature-agent" => (&mut self.signature_agent, false),
-            "x-stainless-lang" => (&mut self.sdk_language, false),
-            _ => return None,
-        })
-    }
+/// The headers of a response that are asked whether they are there.
+#[derive(Debug, Default)]
+struct ToldHeaders<'a> {
+    hsts: Told<'a>,
+    content_type_options: Told<'a>,
+    frame_options: Told<'a>,
+    content_security_policy: Told<'a>,
+    cache_control: Told<'a>,
+    vary: Told<'a>,
+    set_cookie: Told<'a>,
+    location: Told<'a>,
+    debug_header: Told<'a>,
+}
 
+impl<'a> ToldHeaders<'a> {
+    fn answer(self) -> AnswerHeaders<'a> {
+        AnswerHeaders {
+            hsts: self.hsts.0,
+            content_type_options: self.content_type_options.0,
+            frame_options: self.frame_options.0,
+            content_security_policy: self.content_security_policy.0,
+            cache_control: self.cache_control.0,
+            vary: self.vary.0,
+            set_cookie: self.set_cookie.0,
+            location: self.location.0,
+            debug_header: self.debug_header.0,
+        }
+    }
+}
+
+/// Where a header goes.
+#[derive(Clone, Copy)]
+enum Place {
+    /// Its first value counts.
+    First(for<'h, 'a> fn(&'h mut Headers<'a>) -> &'h mut Scalar<'a>),
+    /// All its values count.
+    Joined(for<'h, 'a> fn(&'h mut Headers<'a>) -> &'h mut Scalar<'a>),
+    /// Whether it is there counts, too.
+    Told(for<'h, 'a> fn(&'h mut ToldHeaders<'a>) -> &'h mut Told<'a>),
+}
+
+/// Headers by their names; a client writes them in any case.
+static NAMES: KeyTable<Place> = KeyTable::new(&[
+    ("host", Place::First(|of| &mut of.host)),
+    ("content-type", Place::First(|of| &mut of.content_type)),
+    ("user-agent", Place::First(|of| &mut of.user_agent)),
+    ("authorization", Place::First(|of| &mut of.authorization)),
+    ("x-api-key", Place::First(|of| &mut of.api_key)),
+    ("apikey", Place::First(|of| &mut of.api_key)),
+    ("api-key", Place::First(|of| &mut of.api_key)),
+    (
+        "ocp-apim-subscription-key",
+        Place::First(|of| &mut of.api_key),
+    ),
+    ("cookie", Place::First(|of| &mut of.cookie)),
+    ("mcp-session-id", Place::First(|of| &mut of.session)),
+    ("x-request-id", Place::First(|of| &mut of.request_id)),
+    ("traceparent", Place::First(|of| &mut of.trace)),
+    ("x-b3-traceid", Place::First(|of| &mut of.trace)),
+    ("referer", Place::First(|of| &mut of.referer)),
+    ("origin", Place::First(|of| &mut of.origin)),
+    (
+        "x-http-method-override",
+        Place::Joined(|of| &mut of.method_override),
+    ),
+    ("x-http-method", Place::Joined(|of| &mut of.method_override)),
+    (
+        "x-method-override",
+        Place::Joined(|of| &mut of.method_override),
+    ),
+    (
+        "x-forwarded-host",
+        Place::Joined(|of| &mut of.forwarded_host),
+    ),
+    ("x-original-url", Place::Joined(|of| &mut of.rewritten_url)),
+    ("x-rewrite-url", Place::Joined(|of| &mut of.rewritten_url)),
+    (
+        "access-control-allow-origin",
+        Place::First(|of| &mut of.allow_origin),
+    ),
+    (
+        "access-control-allow-credentials",
+        Place::First(|of| &mut of.allow_credentials),
+    ),
+    ("server", Place::First(|of| &mut of.server)),
+    ("x-powered-by", Place::First(|of| &mut of.powered_by)),
+    ("mcp-method", Place::First(|of| &mut of.mcp_method)),
+    ("mcp-name", Place::First(|of| &mut of.mcp_name)),
+    (
+        "mcp-protocol-version",
+        Place::First(|of| &mut of.mcp_version),
+    ),
+    ("a2a-version", Place::First(|of| &mut of.a2a_version)),
+    (
+        "signature-agent",
+        Place::First(|of| &mut of.signature_agent),
+    ),
+    ("x-stainless-lang", Place::First(|of| &mut of.sdk_language)),
+    ("via", Place::First(|of| &mut of.via)),
+    ("cdn-loop", Place::First(|of| &mut of.via)),
+    ("cf-ray", Place::First(|of| &mut of.via)),
+    ("x-amz-cf-id", Place::First(|of| &mut of.via)),
+    ("strict-transport-security", Place::Told(|of| &mut of.hsts)),
+    (
+        "x-content-type-options",
+        Place::Told(|of| &mut of.content_type_options),
+    ),
+    ("x-frame-options", Place::Told(|of| &mut of.frame_options)),
+    (
+        "content-security-policy",
+        Place::Told(|of| &mut of.content_security_policy),
+    ),
+    ("cache-control", Place::Told(|of| &mut of.cache_control)),
+    ("vary", Place::Told(|of| &mut of.vary)),
+    ("set-cookie", Place::Told(|of| &mut of.set_cookie)),
+    ("location", Place::Told(|of| &mut of.location)),
+    ("x-debug-token", Place::Told(|of| &mut of.debug_header)),
+    ("x-debug-token-link", Place::Told(|of| &mut of.debug_header)),
+    ("x-clockwork-id", Place::Told(|of| &mut of.debug_header)),
+    ("phpdebugbar-id", Place::Told(|of| &mut of.debug_header)),
+    (
+        "x-chromelogger-data",
+        Place::Told(|of| &mut of.debug_header),
+    ),
+    ("x-sourcefiles", Place::Told(|of| &mut of.debug_header)),
+]);
+
+impl<'a> Headers<'a> {
     /// Takes a header of a list; the name in any case.
     pub(super) fn put(&mut self, name: &str, value: Scalar<'a>) {
-        if let Some((place, is_joined)) = self.place(&lower(name)) {
-            if is_joined {
-                *place = std::mem::take(place).join(value);
-            } else if place.is_blank() {
-                *place = value;
+        self.is_any = true;
+        match NAMES.find_lower(name) {
+            Some(Place::First(of)) => {
+                let place = of(self);
+                if place.is_blank() {
+                    *place = value;
+                }
             }
+            Some(Place::Joined(of)) => {
+                let place = of(self);
+                *place = std::mem::take(place).join(value);
+            }
+            Some(Place::Told(of)) => of(&mut self.told).add(value),
+            None => (),
         }
     }
 
@@ -170,10 +270,21 @@ impl<'a> Headers<'a> {
                 &mut event.sdk_language,
                 self.sdk_language.text("request header x-stainless-lang")?,
             ),
+            (&mut event.via, self.via.text("request header via")?),
         ] {
             if place.is_none() {
                 *place = value;
             }
+        }
+        Ok(())
+    }
+
+    /// Fills what a response's headers tell, where the source logs all of them: those that are not there were not sent.
+    pub(super) fn fill_whole_response(self, event: &mut Event<'a>) -> Result<(), Fault> {
+        let is_any = self.is_any;
+        self.fill_response(event)?;
+        if is_any {
+            event.answer.are_all();
         }
         Ok(())
     }
@@ -189,16 +300,8 @@ impl<'a> Headers<'a> {
             .text("response header access-control-allow-credentials")?;
         event.server = self.server.text("response header server")?;
         event.powered_by = self.powered_by.text("response header x-powered-by")?;
+        event.answer = self.told.answer();
         Ok(())
-    }
-}
-
-/// A header's name in lower case: a client writes it as it likes.
-fn lower(name: &str) -> Cow<'_, str> {
-    if name.bytes().any(|b| b.is_ascii_uppercase()) {
-        Cow::Owned(name.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(name)
     }
 }
 
@@ -230,17 +333,25 @@ impl<'a> Visitor<'a> for &mut Headers<'a> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<ExactKey<'a>>()? {
-            match self.place(&lower(&key.0)) {
-                Some((place, true)) => {
-                    *place = std::mem::take(place).join(map.next_value::<Joined<'a>>()?.0);
-                }
-                Some((place, false)) => {
+        let name = || KeySeed {
+            table: &NAMES,
+            case: Case::Lower,
+        };
+        while let Some(place) = map.next_key_seed(name())? {
+            self.is_any = true;
+            match place {
+                Some(Place::First(of)) => {
                     let value = map.next_value::<Header<'a>>()?.0;
+                    let place = of(self);
                     if place.is_blank() {
                         *place = value;
                     }
                 }
+                Some(Place::Joined(of)) => {
+                    let place = of(self);
+                    *place = std::mem::take(place).join(map.next_value::<Joined<'a>>()?.0);
+                }
+                Some(Place::Told(of)) => of(&mut self.told).fill(&mut map)?,
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -301,6 +412,8 @@ object! {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
     use crate::format::json::{object, read};
 
@@ -346,6 +459,30 @@ mod tests {
         ] {
             assert_eq!(event_of(headers), want, "{headers}");
         }
+    }
+
+    #[test]
+    fn a_header_that_was_not_sent_is_told_from_one_that_is_not_logged() {
+        let answer_of = |headers: &str, is_whole: bool| {
+            let text: &'static str = format!("{{\"headers\":{headers}}}").leak();
+            let record: Record<'_> = read(text).unwrap();
+            let mut event = Event::default();
+            match is_whole {
+                true => record.headers.fill_whole_response(&mut event).unwrap(),
+                false => record.headers.fill_response(&mut event).unwrap(),
+            }
+            event.answer
+        };
+        let headers =
+            r#"{"Set-Cookie":["a=1","b=2; Expires=Mon, 05 Jan 2026"],"VARY":"","location":null}"#;
+        let cookies: Option<Cow<'_, str>> = Some("a=1\nb=2; Expires=Mon, 05 Jan 2026".into());
+        let some = answer_of(headers, false);
+        assert_eq!((&some.set_cookie, &some.vary), (&cookies, &Some("".into())));
+        assert_eq!((some.hsts, some.location), (None, Some("".into())));
+        let all = answer_of(headers, true);
+        assert_eq!((all.set_cookie, all.hsts), (cookies, Some("".into())));
+        // Without any header the log has none, whatever was sent.
+        assert_eq!(answer_of("{}", true), AnswerHeaders::default());
     }
 
     #[test]

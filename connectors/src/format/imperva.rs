@@ -48,6 +48,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Never,
     response_bytes: Presence::Never,
     tls_version: Presence::Always,
+    upstream_scheme: Presence::Never,
     request_headers: Presence::Configured,
     response_headers: Presence::Configured,
     body: Presence::Configured,

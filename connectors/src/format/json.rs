@@ -69,16 +69,24 @@ pub(super) fn read<'a, T: Default>(text: &'a str) -> Result<T, Fault>
 where
     for<'r> &'r mut T: DeserializeSeed<'a, Value = ()>,
 {
+    let mut record = T::default();
+    read_into(&mut record, text).map(|()| record)
+}
+
+/// As [`read`], in place: a record is some kilobytes large, and giving it back would copy it.
+pub(super) fn read_into<'a, T>(record: &mut T, text: &'a str) -> Result<(), Fault>
+where
+    for<'r> &'r mut T: DeserializeSeed<'a, Value = ()>,
+{
     if !text.starts_with('{') {
         return Err(Fault::new(RejectReason::Malformed, "not a JSON object"));
     }
     check_depth(text)?;
-    let mut record = T::default();
     let mut parser = sonic_rs::Deserializer::from_str(text);
-    let read = (&mut record)
+    record
         .deserialize(&mut parser)
-        .and_then(|()| parser.end());
-    read.map(|()| record).map_err(|error| syntax(&error))
+        .and_then(|()| parser.end())
+        .map_err(|error| syntax(&error))
 }
 
 /// Describes a syntax error by its place only: the parser's own message quotes the payload.
@@ -130,7 +138,7 @@ impl<'a> Scalar<'a> {
     pub(super) fn is_blank(&self) -> bool {
         match self {
             Scalar::Absent => true,
-            Scalar::Text(text) => matches!(text.as_ref(), "" | "-"),
+            Scalar::Text(text) => is_blank(text),
             _ => false,
         }
     }
@@ -146,12 +154,16 @@ impl<'a> Scalar<'a> {
 
     /// Both texts, if they differ; else the one that is not blank.
     pub(super) fn join(self, other: Scalar<'a>) -> Scalar<'a> {
+        self.join_by(other, ", ")
+    }
+
+    fn join_by(self, other: Scalar<'a>, separator: &str) -> Scalar<'a> {
         match (self, other) {
             (first, second) if second.is_blank() || first == second => first,
             (first, second) if first.is_blank() => second,
             (Scalar::Text(first), Scalar::Text(second)) => {
                 let mut both = first.into_owned();
-                both.push_str(", ");
+                both.push_str(separator);
                 both.push_str(&second);
                 Scalar::Text(both.into())
             }
@@ -160,14 +172,21 @@ impl<'a> Scalar<'a> {
     }
 
     /// The value as text; a number is written out.
+    #[inline]
     pub(super) fn text(self, field: &'static str) -> Result<Text<'a>, Fault> {
         match self {
-            blank if blank.is_blank() => Ok(None),
-            Scalar::Text(text) => Ok(Some(text)),
-            Scalar::Integer(number) => Ok(Some(number.to_string().into())),
-            Scalar::Float(number) => Ok(Some(number.to_string().into())),
-            Scalar::Bool(true) => Ok(Some("true".into())),
-            Scalar::Bool(false) => Ok(Some("false".into())),
+            Scalar::Absent => Ok(None),
+            Scalar::Text(text) => Ok(Some(text).filter(|text| !is_blank(text))),
+            other => other.written_out(field).map(Some),
+        }
+    }
+
+    fn written_out(self, field: &'static str) -> Result<Cow<'a, str>, Fault> {
+        match self {
+            Scalar::Integer(number) => Ok(number.to_string().into()),
+            Scalar::Float(number) => Ok(number.to_string().into()),
+            Scalar::Bool(true) => Ok("true".into()),
+            Scalar::Bool(false) => Ok("false".into()),
             _ => Err(Fault::wrong_type(field, "text")),
         }
     }
@@ -249,6 +268,11 @@ impl<'a> Scalar<'a> {
     }
 }
 
+#[inline]
+fn is_blank(text: &str) -> bool {
+    matches!(text, "" | "-")
+}
+
 /// Refuses a time outside `[2000-01-01, 2100-01-01)`.
 pub(super) fn believe(time_ms: i64, field: &'static str) -> Result<i64, Fault> {
     let absurd = || {
@@ -266,6 +290,7 @@ pub(super) fn believe(time_ms: i64, field: &'static str) -> Result<i64, Fault> {
 const REFUSED: u8 = 0;
 const FIRST: u8 = 1;
 const JOINED: u8 = 2;
+const LINES: u8 = 3;
 
 /// Reads a scalar.
 struct ScalarVisitor<const ARRAY: u8>;
@@ -310,9 +335,10 @@ impl<'de, const ARRAY: u8> Visitor<'de> for ScalarVisitor<ARRAY> {
         let mut value = Scalar::Absent;
         match ARRAY {
             FIRST => value = seq.next_element()?.unwrap_or_default(),
-            JOINED => {
+            JOINED | LINES => {
+                let separator = if ARRAY == LINES { "\n" } else { ", " };
                 while let Some(next) = seq.next_element()? {
-                    value = value.join(next);
+                    value = value.join_by(next, separator);
                 }
             }
             _ => value = Scalar::Compound,
@@ -392,6 +418,52 @@ impl<'de: 'a, 'a> Deserialize<'de> for Joined<'a> {
     }
 }
 
+/// A header of a response: `None` where the record has no place for it, and empty where it says that there was none. Several values
+/// are one a line, as those of `Set-Cookie` have commas in them.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) struct Told<'a>(pub(super) Text<'a>);
+
+impl<'a> Slot<'a> for Told<'a> {
+    fn fill<A: MapAccess<'a>>(&mut self, map: &mut A) -> Result<(), A::Error> {
+        let value: Lines<'a> = map.next_value()?;
+        self.add(value.0);
+        Ok(())
+    }
+}
+
+impl<'a> Told<'a> {
+    /// Takes one more value.
+    pub(super) fn add(&mut self, value: Scalar<'a>) {
+        let before = self.0.take().map_or(Scalar::Absent, Scalar::Text);
+        let lines = before.join_by(value, "\n").text("a header");
+        // What is no text is not known.
+        self.0 = lines.ok().map(Option::unwrap_or_default);
+    }
+}
+
+/// Texts, one a line.
+struct Lines<'a>(Scalar<'a>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Lines<'a> {
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Lines<'a>, D::Error> {
+        deserializer
+            .deserialize_any(ScalarVisitor::<LINES>)
+            .map(Lines)
+    }
+}
+
+/// Whether the record has a key.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) struct Seen(pub(super) bool);
+
+impl<'a> Slot<'a> for Seen {
+    fn fill<A: MapAccess<'a>>(&mut self, map: &mut A) -> Result<(), A::Error> {
+        self.0 = true;
+        map.next_value::<IgnoredAny>().map(|_| ())
+    }
+}
+
 /// JSON kept as text: an object as it stands, or a string that holds one.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct Raw<'a>(pub(super) Text<'a>);
@@ -420,66 +492,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
     }
 }
 
-/// An object's key.
-pub(super) struct Key<'a>(pub(super) Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
-    #[inline]
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Key<'a>, D::Error> {
-        struct KeyVisitor;
-        impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = Key<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-
-            #[inline]
-            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Key<'de>, E> {
-                // Header names come in any case from some writers; ours are written in lower case.
-                let is_title = text.as_bytes().first().is_some_and(u8::is_ascii_uppercase);
-                Ok(Key(if is_title {
-                    Cow::Owned(text.to_ascii_lowercase())
-                } else {
-                    Cow::Borrowed(text)
-                }))
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(text.to_ascii_lowercase())))
-            }
-        }
-        deserializer.deserialize_str(KeyVisitor)
-    }
-}
-
-/// An object's key, in the case it has.
-pub(super) struct ExactKey<'a>(pub(super) Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for ExactKey<'a> {
-    #[inline]
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ExactKey<'a>, D::Error> {
-        struct KeyVisitor;
-        impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = ExactKey<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-
-            #[inline]
-            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<ExactKey<'de>, E> {
-                Ok(ExactKey(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<ExactKey<'de>, E> {
-                Ok(ExactKey(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(KeyVisitor)
-    }
-}
-
 /// Declares a struct read from a JSON object: per field its type and the keys it is found under, of which the first that is not blank
 /// counts. Other keys are skipped. A value that is no object leaves the fields empty and sets `is_other`.
 ///
@@ -487,12 +499,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for ExactKey<'a> {
 /// nothing where a writer's names all begin with one.
 macro_rules! object {
     ($(#[$doc:meta])* struct $($rest:tt)+) => {
-        $crate::format::json::object! { @ Key; $(#[$doc])* struct $($rest)+ }
+        $crate::format::json::object! { @ Title; $(#[$doc])* struct $($rest)+ }
     };
     ($(#[$doc:meta])* exact struct $($rest:tt)+) => {
-        $crate::format::json::object! { @ ExactKey; $(#[$doc])* struct $($rest)+ }
+        $crate::format::json::object! { @ Exact; $(#[$doc])* struct $($rest)+ }
     };
-    (@ $key_type:ident; $(#[$doc:meta])* struct $name:ident { $($field:ident: $type:ty = $($key:literal)|+,)+ }) => {
+    (@ $case:ident; $(#[$doc:meta])* struct $name:ident { $($field:ident: $type:ty = $($key:literal)|+,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Default)]
         pub(super) struct $name<'a> {
@@ -529,10 +541,20 @@ macro_rules! object {
             }
 
             fn visit_map<A: serde::de::MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-                while let Some(key) = map.next_key::<$crate::format::json::$key_type<'a>>()? {
-                    match key.0.as_ref() {
-                        $($($key)|+ => $crate::format::json::Slot::fill(&mut self.$field, &mut map)?,)+
-                        _ => {
+                use $crate::format::keys::{Case, KeySeed, KeyTable};
+
+                #[derive(Clone, Copy)]
+                #[expect(non_camel_case_types, reason = "named as the struct's fields are")]
+                enum Field {
+                    $($field,)+
+                }
+                static KEYS: KeyTable<Field> = KeyTable::new(&[$($(($key, Field::$field),)+)+]);
+                const SEED: KeySeed<Field> = KeySeed { table: &KEYS, case: Case::$case };
+
+                while let Some(field) = map.next_key_seed(SEED)? {
+                    match field {
+                        $(Some(Field::$field) => $crate::format::json::Slot::fill(&mut self.$field, &mut map)?,)+
+                        None => {
                             map.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }

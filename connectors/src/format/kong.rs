@@ -19,6 +19,7 @@
 //! | `session` | `request.headers.mcp-session-id`, else a session cookie |
 //! | `authenticated_hint` | the header was redacted, or `request.tls.client_verify` is `SUCCESS` |
 //! | `route`, `service` | `route.name` else `.id`; `service.name` else `.host` |
+//! | `upstream_scheme` | `service.protocol`, if `latencies.proxy` says that the call was passed on, and `service.host` is another machine |
 //! | `tls_version` | `request.tls.version` |
 //! | `request_id` | `request.id`, else `request.headers.x-request-id`, `.kong-request-id` |
 //! | `trace_id` | `trace_id.w3c`, `.b3`, …, else `request.headers.traceparent`, `.x-b3-traceid` |
@@ -27,6 +28,8 @@
 //! | `rewritten_url` | `request.headers.x-original-url`, `.x-rewrite-url`, all that are there |
 //! | `mcp_method`, `mcp_name`, `mcp_version`, `a2a_version` | `request.headers.mcp-method`, `.mcp-name`, `.mcp-protocol-version`, `.a2a-version` |
 //! | `signature_agent`, `sdk_language` | `request.headers.signature-agent`, `.x-stainless-lang` |
+//! | `answer` | `response.headers.*`; with `date` or `connection` all of them are logged, and one that is not there was not sent |
+//! | `via` | `request.headers.via`, `.cdn-loop`, `.cf-ray`, `.x-amz-cf-id` |
 //! | `response_content_type`, `server`, `powered_by`, `allow_*` | `response.headers.*` |
 //! | `request_body` | `request.body` (custom field) |
 //!
@@ -36,10 +39,12 @@
 //! sends more keeps the rest out of the log: the plugins' `consumer` is what it cannot hide.
 
 use super::detect::has_any;
-use super::json::{Header, Joined, Raw, Scalar, authorization, expect_objects, object, read};
+use super::json::{
+    Header, Joined, Raw, Scalar, Seen, Told, authorization, expect_objects, object, read_into,
+};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
-use crate::event::{Event, Text};
+use crate::event::{AnswerHeaders, Event, Text};
 
 pub(super) const DESCRIPTION: &str =
     "Kong http-log, file-log and kafka-log records, single or in arrays";
@@ -52,6 +57,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Never,
     response_bytes: Presence::Always,
     tls_version: Presence::Always,
+    upstream_scheme: Presence::Always,
     request_headers: Presence::Always,
     response_headers: Presence::Always,
     body: Presence::Configured,
@@ -67,7 +73,7 @@ object! {
         consumer: Consumer<'a> = "consumer",
         entity: Entity<'a> = "authenticated_entity",
         route: Named<'a> = "route",
-        service: Named<'a> = "service",
+        service: Service<'a> = "service",
         trace: Trace<'a> = "trace_id",
         jwt_sub: Scalar<'a> = "jwt_sub",
         jwt_claims: Raw<'a> = "jwt_claims" | "jwt_payload",
@@ -110,6 +116,7 @@ object! {
         a2a_version: Header<'a> = "a2a-version",
         signature_agent: Header<'a> = "signature-agent",
         sdk_language: Header<'a> = "x-stainless-lang",
+        via: Header<'a> = "via" | "cdn-loop" | "cf-ray" | "x-amz-cf-id",
     }
 }
 
@@ -128,12 +135,23 @@ object! {
         powered_by: Header<'a> = "x-powered-by",
         allow_origin: Header<'a> = "access-control-allow-origin",
         allow_credentials: Header<'a> = "access-control-allow-credentials",
+        hsts: Told<'a> = "strict-transport-security",
+        content_type_options: Told<'a> = "x-content-type-options",
+        frame_options: Told<'a> = "x-frame-options",
+        content_security_policy: Told<'a> = "content-security-policy",
+        cache_control: Told<'a> = "cache-control",
+        vary: Told<'a> = "vary",
+        set_cookie: Told<'a> = "set-cookie",
+        location: Told<'a> = "location",
+        debug_header: Told<'a> = "x-debug-token" | "x-debug-token-link" | "x-clockwork-id" | "phpdebugbar-id" | "x-chromelogger-data" | "x-sourcefiles",
+        every: Seen = "connection" | "date",
     }
 }
 
-object! { struct Latencies { request: Scalar<'a> = "request", } }
+object! { struct Latencies { request: Scalar<'a> = "request", proxy: Scalar<'a> = "proxy", } }
 object! { struct Tls { version: Scalar<'a> = "version", client_verify: Scalar<'a> = "client_verify", } }
-object! { struct Named { name: Scalar<'a> = "name", id: Scalar<'a> = "id", host: Scalar<'a> = "host", } }
+object! { struct Named { name: Scalar<'a> = "name", id: Scalar<'a> = "id", } }
+object! { struct Service { name: Scalar<'a> = "name", host: Scalar<'a> = "host", protocol: Scalar<'a> = "protocol", } }
 object! { struct Entity { id: Scalar<'a> = "id", consumer_id: Scalar<'a> = "consumer_id", } }
 object! {
     struct Consumer {
@@ -151,7 +169,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one log object.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     expect_objects(&[
         (&record.request, "request"),
         (&record.request.headers, "request.headers"),
@@ -185,6 +204,29 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
             })
         });
     let trace = record.trace.id.text("trace_id")?;
+    let service_host = record.service.host.text("service.host")?;
+    // Kong says -1 of calls that it answered itself.
+    let is_passed_on = record.latencies.proxy.count("latencies.proxy")?.is_some();
+    let upstream_scheme = record
+        .service
+        .protocol
+        .text("service.protocol")?
+        .filter(|_| is_passed_on);
+    let mut answer = AnswerHeaders {
+        hsts: answered.hsts.0,
+        content_type_options: answered.content_type_options.0,
+        frame_options: answered.frame_options.0,
+        content_security_policy: answered.content_security_policy.0,
+        cache_control: answered.cache_control.0,
+        vary: answered.vary.0,
+        set_cookie: answered.set_cookie.0,
+        location: answered.location.0,
+        debug_header: answered.debug_header.0,
+    };
+    // Every answer has one of these headers: where neither is logged, some may have been left out.
+    if answered.every.0 {
+        answer.are_all();
+    }
     Ok(Event {
         event_time_ms,
         gateway: "kong",
@@ -224,11 +266,10 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
             record.route.id,
             "route.id",
         )?,
-        service: first(
-            record.service.name.text("service.name")?,
-            record.service.host,
-            "service.host",
-        )?,
+        upstream_scheme: upstream_scheme.and_then(|scheme| {
+            target::upstream_scheme(&scheme, service_host.as_deref().unwrap_or_default())
+        }),
+        service: record.service.name.text("service.name")?.or(service_host),
         tls_version: tls.version.text("request.tls.version")?,
         request_content_type: asked.content_type.text("request.headers.content-type")?,
         response_content_type: answered
@@ -249,6 +290,8 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
             .forwarded_host
             .text("request.headers.x-forwarded-host")?,
         rewritten_url: asked.rewritten_url.text("request.headers.x-original-url")?,
+        via: asked.via.text("request.headers.via")?,
+        answer,
         allow_origin: answered
             .allow_origin
             .text("response.headers.access-control-allow-origin")?,
@@ -375,6 +418,57 @@ mod tests {
             r#"request_body={"id":7}"#,
         ];
         assert_eq!(print(Kong, FULL), want);
+    }
+
+    #[test]
+    fn headers_of_an_answer_are_there_or_not_where_all_are_logged() {
+        let with =
+            |headers: &str| KONG.replace("\"headers\":{}", &format!("\"headers\":{{{headers}}}"));
+        let some = with(
+            r#""strict-transport-security":"max-age=60","set-cookie":["a=b; Secure","c=d, e"],"x-debug-token":"f4""#,
+        );
+        assert_has(
+            Kong,
+            &some,
+            &[
+                "hsts=max-age=60",
+                "set_cookie=a=b; Secure\nc=d, e",
+                "debug_header=f4",
+            ],
+        );
+        for column in ["content_type_options", "location", "vary"] {
+            assert_lacks(Kong, &some, column);
+        }
+        let all = with(r#""Date":"Mon, 05 Jan 2026 00:00:00 GMT","Location":"/b","vary":"-""#);
+        assert_has(
+            Kong,
+            &all,
+            &[
+                "hsts=",
+                "set_cookie=",
+                "location=/b",
+                "vary=",
+                "debug_header=",
+            ],
+        );
+    }
+
+    #[test]
+    fn the_way_behind_is_told_of_calls_that_were_passed_on_to_another_machine() {
+        let with = |service: &str, proxy: &str| {
+            let service = format!("\"service\":{{{service}}},\"client_ip\"");
+            let latencies = format!("\"latencies\":{{\"proxy\":{proxy},");
+            KONG.replace("\"client_ip\"", &service)
+                .replace("\"latencies\":{", &latencies)
+        };
+        let plain = r#""host":"orders.internal","protocol":"http""#;
+        assert_has(Kong, &with(plain, "3"), &["upstream_scheme=http"]);
+        let grpc = r#""host":"orders.internal","protocol":"grpcs""#;
+        assert_has(Kong, &with(grpc, "3"), &["upstream_scheme=https"]);
+        assert_lacks(Kong, &with(plain, "-1"), "upstream_scheme");
+        let own = r#""host":"localhost","protocol":"http""#;
+        assert_lacks(Kong, &with(own, "3"), "upstream_scheme");
+        assert_lacks(Kong, KONG, "upstream_scheme");
     }
 
     #[test]

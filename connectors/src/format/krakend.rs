@@ -37,6 +37,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Never,
     response_bytes: Presence::Never,
     tls_version: Presence::Never,
+    upstream_scheme: Presence::Never,
     request_headers: Presence::Configured,
     response_headers: Presence::Never,
     body: Presence::Never,

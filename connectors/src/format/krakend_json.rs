@@ -21,7 +21,7 @@
 //! with `auth/validator`.
 
 use super::detect::has_any;
-use super::json::{Scalar, authorization, object, read};
+use super::json::{Scalar, authorization, object, read_into};
 use super::target::{self, Target};
 use super::{Fault, duration};
 use crate::event::Event;
@@ -60,7 +60,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one object.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     // May be empty; the other keys are common, and without it any flat log would pass.
     if record.prefix == Scalar::Absent {
         return Err(Fault::missing("prefix"));

@@ -12,9 +12,10 @@
 use std::borrow::Cow;
 
 use super::json::{Scalar, authorization, believe};
+use super::keys::is_same;
 use super::rows::Rows;
-use super::{Fault, RECORD_BYTES_MAX, SourceRecord, envelope, limited, target};
-use crate::event::{DecodedBatch, Event, EventBatchBuilder, RowPosition};
+use super::{Fault, RECORD_BYTES_MAX, SourceRecord, envelope, target};
+use crate::event::{AnswerHeaders, DecodedBatch, Event, EventBatchBuilder, RowPosition};
 use crate::reject::{Reject, RejectReason};
 
 /// Envelopes opened one in the other, as for every format.
@@ -25,7 +26,7 @@ const LINES_MAX: usize = 8192;
 const BYTES_MAX: usize = 4 << 20;
 
 /// The fields a mapping may give, in the order of [`Values`]. `authenticated`: the gateway knew the caller, but does not say whom.
-pub const FIELDS: [&str; 47] = [
+pub const FIELDS: [&str; 58] = [
     "event_time",
     "request_line",
     "method",
@@ -52,6 +53,7 @@ pub const FIELDS: [&str; 47] = [
     "authenticated",
     "route",
     "service",
+    "upstream_scheme",
     "tls_version",
     "request_content_type",
     "response_content_type",
@@ -62,10 +64,20 @@ pub const FIELDS: [&str; 47] = [
     "method_override",
     "forwarded_host",
     "rewritten_url",
+    "via",
     "allow_origin",
     "allow_credentials",
     "server",
     "powered_by",
+    "hsts",
+    "content_type_options",
+    "frame_options",
+    "content_security_policy",
+    "cache_control",
+    "vary",
+    "set_cookie",
+    "location",
+    "debug_header",
     "mcp_method",
     "mcp_name",
     "mcp_version",
@@ -85,14 +97,6 @@ const fn place(name: &str) -> usize {
         at += 1;
     }
     panic!("a field of FIELDS")
-}
-
-const fn is_same(left: &[u8], right: &[u8]) -> bool {
-    let mut at = 0;
-    while at < left.len() && at < right.len() && left[at] == right[at] {
-        at += 1;
-    }
-    at == left.len() && at == right.len()
 }
 
 /// One value of a line.
@@ -354,9 +358,9 @@ fn tell(
         Became::Call(lines, row) => {
             let mut values = NO_VALUES;
             if matches!(read[*lines].row(*row, &mut values), Row::Call)
-                && let Ok(event) = event(mapping.name(), &values)
+                && let Ok(mut event) = event(mapping.name(), &values)
             {
-                rows.push(&event);
+                rows.push(&mut event);
             }
         }
     }
@@ -384,6 +388,15 @@ fn event<'a>(gateway: &'a str, values: &Values<'a>) -> Result<Event<'a>, Fault> 
             scalar!($name).text($name)?
         };
     }
+    // Empty says that the response had none; nothing, that this is not known.
+    macro_rules! told {
+        ($name:literal) => {
+            match values[const { place($name) }] {
+                Value::Text("" | "-") => Some(Cow::Borrowed("")),
+                value => value.scalar().text($name)?,
+            }
+        };
+    }
     let line = text!("request_line")
         .map(target::request_line)
         .transpose()?;
@@ -401,7 +414,7 @@ fn event<'a>(gateway: &'a str, values: &Values<'a>) -> Result<Event<'a>, Fault> 
         Some(query) => Cow::Owned(query.to_owned()),
         None => query,
     });
-    Ok(limited(Event {
+    Ok(Event {
         event_time_ms,
         gateway,
         method: method
@@ -432,6 +445,7 @@ fn event<'a>(gateway: &'a str, values: &Values<'a>) -> Result<Event<'a>, Fault> 
         authenticated_hint: hint || is_redacted,
         route: text!("route"),
         service: text!("service"),
+        upstream_scheme: text!("upstream_scheme").and_then(|scheme| target::http_scheme(&scheme)),
         tls_version: text!("tls_version"),
         request_content_type: text!("request_content_type"),
         response_content_type: text!("response_content_type"),
@@ -442,10 +456,22 @@ fn event<'a>(gateway: &'a str, values: &Values<'a>) -> Result<Event<'a>, Fault> 
         method_override: text!("method_override"),
         forwarded_host: text!("forwarded_host"),
         rewritten_url: text!("rewritten_url"),
+        via: text!("via"),
         allow_origin: text!("allow_origin"),
         allow_credentials: text!("allow_credentials"),
         server: text!("server"),
         powered_by: text!("powered_by"),
+        answer: AnswerHeaders {
+            hsts: told!("hsts"),
+            content_type_options: told!("content_type_options"),
+            frame_options: told!("frame_options"),
+            content_security_policy: told!("content_security_policy"),
+            cache_control: told!("cache_control"),
+            vary: told!("vary"),
+            set_cookie: told!("set_cookie"),
+            location: told!("location"),
+            debug_header: told!("debug_header"),
+        },
         mcp_method: text!("mcp_method"),
         mcp_name: text!("mcp_name"),
         mcp_version: text!("mcp_version"),
@@ -453,7 +479,7 @@ fn event<'a>(gateway: &'a str, values: &Values<'a>) -> Result<Event<'a>, Fault> 
         signature_agent: text!("signature_agent"),
         sdk_language: text!("sdk_language"),
         request_body: text!("request_body"),
-    }))
+    })
 }
 
 /// JSON with a writer's bad escapes mended, as for every format; `None` if there are none.

@@ -42,6 +42,8 @@
 //! | `rewritten_url` | `http_x_original_url`, `http_x_rewrite_url`, all that are there | same |
 //! | `allow_origin`, `allow_credentials` | `cors` (`origin` or `origin\|credentials`), `sent_http_access_control_allow_origin`, `…_credentials` | same |
 //! | `server`, `powered_by` | `sent_http_server`, `upstream_http_server`; `sent_http_x_powered_by`, `upstream_http_x_powered_by` | same |
+//! | `answer` | `sent_http_strict_transport_security`, `…_x_content_type_options`, `…_x_frame_options`, `…_content_security_policy`, `…_cache_control`, `…_vary`, `…_set_cookie`, `…_location`, `…_x_debug_token` and kin; there and empty: not sent | same |
+//! | `via`, `upstream_scheme` | `http_via`, `http_cdn_loop`; `upstream_scheme` (a text of your own: `https` where `proxy_pass` says so) | same |
 //! | `mcp_method`, `mcp_name`, `mcp_version`, `a2a_version` | `http_mcp_method`, `http_mcp_name`, `http_mcp_protocol_version`, `http_a2a_version`; without `http_` too | same |
 //! | `signature_agent`, `sdk_language` | `http_signature_agent`, `signature_agent`; `http_x_stainless_lang`, `sdk_language` | same |
 //! | `request_body` | `request_body`, `body` | same |
@@ -56,10 +58,10 @@
 use std::borrow::Cow;
 
 use super::detect::has_any;
-use super::json::{Joined, Raw, Scalar, authorization, expect_objects, object, read};
+use super::json::{Joined, Raw, Scalar, Told, authorization, expect_objects, object, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
-use crate::event::{Event, Text};
+use crate::event::{AnswerHeaders, Event, Text};
 
 pub(super) const DESCRIPTION: &str = "nginx with a JSON log_format, flat or nested";
 
@@ -71,6 +73,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Never,
     response_bytes: Presence::Always,
     tls_version: Presence::Configured,
+    upstream_scheme: Presence::Configured,
     request_headers: Presence::Configured,
     response_headers: Presence::Configured,
     body: Presence::Configured,
@@ -128,6 +131,17 @@ object! {
         a2a_version: Scalar<'a> = "http_a2a_version" | "a2a_version",
         signature_agent: Scalar<'a> = "http_signature_agent" | "signature_agent",
         sdk_language: Scalar<'a> = "http_x_stainless_lang" | "sdk_language",
+        via: Scalar<'a> = "http_via" | "http_cdn_loop",
+        upstream_scheme: Scalar<'a> = "upstream_scheme",
+        hsts: Told<'a> = "sent_http_strict_transport_security",
+        content_type_options: Told<'a> = "sent_http_x_content_type_options",
+        frame_options: Told<'a> = "sent_http_x_frame_options",
+        content_security_policy: Told<'a> = "sent_http_content_security_policy",
+        cache_control: Told<'a> = "sent_http_cache_control",
+        vary: Told<'a> = "sent_http_vary",
+        set_cookie: Told<'a> = "sent_http_set_cookie",
+        location: Told<'a> = "sent_http_location",
+        debug_header: Told<'a> = "sent_http_x_debug_token" | "sent_http_x_debug_token_link" | "sent_http_x_clockwork_id" | "sent_http_phpdebugbar_id" | "sent_http_x_chromelogger_data" | "sent_http_x_sourcefiles",
         body: Raw<'a> = "request_body" | "body",
     }
 }
@@ -168,7 +182,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one log line.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     expect_objects(&[(&record.http, "http")])?;
     let http = record.http;
     let event_time_ms = if record.msec.is_blank() {
@@ -225,6 +240,10 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         session: record.session.text("mcp_session")?,
         authenticated_hint,
         route: record.route.text("route")?,
+        upstream_scheme: record
+            .upstream_scheme
+            .text("upstream_scheme")?
+            .and_then(|scheme| target::http_scheme(&scheme)),
         service: record.upstream.text("upstream_addr")?,
         tls_version: record.ssl_protocol.text("ssl_protocol")?,
         request_content_type: or(record.content_type, http.req_ctype).text("content_type")?,
@@ -243,6 +262,18 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
             .text("sent_http_access_control_allow_credentials")?),
         server: record.server.text("sent_http_server")?,
         powered_by: record.powered_by.text("sent_http_x_powered_by")?,
+        via: record.via.text("http_via")?,
+        answer: AnswerHeaders {
+            hsts: record.hsts.0,
+            content_type_options: record.content_type_options.0,
+            frame_options: record.frame_options.0,
+            content_security_policy: record.content_security_policy.0,
+            cache_control: record.cache_control.0,
+            vary: record.vary.0,
+            set_cookie: record.set_cookie.0,
+            location: record.location.0,
+            debug_header: record.debug_header.0,
+        },
         mcp_method: record.mcp_method.text("http_mcp_method")?,
         mcp_name: record.mcp_name.text("http_mcp_name")?,
         mcp_version: record.mcp_version.text("http_mcp_protocol_version")?,
@@ -380,6 +411,27 @@ mod tests {
             "allow_credentials=true",
         ];
         assert_eq!(print(Nginx, line), want);
+    }
+
+    #[test]
+    fn a_header_of_the_answer_is_logged_as_empty_or_not_at_all() {
+        let line = with(
+            r#""sent_http_strict_transport_security":"","sent_http_vary":"-","sent_http_location":"/b","http_via":"","http_cdn_loop":"cdn","upstream_scheme":"HTTPS""#,
+        );
+        assert_has(
+            Nginx,
+            &line,
+            &[
+                "hsts=",
+                "vary=",
+                "location=/b",
+                "via=cdn",
+                "upstream_scheme=https",
+            ],
+        );
+        for column in ["content_type_options", "set_cookie", "debug_header"] {
+            assert_lacks(Nginx, &line, column);
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ use std::borrow::Cow;
 
 use super::detect::has_any;
 use super::headers::Headers;
-use super::json::{Scalar, expect_objects, object, read};
+use super::json::{Scalar, expect_objects, object, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::{Event, Text};
@@ -43,6 +43,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Never,
     response_bytes: Presence::Configured,
     tls_version: Presence::Configured,
+    upstream_scheme: Presence::Never,
     request_headers: Presence::Configured,
     response_headers: Presence::Configured,
     body: Presence::Never,
@@ -136,7 +137,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one event.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     expect_objects(&[
         (&record.request, "http_request"),
         (&record.request.url, "http_request.url"),

@@ -21,6 +21,8 @@
 //! | `request_id`, `trace_id` | header `x-request-id`; `traceId` | same |
 //! | `request_body` | `http.request.body.content` (development) | - |
 //!
+//! A record of a log with these attributes is a call too; [`super::otlp_log`] has what is different of it.
+//!
 //! A record is one export request: of its many spans each that is a call becomes a row. Only `SERVER` spans (kind 2) are calls: a client
 //! span is the same call seen from the other side, and internal ones are none; they are left out without a reject, as nine of ten spans are.
 //!
@@ -35,7 +37,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 
 use super::detect::has_any;
 use super::headers::Headers;
-use super::json::{Raw, Scalar, Slot, believe, object, read};
+use super::json::{Raw, Scalar, Slot, believe, object, read, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence, envelope};
 use crate::event::{Event, Text};
@@ -50,6 +52,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Always,
     response_bytes: Presence::Configured,
     tls_version: Presence::Configured,
+    upstream_scheme: Presence::Never,
     request_headers: Presence::Configured,
     response_headers: Presence::Configured,
     body: Presence::Configured,
@@ -82,7 +85,7 @@ pub(super) struct Attributes<'a> {
 
 impl<'a> Attributes<'a> {
     /// Takes the first that is there.
-    fn take(&mut self, names: &[&str]) -> Scalar<'a> {
+    pub(super) fn take(&mut self, names: &[&str]) -> Scalar<'a> {
         for name in names {
             let found = self.pairs.iter_mut().find(|(key, _)| key == name);
             if let Some((_, value)) = found
@@ -92,6 +95,12 @@ impl<'a> Attributes<'a> {
             }
         }
         Scalar::Absent
+    }
+
+    /// Says whether one of these is there and not blank.
+    pub(super) fn has(&self, names: &[&str]) -> bool {
+        let mut pairs = self.pairs.iter();
+        pairs.any(|(key, value)| names.contains(&key.as_ref()) && !value.is_blank())
     }
 }
 
@@ -269,7 +278,7 @@ pub(super) fn decode_all<'a>(
 }
 
 /// Elements of an array that lies in the record; one that does not has none.
-fn elements<'a>(array: Raw<'a>) -> impl Iterator<Item = Result<&'a str, Fault>> {
+pub(super) fn elements<'a>(array: Raw<'a>) -> impl Iterator<Item = Result<&'a str, Fault>> {
     let text = match array.0 {
         Some(Cow::Borrowed(text)) => text,
         _ => "[]",
@@ -279,7 +288,8 @@ fn elements<'a>(array: Raw<'a>) -> impl Iterator<Item = Result<&'a str, Fault>> 
 
 /// Decodes a span; `None` if it is no server's.
 fn span<'a>(text: &'a str, service: Text<'a>) -> Result<Option<Event<'a>>, Fault> {
-    let mut span: Span<'a> = read(text)?;
+    let mut span = Span::default();
+    read_into(&mut span, text)?;
     let is_server = match span.kind {
         Scalar::Text(ref kind) => matches!(kind.as_ref(), "2" | "SPAN_KIND_SERVER"),
         ref kind => *kind == Scalar::Integer(2),
@@ -287,12 +297,26 @@ fn span<'a>(text: &'a str, service: Text<'a>) -> Result<Option<Event<'a>>, Fault
     if !is_server {
         return Ok(None);
     }
-    let of = &mut span.attributes;
-    let (start_ns, end_ns) = (
-        span.start.count("startTimeUnixNano")?,
-        span.end.count("endTimeUnixNano")?,
-    );
+    let start_ns = span.start.count("startTimeUnixNano")?;
     let start_ns = start_ns.ok_or_else(|| Fault::missing("startTimeUnixNano"))?;
+    let end_ns = span.end.count("endTimeUnixNano")?;
+    let latency_us = end_ns
+        .and_then(|end_ns| end_ns.checked_sub(start_ns))
+        .filter(|ns| 0 <= *ns)
+        .map(|ns| ns / 1_000);
+    let event_time_ms = believe(start_ns / 1_000_000, "startTimeUnixNano")?;
+    let call = call(event_time_ms, span.attributes, span.trace_id, service)?;
+    Ok(Some(Event { latency_us, ..call }))
+}
+
+/// The call that attributes tell of, of a span or of a log's record.
+pub(super) fn call<'a>(
+    event_time_ms: i64,
+    mut attributes: Attributes<'a>,
+    trace_id: Scalar<'a>,
+    service: Text<'a>,
+) -> Result<Event<'a>, Fault> {
+    let of = &mut attributes;
     let target = target_of(of)?;
     let method = of.take(&["http.request.method", "http.method"]);
     let original = of.take(&["http.request.method_original"]);
@@ -301,7 +325,7 @@ fn span<'a>(text: &'a str, service: Text<'a>) -> Result<Option<Event<'a>>, Fault
         _ => original.required("http.request.method")?,
     };
     let mut event = Event {
-        event_time_ms: believe(start_ns / 1_000_000, "startTimeUnixNano")?,
+        event_time_ms,
         gateway: "otlp",
         method,
         scheme: text_of(of, &["url.scheme", "http.scheme"], "url.scheme")?.or(target.scheme),
@@ -330,10 +354,6 @@ fn span<'a>(text: &'a str, service: Text<'a>) -> Result<Option<Event<'a>>, Fault
                 "http.response_content_length",
             ])
             .count("http.response.size")?,
-        latency_us: end_ns
-            .and_then(|end_ns| end_ns.checked_sub(start_ns))
-            .filter(|ns| 0 <= *ns)
-            .map(|ns| ns / 1_000),
         peer_ip: text_of(
             of,
             &["network.peer.address", "net.sock.peer.addr", "net.peer.ip"],
@@ -357,7 +377,7 @@ fn span<'a>(text: &'a str, service: Text<'a>) -> Result<Option<Event<'a>>, Fault
         route: text_of(of, &["http.route"], "http.route")?,
         service,
         tls_version: text_of(of, &["tls.protocol.version"], "tls.protocol.version")?,
-        trace_id: span.trace_id.text("traceId")?,
+        trace_id: trace_id.text("traceId")?,
         request_body: text_of(
             of,
             &["http.request.body.content"],
@@ -369,8 +389,8 @@ fn span<'a>(text: &'a str, service: Text<'a>) -> Result<Option<Event<'a>>, Fault
     event.client_ip = client
         .and_then(target::address)
         .or_else(|| event.peer_ip.clone());
-    add_headers(&mut event, span.attributes)?;
-    Ok(Some(event))
+    add_headers(&mut event, attributes)?;
+    Ok(event)
 }
 
 fn text_of<'a>(

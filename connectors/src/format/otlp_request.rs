@@ -1,4 +1,4 @@
-//! Export requests of OTLP/HTTP (`/v1/traces`, OTLP 1.0 to 1.9) as records that [`super::otlp`] reads.
+//! Export requests of OTLP (traces here, logs in [`mod@logs`]; OTLP 1.0 to 1.9) as records that [`super::otlp`] reads.
 //!
 //! A request becomes one record a resource and scope, or more where it would be too long for one, in OTLP's JSON whichever way it
 //! came. Only server spans are kept, as only they are calls, and of them what the decoder asks for and ids: no events and no links.
@@ -7,21 +7,22 @@
 use super::envelope;
 use super::json::{Raw, Scalar, object, read};
 
+pub mod logs;
 mod protobuf;
 
-/// Bytes of spans in one record: with their resource below [`super::RECORD_BYTES_MAX`], and below what brokers take by default.
-const SPANS_BYTES_MAX: usize = 768 << 10;
+/// Bytes of spans, or of log records, in one record: with their resource below [`super::RECORD_BYTES_MAX`], and below what brokers take by default.
+const ITEMS_BYTES_MAX: usize = 768 << 10;
 /// Bytes of a resource or scope that is written; a longer one is left out.
 const RESOURCE_BYTES_MAX: usize = 128 << 10;
 
 /// What became of a request.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Exported {
-    /// Export requests in JSON, each with some of the spans.
+    /// Export requests in JSON, each with some of the spans or log records; and lines that log records wrap.
     pub records: Vec<String>,
-    /// Server spans in them.
-    pub n_spans: u64,
-    /// Server spans that are too long for a record, and are in none.
+    /// Server spans, or log records, in them.
+    pub n_items: u64,
+    /// Those that are too long for a record, and are in none.
     pub n_too_long: u64,
 }
 
@@ -30,8 +31,13 @@ pub struct Exported {
 /// # Errors
 /// It is malformed; what is wrong, without any of it.
 pub fn from_json(body: &[u8]) -> Result<Exported, String> {
+    spans_of_json(sound(body)?).map_err(|fault| fault.detail.into_owned())
+}
+
+/// A body as JSON without white space around it.
+fn sound(body: &[u8]) -> Result<&str, String> {
     let text = std::str::from_utf8(body).map_err(|_| "not UTF-8".to_owned())?;
-    // Whole values are cut out below, so each must be sound before it stands beside others in a record.
+    // Whole values are cut out of it, so each must be sound before it stands beside others in a record.
     serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|error| {
         format!(
             "JSON syntax at line {} column {}",
@@ -39,7 +45,7 @@ pub fn from_json(body: &[u8]) -> Result<Exported, String> {
             error.column()
         )
     })?;
-    spans_of_json(text.trim_ascii()).map_err(|fault| fault.detail.into_owned())
+    Ok(text.trim_ascii())
 }
 
 /// Makes records of a request in protobuf.
@@ -47,20 +53,23 @@ pub fn from_json(body: &[u8]) -> Result<Exported, String> {
 /// # Errors
 /// It is malformed; what is wrong, without any of it.
 pub fn from_protobuf(body: &[u8]) -> Result<Exported, String> {
-    protobuf::export(body)
+    protobuf::spans(body)
 }
 
 /// The answer to a request of which so many spans were not taken.
 pub fn answer_json(n_too_long: u64) -> String {
+    partial_success("rejectedSpans", n_too_long)
+}
+
+fn partial_success(rejected: &str, n_too_long: u64) -> String {
     if n_too_long == 0 {
         return "{}".to_owned();
     }
-    let partial =
-        serde_json::json!({ "rejectedSpans": n_too_long.to_string(), "errorMessage": TOO_LONG });
+    let partial = serde_json::json!({ rejected: n_too_long.to_string(), "errorMessage": TOO_LONG });
     serde_json::json!({ "partialSuccess": partial }).to_string()
 }
 
-/// The same as `ExportTraceServiceResponse`.
+/// The same as `ExportTraceServiceResponse`, whose fields have the numbers of `ExportLogsServiceResponse`.
 pub fn answer_protobuf(n_too_long: u64) -> Vec<u8> {
     protobuf::answer(n_too_long, TOO_LONG)
 }
@@ -70,7 +79,12 @@ pub fn status_protobuf(why: &str) -> Vec<u8> {
     protobuf::status(why)
 }
 
-const TOO_LONG: &str = "spans that are too long for a record";
+/// The same with a gRPC status code and a `google.rpc.RetryInfo`: how many seconds to wait before it is sent again.
+pub fn retry_protobuf(code: u8, why: &str, seconds: u8) -> Vec<u8> {
+    protobuf::status_to_retry(code, why, seconds)
+}
+
+const TOO_LONG: &str = "too long for a record";
 
 object! { struct Request { resources: Raw<'a> = "resourceSpans" | "resource_spans", } }
 object! {
@@ -84,7 +98,7 @@ object! { struct Span { kind: Scalar<'a> = "kind", } }
 
 fn spans_of_json(text: &str) -> Result<Exported, super::Fault> {
     let request: Request<'_> = read(text)?;
-    let mut packer = Packer::default();
+    let mut packer = Packer::new(&SPANS);
     for resource in envelope::elements(array(&request.resources)) {
         let resource: ResourceSpans<'_> = read(resource?)?;
         for scope in envelope::elements(array(&resource.scopes)) {
@@ -98,7 +112,7 @@ fn spans_of_json(text: &str) -> Result<Exported, super::Fault> {
                     ref kind => *kind == Scalar::Integer(2),
                 };
                 if is_server {
-                    packer.span(span);
+                    packer.item(span);
                 }
             }
         }
@@ -122,51 +136,78 @@ fn object<'t>(raw: &'t Raw<'_>) -> &'t str {
     }
 }
 
-/// Gathers spans of one resource and scope into records.
-#[derive(Default)]
+/// What a signal's lists are called in OTLP's JSON, the outermost first.
+struct Names([&'static str; 3]);
+
+const SPANS: Names = Names(["resourceSpans", "scopeSpans", "spans"]);
+
+/// Gathers spans, or log records, of one resource and scope into records.
 struct Packer {
+    names: &'static Names,
     exported: Exported,
-    /// What stands before the spans.
+    /// What stands before the items.
     before: String,
-    spans: String,
+    items: String,
 }
 
 impl Packer {
-    /// The spans that follow are of this resource and scope, two JSON objects.
+    fn new(names: &'static Names) -> Packer {
+        Packer {
+            names,
+            exported: Exported::default(),
+            before: String::new(),
+            items: String::new(),
+        }
+    }
+
+    /// The items that follow are of this resource and scope, two JSON objects.
     fn group(&mut self, resource: &str, scope: &str) {
         self.flush();
         let short = |text| match text {
             text if str::len(text) <= RESOURCE_BYTES_MAX / 2 => text,
             _ => "{}",
         };
+        let Names([resources, scopes, items]) = self.names;
         self.before = format!(
-            "{{\"resourceSpans\":[{{\"resource\":{},\"scopeSpans\":[{{\"scope\":{},\"spans\":[",
+            "{{\"{resources}\":[{{\"resource\":{},\"{scopes}\":[{{\"scope\":{},\"{items}\":[",
             short(resource),
             short(scope)
         );
     }
 
-    /// Takes a server span, a JSON object.
-    fn span(&mut self, span: &str) {
-        if SPANS_BYTES_MAX < span.len() {
+    /// Takes an item, a JSON object.
+    fn item(&mut self, item: &str) {
+        if ITEMS_BYTES_MAX < item.len() {
             self.exported.n_too_long += 1;
             return;
         }
-        if SPANS_BYTES_MAX < self.spans.len() + span.len() {
+        if ITEMS_BYTES_MAX < self.items.len() + item.len() {
             self.flush();
         }
-        if !self.spans.is_empty() {
-            self.spans.push(',');
+        if !self.items.is_empty() {
+            self.items.push(',');
         }
-        self.spans.push_str(span);
-        self.exported.n_spans += 1;
+        self.items.push_str(item);
+        self.exported.n_items += 1;
+    }
+
+    /// Takes a line, which is a record by itself.
+    fn line(&mut self, line: String) {
+        if ITEMS_BYTES_MAX < line.len() {
+            self.exported.n_too_long += 1;
+            return;
+        }
+        // What came before it stays before it.
+        self.flush();
+        self.exported.records.push(line);
+        self.exported.n_items += 1;
     }
 
     fn flush(&mut self) {
-        if !self.spans.is_empty() {
-            let record = format!("{}{}]}}]}}]}}", self.before, self.spans);
+        if !self.items.is_empty() {
+            let record = format!("{}{}]}}]}}]}}", self.before, self.items);
             self.exported.records.push(record);
-            self.spans.clear();
+            self.items.clear();
         }
     }
 

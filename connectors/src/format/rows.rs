@@ -1,7 +1,7 @@
 //! The rows of one record: events and rejects with their places.
 
-use super::{Fault, REJECTS_PER_RECORD_MAX};
-use crate::event::{Event, EventBatchBuilder, RowPosition};
+use super::{Fault, REJECTS_PER_RECORD_MAX, target};
+use crate::event::{BODY_BYTES_MAX, Event, EventBatchBuilder, RowPosition};
 use crate::reject::{Reject, RejectReason};
 
 /// Where the rows of one record go: numbered one after the other, whatever arrays and envelopes they lie in.
@@ -37,8 +37,14 @@ impl<'b> Rows<'b> {
         }
     }
 
-    /// Adds an event.
-    pub(super) fn push(&mut self, event: &Event<'_>) {
+    /// Adds an event, within the limits that hold for all formats.
+    pub(super) fn push(&mut self, event: &mut Event<'_>) {
+        if let Some(body) = &mut event.request_body
+            && BODY_BYTES_MAX < body.len()
+        {
+            let end = body.floor_char_boundary(BODY_BYTES_MAX);
+            *body = target::cut(body, 0..end);
+        }
         let position = self.place();
         self.batch.push(event, position);
     }

@@ -63,8 +63,7 @@ fn absolute(target: &str) -> Option<(usize, usize)> {
     let is_scheme = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
     let scheme_end = target.bytes().position(|b| !is_scheme(&b))?;
     let after_scheme = target[scheme_end..].strip_prefix("://")?;
-    let host_end = after_scheme
-        .find(['/', '?', '#'])
+    let host_end = memchr::memchr3(b'/', b'?', b'#', after_scheme.as_bytes())
         .map_or(target.len(), |at| scheme_end + 3 + at);
     Some((scheme_end, host_end))
 }
@@ -74,6 +73,25 @@ fn known_scheme(scheme: &str) -> Option<&'static str> {
     ["http", "https", "ws", "wss"]
         .into_iter()
         .find(|known| scheme.eq_ignore_ascii_case(known))
+}
+
+/// The scheme of a call that is passed on to a host, perhaps with a port; none where that is the gateway's own machine, or a socket of
+/// it: no wire leads there.
+pub(super) fn upstream_scheme(scheme: &str, host: &str) -> Option<Cow<'static, str>> {
+    let name = host.split(':').next().unwrap_or_default();
+    let is_own = name.eq_ignore_ascii_case("localhost")
+        || host.starts_with("127.")
+        || host.starts_with('/')
+        || host == "::1"
+        || host.starts_with("[::1]");
+    http_scheme(scheme).filter(|_| !is_own)
+}
+
+/// The same of a URL.
+pub(super) fn upstream_of(url: &str) -> Option<Cow<'static, str>> {
+    let (scheme, rest) = url.split_once("://")?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    upstream_scheme(scheme, &rest[..end])
 }
 
 /// `http` or `https`, of a scheme that may be one of WebSocket or gRPC.
@@ -135,14 +153,18 @@ pub(super) fn request_line<'a>(line: Cow<'a, str>) -> Result<(Cow<'a, str>, Cow<
     if matches!(text, "" | "-") {
         return Err(Fault::missing("request line"));
     }
-    let is_blank = |c: char| c.is_ascii_whitespace();
-    let (method, rest) = text.split_once(is_blank).ok_or_else(garbage)?;
+    let is_blank = u8::is_ascii_whitespace;
+    let method_end = text
+        .bytes()
+        .position(|b| is_blank(&b))
+        .ok_or_else(garbage)?;
+    let (method, rest) = (&text[..method_end], &text[method_end + 1..]);
     if !method.bytes().all(is_token) {
         return Err(garbage());
     }
     // A target may hold spaces; the protocol ends the line, except in HTTP/0.9.
-    let target = match rest.rsplit_once(is_blank) {
-        Some((target, protocol)) if is_protocol(protocol) => target,
+    let target = match rest.as_bytes().iter().rposition(is_blank) {
+        Some(end) if is_protocol(&rest[end + 1..]) => &rest[..end],
         _ => rest,
     }
     .trim_ascii();

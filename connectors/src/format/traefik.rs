@@ -5,8 +5,8 @@
 //! | `event_time_ms` | `StartUTC`, else `StartLocal`, the request's **start**; else `time`, the line's | time in brackets, 1 s, the start |
 //! | `method`, `path`, `query` | `RequestMethod`, `RequestPath` (with query) | request line |
 //! | `scheme`, `host` | `RequestScheme`; `RequestAddr` (with port), else `RequestHost` | - |
-//! | `status` | `DownstreamStatus`, else `OriginStatus` | the **origin's**; `-` where Traefik itself answered |
-//! | `request_bytes`, `response_bytes` | `RequestContentSize`, `DownstreamContentSize`, **body only** | -, the origin's body |
+//! | `status` | `DownstreamStatus`, else `OriginStatus` | the same in 3.x; in 2.x the **origin's**, `-` where Traefik itself answered |
+//! | `request_bytes`, `response_bytes` | `RequestContentSize`, `DownstreamContentSize`, **body only** | -, the body |
 //! | `latency_us` | `Duration` **ns** | number with `ms` |
 //! | `client_ip` | the last of `ClientHost`, which is X-Forwarded-For where trusted (`forwardedHeaders`), else `ClientAddr` | first field, the same |
 //! | `peer_ip` | `ClientAddr` | - |
@@ -17,24 +17,31 @@
 //! | `session` | `request_Mcp-Session-Id`, else a session cookie of `request_Cookie` | - |
 //! | `route`, `service` | `RouterName`; `ServiceName` | `"router"`; `"server URL"` |
 //! | `tls_version` | `TLSVersion`, as `1.3` | - |
+//! | `upstream_scheme` | of `ServiceURL` (3.x) | of `"server URL"` |
+//! | `via`, `answer` | `request_Via`, `request_Cdn-Loop`; `downstream_Strict-Transport-Security` and the like, not sent if not there where `downstream_Date` is | - |
 //! | `request_id`, `trace_id` | `request_X-Request-Id`; `TraceId`, else `request_Traceparent` | - |
+//! | `mcp_method`, `mcp_name`, `mcp_version`, `a2a_version` | `request_Mcp-Method`, `request_Mcp-Name`, `request_Mcp-Protocol-Version`, `request_A2a-Version` | - |
+//! | `signature_agent`, `sdk_language` | `request_Signature-Agent`, `request_X-Stainless-Lang` | - |
 //! | other headers | `request_X-Http-Method-Override` and kin, `request_X-Forwarded-Host`, `request_X-Original-Url`, `request_X-Rewrite-Url`, `downstream_*` | - |
 //!
-//! Traps: by default no header is logged, and in JSON none but what `fields.headers` keeps; `request_*` are the headers **as the client
-//! sent them**, so one that ForwardAuth sets (`X-Forwarded-User`) is the client's word there and not read; `ClientUsername` is the name
-//! given to BasicAuth even where it answers 401, and that of an absolute URL (`http://name@host/`), so the client's word on routes
-//! without BasicAuth; `TLSClientSubject` is verified only if `clientAuthType` requires it; a router's name may be a chain
+//! Traps: by default no header is logged, and in JSON none but what `fields.headers` keeps; the path is **not raw** from 2.11.25 and 3.4.1
+//! on: escapes are undone where none is needed and made where one is, `.`, `..` and empty segments are gone (`sanitizePath`), and `;`
+//! in a query is `&`; `request_*` are the headers **as the service got them**: what a middleware or Traefik itself sets
+//! (`X-Forwarded-Host`) is there, and on other routes the client's word under the same name, so `X-Forwarded-User` is not read;
+//! `ClientUsername` is whom `headerField` of ForwardAuth says (3.3), the name given to BasicAuth even where it answers 401, and that of
+//! an absolute URL (`http://name@host/`), so the client's word on routes without either;
+//! `TLSClientSubject` is verified only if `clientAuthType` requires it; a router's name may be a chain
 //! (`root@file -> leaf@file`); CLF **escapes nothing**: a query or a user agent may hold quotes, so the line is read from both its ends,
 //! and over HTTP/2 a query may hold blanks and forge the status: prefer JSON.
 
 use std::borrow::Cow;
 
 use super::detect::has_any;
-use super::json::{Header, Joined, Scalar, authorization, object, read};
+use super::json::{Header, Joined, Scalar, Seen, Told, authorization, object, read_into};
 use super::target::{self, Target};
 use super::words::known;
 use super::{Capabilities, Fault, Presence, combined};
-use crate::event::{Event, Text};
+use crate::event::{AnswerHeaders, Event, Text};
 use crate::reject::RejectReason;
 
 pub(super) const DESCRIPTION: &str = "Traefik's access log, JSON and text";
@@ -47,6 +54,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Never,
     response_bytes: Presence::Always,
     tls_version: Presence::Configured,
+    upstream_scheme: Presence::Always,
     request_headers: Presence::Configured,
     response_headers: Presence::Configured,
     body: Presence::Never,
@@ -93,6 +101,24 @@ object! {
         allow_credentials: Header<'a> = "downstream_Access-Control-Allow-Credentials",
         server: Header<'a> = "downstream_Server",
         powered_by: Header<'a> = "downstream_X-Powered-By",
+        mcp_method: Header<'a> = "request_Mcp-Method",
+        mcp_name: Header<'a> = "request_Mcp-Name",
+        mcp_version: Header<'a> = "request_Mcp-Protocol-Version",
+        a2a_version: Header<'a> = "request_A2a-Version",
+        signature_agent: Header<'a> = "request_Signature-Agent",
+        sdk_language: Header<'a> = "request_X-Stainless-Lang",
+        via: Header<'a> = "request_Via" | "request_Cdn-Loop" | "request_Cf-Ray" | "request_X-Amz-Cf-Id",
+        upstream: Scalar<'a> = "serviceurl",
+        every: Seen = "downstream_Date",
+        hsts: Told<'a> = "downstream_Strict-Transport-Security",
+        content_type_options: Told<'a> = "downstream_X-Content-Type-Options",
+        frame_options: Told<'a> = "downstream_X-Frame-Options",
+        content_security_policy: Told<'a> = "downstream_Content-Security-Policy",
+        cache_control: Told<'a> = "downstream_Cache-Control",
+        vary: Told<'a> = "downstream_Vary",
+        set_cookie: Told<'a> = "downstream_Set-Cookie",
+        location: Told<'a> = "downstream_Location",
+        debug_header: Told<'a> = "downstream_X-Debug-Token" | "downstream_X-Debug-Token-Link" | "downstream_X-Clockwork-Id" | "downstream_Phpdebugbar-Id" | "downstream_X-Chromelogger-Data" | "downstream_X-Sourcefiles",
     }
 }
 
@@ -115,7 +141,8 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
 }
 
 fn record(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     let event_time_ms = if record.start.is_blank() {
         record.time.time("StartUTC")
     } else {
@@ -137,6 +164,26 @@ fn record(text: &str) -> Result<Event<'_>, Fault> {
         .client_host
         .text("ClientHost")?
         .and_then(target::last_forwarder);
+    let mut answer = AnswerHeaders {
+        hsts: record.hsts.0,
+        content_type_options: record.content_type_options.0,
+        frame_options: record.frame_options.0,
+        content_security_policy: record.content_security_policy.0,
+        cache_control: record.cache_control.0,
+        vary: record.vary.0,
+        set_cookie: record.set_cookie.0,
+        location: record.location.0,
+        debug_header: record.debug_header.0,
+    };
+    // Nobody keeps the date alone: all headers are kept (`fields.headers.defaultMode: keep`).
+    if record.every.0 {
+        answer.are_all();
+    }
+    // Version 2 writes an object here.
+    let upstream_scheme = match record.upstream {
+        Scalar::Text(url) => target::upstream_of(&url),
+        _ => None,
+    };
     Ok(Event {
         event_time_ms,
         gateway: "traefik",
@@ -202,6 +249,15 @@ fn record(text: &str) -> Result<Event<'_>, Fault> {
             .text("downstream_Access-Control-Allow-Credentials")?,
         server: record.server.text("downstream_Server")?,
         powered_by: record.powered_by.text("downstream_X-Powered-By")?,
+        mcp_method: record.mcp_method.text("request_Mcp-Method")?,
+        mcp_name: record.mcp_name.text("request_Mcp-Name")?,
+        mcp_version: record.mcp_version.text("request_Mcp-Protocol-Version")?,
+        a2a_version: record.a2a_version.text("request_A2a-Version")?,
+        signature_agent: record.signature_agent.text("request_Signature-Agent")?,
+        sdk_language: record.sdk_language.text("request_X-Stainless-Lang")?,
+        via: record.via.text("request_Via")?,
+        upstream_scheme,
+        answer,
         ..Event::default()
     })
 }
@@ -236,6 +292,7 @@ pub(super) fn line(text: &str) -> Option<Result<Event<'_>, Fault>> {
             referer: known(referer.into()),
             user_agent: known(user_agent.into()),
             route: known(router.into()),
+            upstream_scheme: target::upstream_of(server),
             service: known(server.into()),
             ..Event::default()
         },
@@ -301,8 +358,26 @@ mod tests {
         "RouterName":"root@file -> leaf@file","ServiceName":"orders@docker","StartUTC":"2026-01-05T00:00:00.003782192Z",
         "StartLocal":"2026-01-05T01:00:00.003782192+01:00","TLSVersion":"1.3","TLSClientSubject":"CN=a","TraceId":"0af7651916cd43dd",
         "request_User-Agent":"curl/8","request_Authorization":"REDACTED","request_X-Api-Key":"k-1","request_Cookie":"sid=s-1",
+        "request_Mcp-Method":"tools/call","request_Mcp-Name":"get_invoice","request_Mcp-Protocol-Version":"2026-07-28",
+        "request_A2a-Version":"1.0","request_Signature-Agent":"\"https://agent.example\"","request_X-Stainless-Lang":"python",
         "request_X-Http-Method":"PATCH","request_X-Method-Override":"DELETE","request_X-Forwarded-Host":"evil.example",
         "downstream_Content-Type":"text/plain","downstream_Server":"gunicorn","entryPointName":"web","level":"info","msg":"","time":"2026-01-05T00:00:09Z"}"#;
+
+    #[test]
+    fn headers_that_are_kept_and_the_way_behind_are_read() {
+        let with = |extra: &str| JSON.replacen('{', &format!("{{{extra},"), 1);
+        let some = with(
+            r#""downstream_Strict-Transport-Security":"max-age=60","request_Via":"1.1 google","ServiceURL":"http://172.18.0.3:5000""#,
+        );
+        let want = ["hsts=max-age=60", "via=1.1 google", "upstream_scheme=http"];
+        assert_has(Traefik, &some, &want);
+        assert_lacks(Traefik, &some, "location");
+        let all = with(r#""downstream_Date":"x","ServiceURL":{"Scheme":"http"}"#);
+        assert_has(Traefik, &all, &["hsts=", "location=", "debug_header="]);
+        assert_lacks(Traefik, &all, "upstream_scheme");
+        let line = format!("{COMBINED} 89 \"orders@docker\" \"https://10.0.0.5:80\" 4ms");
+        assert_has(Traefik, &line, &["upstream_scheme=https"]);
+    }
 
     #[test]
     fn every_field_of_a_full_record_is_mapped() {
@@ -334,6 +409,12 @@ mod tests {
             "method_override=PATCH, DELETE",
             "forwarded_host=evil.example",
             "server=gunicorn",
+            "mcp_method=tools/call",
+            "mcp_name=get_invoice",
+            "mcp_version=2026-07-28",
+            "a2a_version=1.0",
+            "signature_agent=\"https://agent.example\"",
+            "sdk_language=python",
         ];
         assert_eq!(print(Traefik, JSON), want);
     }
@@ -374,6 +455,7 @@ mod tests {
             "principal=ann",
             "route=root@docker -> leaf@docker",
             "service=http://172.17.0.3:80",
+            "upstream_scheme=http",
         ];
         for format in [Traefik, Combined, Auto] {
             assert_eq!(print(format, CLF), want, "{format}");

@@ -18,7 +18,7 @@
 //! its request (`method` absent) is no call; one connection's calls share their `uid`.
 
 use super::detect::has_any;
-use super::json::{Header, Scalar, object, read};
+use super::json::{Header, Scalar, object, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::Event;
@@ -33,6 +33,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     template: Presence::Never,
     response_bytes: Presence::Always,
     tls_version: Presence::Never,
+    upstream_scheme: Presence::Never,
     request_headers: Presence::Configured,
     response_headers: Presence::Never,
     body: Presence::Never,
@@ -64,7 +65,8 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// Decodes one record.
 pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
-    let record: Record<'_> = read(text)?;
+    let mut record = Record::default();
+    read_into(&mut record, text)?;
     let event_time_ms = record.ts.time("ts")?;
     let method = record
         .method

@@ -1,4 +1,4 @@
-//! Packed values: gzip, zstd and LZ4 frames, told by their first bytes.
+//! Packed values: gzip, zstd, LZ4 frames and Snappy, told by their first bytes.
 //!
 //! Batches that Kafka's own clients compress are unpacked by them; this is for values that their writer packed. One packed value
 //! inside another is not looked for. What is unpacked is bounded, whatever the value says of its length.
@@ -8,13 +8,14 @@
 //! | gzip (RFC 1952), members one after the other | `1f 8b` |
 //! | zstd (RFC 8878), frames one after the other, windows up to 8 MiB (levels up to 19) | `28 b5 2f fd` |
 //! | LZ4 frames (*LZ4 Frame Format*, 1.6.4), one | `04 22 4d 18` |
+//! | Snappy | see [`snappy`] |
 
 use std::io::{self, Read};
 
 use flate2::read::MultiGzDecoder;
 use zstd::stream::read::Decoder as ZstdDecoder;
 
-use super::Refusal;
+use super::{Refusal, snappy};
 use crate::format::RECORD_BYTES_MAX;
 
 /// Binary logarithm of the window that a zstd frame may ask for: what unpacking it takes in memory.
@@ -22,8 +23,9 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
 const LZ4_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 
-/// Unpacks a value; `None` if it is not packed.
-pub(super) fn unpack(value: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
+/// Unpacks a value; `None` if it is not packed. `has_header`: a header names the schema of what may be binary as it is, so that a
+/// block of Snappy, which has no mark, is not looked for.
+pub(super) fn unpack(value: &[u8], has_header: bool) -> Result<Option<Vec<u8>>, Refusal> {
     let broken =
         |how: &str, error: &str| Refusal::malformed(format!("{how} that is broken: {error}"));
     let unpacked = match value {
@@ -36,7 +38,10 @@ pub(super) fn unpack(value: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
             Some(frame) => {
                 lz4(frame).ok_or_else(|| broken("LZ4", "it ends early, or points nowhere"))?
             }
-            None => return Ok(None),
+            None => match snappy::unpack(value, !has_header)? {
+                Some(unpacked) => unpacked,
+                None => return Ok(None),
+            },
         },
     };
     if RECORD_BYTES_MAX < unpacked.len() {
@@ -52,7 +57,7 @@ fn zstd(value: &[u8]) -> io::Result<impl Read> {
 }
 
 /// Reads to the end, or one byte beyond the limit.
-fn bounded(reader: impl Read) -> io::Result<Vec<u8>> {
+pub(super) fn bounded(reader: impl Read) -> io::Result<Vec<u8>> {
     let mut unpacked = Vec::new();
     reader
         .take(RECORD_BYTES_MAX as u64 + 1)

@@ -13,15 +13,20 @@
 //! | 404 with an `error_code` of 40400 to 40499 | there is none |
 //! | anything else, none in 5 s, no connection | not now. Also a 404 without that code: a wrong address must not make a reject of every record |
 //!
+//! What is asked of it about a schema that is written by is in [`subject`].
+//!
 //! **Invariant**: neither user nor password is in an error, in `Debug` or in a log.
+
+mod subject;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::header::ACCEPT;
-use reqwest::{Certificate, Client, StatusCode, redirect};
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::{Certificate, Client, Method, StatusCode, redirect};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::runtime::Runtime;
 use url::Url;
 
@@ -29,6 +34,10 @@ use super::SchemaId;
 use crate::sink::http::{causes, is_local};
 use crate::sink::{Secret, tls};
 
+pub use subject::{Subject, Unregistered};
+
+/// What it takes and gives.
+const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 /// Longest wait for an answer. Who waits holds all partitions of its thread.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Bytes of a schema with all it refers to, and of an answer.
@@ -97,6 +106,7 @@ struct Reference {
 #[derive(Deserialize)]
 struct Fault {
     error_code: Option<u32>,
+    message: Option<String>,
 }
 
 pub(super) struct Registry {
@@ -228,17 +238,45 @@ impl Registry {
     }
 
     fn get(&self, path: &[&str]) -> Result<Got, Away> {
+        let (status, body) = self.ask(Method::GET, path, None)?;
+        match status {
+            StatusCode::OK if SCHEMA_BYTES_MAX < body.len() => Ok(Got::Unusable(format!(
+                "has more than {SCHEMA_BYTES_MAX} bytes"
+            ))),
+            StatusCode::OK => serde_json::from_slice(&body)
+                .map(Got::Answer)
+                .map_err(|_| self.away("its answer is no schema; look at the url".to_owned())),
+            StatusCode::NOT_FOUND if says_there_is_none(&body) => Ok(Got::Nothing),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Err(self.away(format!("HTTP {status}; look at the user and the password")))
+            }
+            StatusCode::NOT_FOUND => Err(self.away(format!(
+                "HTTP {status} that no registry says; look at the url"
+            ))),
+            status => Err(self.away(format!("HTTP {status}"))),
+        }
+    }
+
+    /// Asks; the answer's status and the beginning of its body, at most one piece more than [`SCHEMA_BYTES_MAX`].
+    fn ask(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Vec<u8>), Away> {
         let mut url = self.url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             // Each is escaped: a subject may have a slash.
             segments.pop_if_empty().extend(path);
         }
-        let mut request = self
-            .client
-            .get(url)
-            .header(ACCEPT, "application/vnd.schemaregistry.v1+json");
+        let mut request = self.client.request(method, url).header(ACCEPT, MEDIA_TYPE);
         if let Some((user, password)) = &self.login {
             request = request.basic_auth(user, Some(password.text()));
+        }
+        if let Some(body) = body {
+            request = request
+                .header(CONTENT_TYPE, MEDIA_TYPE)
+                .body(body.to_string());
         }
         let answer = self.runtime.block_on(async {
             let mut response = request.send().await?;
@@ -251,30 +289,7 @@ impl Registry {
             }
             Ok::<_, reqwest::Error>((status, body))
         });
-        let (status, body) = answer.map_err(|error| self.away(causes(&error.without_url())))?;
-        let fault = || serde_json::from_slice::<Fault>(&body).ok();
-        match status {
-            StatusCode::OK if SCHEMA_BYTES_MAX < body.len() => Ok(Got::Unusable(format!(
-                "has more than {SCHEMA_BYTES_MAX} bytes"
-            ))),
-            StatusCode::OK => serde_json::from_slice(&body)
-                .map(Got::Answer)
-                .map_err(|_| self.away("its answer is no schema; look at the url".to_owned())),
-            StatusCode::NOT_FOUND
-                if fault()
-                    .and_then(|fault| fault.error_code)
-                    .is_some_and(|code| (40_400..40_500).contains(&code)) =>
-            {
-                Ok(Got::Nothing)
-            }
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Err(self.away(format!("HTTP {status}; look at the user and the password")))
-            }
-            StatusCode::NOT_FOUND => Err(self.away(format!(
-                "HTTP {status} that no registry says; look at the url"
-            ))),
-            status => Err(self.away(format!("HTTP {status}"))),
-        }
+        answer.map_err(|error| self.away(causes(&error.without_url())))
     }
 
     fn away(&self, reason: String) -> Away {
@@ -283,6 +298,13 @@ impl Registry {
             reason,
         }
     }
+}
+
+/// Whether an answer's body is a registry's, that it does not have what was asked for.
+fn says_there_is_none(body: &[u8]) -> bool {
+    let fault = serde_json::from_slice::<Fault>(body).ok();
+    let code = fault.and_then(|fault| fault.error_code);
+    code.is_some_and(|code| (40_400..40_500).contains(&code))
 }
 
 enum Got {

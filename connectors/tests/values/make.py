@@ -1,6 +1,7 @@
 """Values as the serializers of others write them, for ../values.rs: writes values.json beside it.
 
     pip install fastavro==1.13.1 'confluent-kafka[avro,protobuf,schemaregistry]==2.16.1' grpcio-tools==1.85.1 zstandard==0.25.0 lz4==4.4.5
+    mvn dependency:copy -Dartifact=org.xerial.snappy:snappy-java:1.1.10.7 -DoutputDirectory=.
     python make.py
 
 What each value must become is what was given to the serializer (Avro), or what Google's own library makes of the message (Protobuf).
@@ -10,6 +11,7 @@ import gzip
 import importlib
 import json
 import pathlib
+import subprocess
 import sys
 import tempfile
 from decimal import Decimal
@@ -254,6 +256,15 @@ for linked in (True, False):
                                 content_checksum=not linked, store_size=linked, compression_level=9 if linked else 0)
     value(f"lz4, {'linked' if linked else 'independent'} blocks", packed, {"numbered": LINE, "n": 700})
 value("lz4, what can't be made smaller", lz4.frame.compress(b"5\xc3\xbc8\x01z"), "5\u00fc8\u0001z")
+for form in ("framed", "stream", "block"):
+    def pack(text):
+        jar = HERE / "snappy-java-1.1.10.7.jar"
+        return subprocess.run(["java", "-cp", jar, HERE / "Pack.java", form], input=text.encode(), stdout=subprocess.PIPE, check=True).stdout
+    value(f"snappy, {form}", pack(json.dumps(KONG)), KONG)
+    value(f"snappy, {form}, more than 64 KiB", pack(long), {"numbered": LINE, "n": 700})
+    if form != "block":
+        value(f"snappy, {form}, two of them", pack(LINE[:20]) + pack(LINE[20:]), LINE)
+        value(f"snappy, {form}, what can't be made smaller", pack("5\u00fc8\u0001z"), "5\u00fc8\u0001z")
 value("plain", json.dumps(KONG).encode(), KONG)
 
 (HERE / "values.json").write_text(json.dumps({"answers": answers, "values": values}, indent=1, ensure_ascii=True) + "\n")

@@ -1,7 +1,7 @@
 //! A schema registry of the tests: what it says is what it is told to say.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
@@ -38,6 +38,7 @@ pub(crate) struct Registry {
     pub(crate) url: String,
     answers: Arc<Mutex<HashMap<String, (u16, String)>>>,
     asked: Arc<Mutex<Vec<String>>>,
+    bodies: Arc<Mutex<Vec<String>>>,
 }
 
 impl Registry {
@@ -48,23 +49,38 @@ impl Registry {
             url: format!("http://{}", listener.local_addr().expect("an address")),
             answers: Arc::default(),
             asked: Arc::default(),
+            bodies: Arc::default(),
         };
         let (answers, asked) = (registry.answers.clone(), registry.asked.clone());
+        let bodies = registry.bodies.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.expect("a connection");
-                let lines = BufReader::new(stream.try_clone().expect("a second handle")).lines();
-                let head: Vec<String> = lines
+                let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+                let head: Vec<String> = reader
+                    .by_ref()
+                    .lines()
                     .map_while(Result::ok)
                     .take_while(|line| !line.is_empty())
                     .collect();
                 let Some(path) = head.first().and_then(|line| line.split(' ').nth(1)) else {
                     continue;
                 };
-                let authorization = head.iter().find_map(|line| {
-                    let (name, value) = line.split_once(": ")?;
-                    name.eq_ignore_ascii_case("authorization").then_some(value)
-                });
+                let header = |wanted: &str| {
+                    head.iter().find_map(|line| {
+                        let (name, value) = line.split_once(": ")?;
+                        name.eq_ignore_ascii_case(wanted).then_some(value)
+                    })
+                };
+                let authorization = header("authorization");
+                // Unread it would take the answer with it when the connection is closed.
+                let length = header("content-length").and_then(|length| length.parse().ok());
+                let mut body = vec![0; length.unwrap_or(0)];
+                let _ = reader.read_exact(&mut body);
+                if !body.is_empty() {
+                    let body = String::from_utf8_lossy(&body).into_owned();
+                    bodies.lock().expect("nobody panicked").push(body);
+                }
                 let path = path.to_owned();
                 asked
                     .lock()
@@ -107,5 +123,10 @@ impl Registry {
     /// Paths it was asked for, with the login behind them.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().expect("nobody panicked").clone()
+    }
+
+    /// Bodies it was sent.
+    pub(crate) fn bodies(&self) -> Vec<String> {
+        self.bodies.lock().expect("nobody panicked").clone()
     }
 }

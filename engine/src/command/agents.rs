@@ -76,98 +76,88 @@ pub fn run(command: &AgentsCommand) -> Result<u8, Failure> {
     }
 }
 
+/// A column: its header, and its cell of a record.
+type Column = (&'static str, fn(&Value) -> String);
+
 /// One list.
 pub(super) struct List {
     pub(super) schema: &'static str,
     /// Its name in JSON.
     pub(super) name: &'static str,
-    pub(super) header: &'static [&'static str],
-    pub(super) row: fn(&Value) -> Vec<String>,
+    columns: &'static [Column],
 }
+
+impl List {
+    pub(super) fn header(&self) -> Vec<&'static str> {
+        self.columns.iter().map(|(name, _)| *name).collect()
+    }
+
+    pub(super) fn rows(&self, records: &[Value]) -> Vec<Vec<String>> {
+        let row = |record| self.columns.iter().map(|(_, cell)| cell(record)).collect();
+        records.iter().map(row).collect()
+    }
+}
+
+fn name(record: &Value) -> String {
+    printable(text(record, "name"))
+}
+
+const GRADE: Column = ("grade", |record| text(record, "grade").to_owned());
+const CALLS: Column = ("calls", |record| number(record, "calls"));
+const CLIENTS: Column = ("clients", |record| some(record, "clients"));
+const OWNER: Column = ("owner", |record| {
+    printable(record["owner"].as_str().unwrap_or("-"))
+});
+const FIRST_SEEN: Column = ("first seen", |record| {
+    time(record["first_ms"].as_i64().unwrap_or(0))
+});
+const LISTED_AFTER: Column = ("listed after", seconds);
 
 pub(super) const AGENTS: List = List {
     schema: AGENT,
     name: "agents",
-    header: &[
-        "agent",
-        "grade",
-        "by",
-        "kind",
-        "calls",
-        "for",
-        "endpoints",
-        "tools",
-        "owner",
-        "first seen",
-        "listed after",
+    columns: &[
+        ("agent", name),
+        GRADE,
+        ("by", |record| text(record, "sign").to_owned()),
+        ("kind", |record| text(record, "agent_kind").to_owned()),
+        CALLS,
+        ("for", |record| some(record, "on_behalf_of")),
+        ("endpoints", |record| some(record, "endpoints")),
+        ("tools", |record| some(record, "tools")),
+        OWNER,
+        FIRST_SEEN,
+        LISTED_AFTER,
     ],
-    row: |record| {
-        vec![
-            printable(text(record, "name")),
-            text(record, "grade").to_owned(),
-            text(record, "sign").to_owned(),
-            text(record, "agent_kind").to_owned(),
-            number(record, "calls"),
-            some(record, "on_behalf_of"),
-            some(record, "endpoints"),
-            some(record, "tools"),
-            printable(record["owner"].as_str().unwrap_or("-")),
-            time(record["first_ms"].as_i64().unwrap_or(0)),
-            seconds(record),
-        ]
-    },
 };
 
 pub(super) const SERVERS: List = List {
     schema: SERVER,
     name: "servers",
-    header: &[
-        "server",
-        "grade",
-        "calls",
-        "without credential",
-        "clients",
-        "tools called",
-        "owner",
-        "first seen",
-        "listed after",
+    columns: &[
+        ("server", name),
+        GRADE,
+        CALLS,
+        ("without credential", |record| number(record, "anonymous")),
+        CLIENTS,
+        ("tools called", |record| some(record, "called")),
+        OWNER,
+        FIRST_SEEN,
+        LISTED_AFTER,
     ],
-    row: |record| {
-        vec![
-            printable(text(record, "name")),
-            text(record, "grade").to_owned(),
-            number(record, "calls"),
-            number(record, "anonymous"),
-            some(record, "clients"),
-            some(record, "called"),
-            printable(record["owner"].as_str().unwrap_or("-")),
-            time(record["first_ms"].as_i64().unwrap_or(0)),
-            seconds(record),
-        ]
-    },
 };
 
 pub(super) const TOOLS: List = List {
     schema: TOOL,
     name: "tools",
-    header: &[
-        "tool",
-        "calls",
-        "clients",
-        "owner",
-        "first seen",
-        "listed after",
+    columns: &[
+        ("tool", name),
+        CALLS,
+        CLIENTS,
+        OWNER,
+        FIRST_SEEN,
+        LISTED_AFTER,
     ],
-    row: |record| {
-        vec![
-            printable(text(record, "name")),
-            number(record, "calls"),
-            some(record, "clients"),
-            printable(record["owner"].as_str().unwrap_or("-")),
-            time(record["first_ms"].as_i64().unwrap_or(0)),
-            seconds(record),
-        ]
-    },
 };
 
 fn text<'a>(record: &'a Value, field: &str) -> &'a str {
@@ -239,8 +229,7 @@ fn list(args: &AgentListArgs, list: &List) -> Result<u8, Failure> {
         println!("{}", json!({ list.name: records }));
         return Ok(0);
     }
-    let rows: Vec<Vec<String>> = records.iter().map(list.row).collect();
-    println!("{}", lines(list.header, &rows, style));
+    println!("{}", lines(&list.header(), &list.rows(&records), style));
     Ok(0)
 }
 

@@ -1,6 +1,7 @@
 //! `check`: configuration, rules, topics and formats; every fault at once.
 
 use connectors::format::{Capabilities, Format, Presence, formats};
+use models::posture::ANSWERED;
 
 use super::run::RunArgs;
 use super::{Failure, load_rules, rules, with_causes};
@@ -228,7 +229,10 @@ pub(super) fn presence(has: &Capabilities, column: &str) -> Presence {
         | "allow_credentials"
         | "server"
         | "powered_by"
-        | "response_content_type" => has.response_headers,
+        | "response_content_type"
+        | "answer" => has.response_headers,
+        header if ANSWERED.contains(&header) => has.response_headers,
+        "upstream_scheme" => has.upstream_scheme,
         "rpc_method" | "tool" => has.body,
         _ => Presence::Always,
     }
@@ -309,7 +313,7 @@ mod tests {
 
     /// What each format says, and the shipped rules that are blind on it, as a table of Markdown.
     fn coverage_page() -> String {
-        const COLUMNS: [&str; 10] = [
+        const COLUMNS: [&str; 11] = [
             "identity",
             "scheme",
             "host",
@@ -317,6 +321,7 @@ mod tests {
             "template",
             "response bytes",
             "TLS version",
+            "scheme behind",
             "request headers",
             "response headers",
             "body",
@@ -344,6 +349,7 @@ mod tests {
                 template,
                 response_bytes,
                 tls_version,
+                upstream_scheme,
                 request_headers,
                 response_headers,
                 body,
@@ -356,6 +362,7 @@ mod tests {
                 template,
                 response_bytes,
                 tls_version,
+                upstream_scheme,
                 request_headers,
                 response_headers,
                 body,

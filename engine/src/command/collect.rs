@@ -1,6 +1,6 @@
 //! `collect`: logs from where they are written into a source topic, for who has no shipper.
 //!
-//! Files, standard input and HTTP, each with its own promise ([`files`], [`input`], [`receiver`]); one process is one collector,
+//! Files, standard input, HTTP and gRPC, each with its own promise ([`files`], [`input`], [`receiver`]); one process is one collector,
 //! with a name that is its own. What it writes is what a gateway would: the line as it is, or an export request of OTLP.
 
 use std::io::IsTerminal;
@@ -37,10 +37,11 @@ const LOOK: Duration = Duration::from_millis(100);
   tollwatch collect --brokers broker:9092 --topic gateway-logs --file '/var/log/nginx/*.json'
   tollwatch collect -c tollwatch.toml --topic alb --directory /mnt/alb --once
   tollwatch collect --brokers broker:9092 --topic spans --listen 127.0.0.1:4318
+  tollwatch collect --brokers broker:9092 --topic spans --listen-grpc 127.0.0.1:4317
   tollwatch collect --brokers broker:9092 --topic kong --listen 0.0.0.0:8480 --token-file /run/secrets/token
   kubectl logs -f deploy/gateway | tollwatch collect --brokers broker:9092 --topic gateway-logs -
 
-Of files each line comes exactly once, for readers of committed records, whatever is killed; by HTTP at least once; of
+Of files each line comes exactly once, for readers of committed records, whatever is killed; by HTTP and gRPC at least once; of
 standard input once, but for what was read and not written when it is killed. docs/collect.md says more.")]
 pub struct CollectArgs {
     /// Standard input, lines
@@ -55,9 +56,12 @@ pub struct CollectArgs {
     /// Folder whose files to follow, those of folders below it too
     #[arg(long, value_name = "DIR")]
     pub directory: Vec<PathBuf>,
-    /// Address of the receiver: POST /v1/traces (OTLP), POST /v1/logs/raw (JSON or text lines)
+    /// Address of the receiver: POST /v1/traces and /v1/logs (OTLP), POST /v1/logs/raw (JSON or text lines)
     #[arg(long, value_name = "ADDRESS", env = "TOLLWATCH_COLLECT_LISTEN")]
     pub listen: Option<String>,
+    /// Address of the receiver of OTLP over gRPC, traces and logs
+    #[arg(long, value_name = "ADDRESS", env = "TOLLWATCH_COLLECT_LISTEN_GRPC")]
+    pub listen_grpc: Option<String>,
     /// File with a token that senders must show (Authorization: Bearer …); or TOLLWATCH_COLLECT_TOKEN
     #[arg(long, value_name = "FILE", env = "TOLLWATCH_COLLECT_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
@@ -95,6 +99,10 @@ impl CollectArgs {
         run.config()
     }
 
+    fn listens(&self) -> bool {
+        self.listen.is_some() || self.listen_grpc.is_some()
+    }
+
     fn has_files(&self) -> bool {
         !self.file.is_empty() || !self.directory.is_empty()
     }
@@ -113,9 +121,9 @@ fn faults(args: &CollectArgs, config: &Config, places: &str) -> Vec<String> {
     if config.brokers.is_empty() {
         faults.push("brokers is empty: say where Kafka is, with --brokers or -c".to_owned());
     }
-    if !args.has_files() && args.stdin.is_none() && args.listen.is_none() {
+    if !args.has_files() && args.stdin.is_none() && !args.listens() {
         faults.push(
-            "nothing to collect: give --file, --directory, --listen, or - for standard input"
+            "nothing to collect: give --file, --directory, --listen, --listen-grpc, or - for standard input"
                 .to_owned(),
         );
     }
@@ -130,8 +138,8 @@ fn faults(args: &CollectArgs, config: &Config, places: &str) -> Vec<String> {
             "topics that begin with {prefix} are tollwatch's own; give --topic another name"
         ));
     }
-    if args.once && args.listen.is_some() {
-        faults.push("--once ends, and --listen never does; give one of them".to_owned());
+    if args.once && args.listens() {
+        faults.push("--once ends, and a receiver never does; give one of them".to_owned());
     }
     faults
 }
@@ -202,8 +210,8 @@ pub fn run(args: &CollectArgs) -> Result<u8, Failure> {
         Some(_) => Some(input::Input::start(&cluster, &args.topic, shared.clone())?),
         None => None,
     };
-    let receiver = match &args.listen {
-        Some(listen) => {
+    let receiver = match args.listens() {
+        true => {
             let token = match (&args.token_file, std::env::var("TOLLWATCH_COLLECT_TOKEN")) {
                 (Some(path), _) => Some(secret_of(path)?),
                 (None, Ok(token)) if !token.trim().is_empty() => {
@@ -211,13 +219,12 @@ pub fn run(args: &CollectArgs) -> Result<u8, Failure> {
                 }
                 (None, _) => None,
             };
+            let listen = (args.listen.as_deref(), args.listen_grpc.as_deref());
             let to = (cluster.clone(), args.topic.clone());
             let start = receiver::Receiver::start(listen, to, token, shared.clone());
-            Some(runtime.block_on(start).map_err(|error| {
-                format!("cannot listen on {listen}: {error}; give --listen another address")
-            })?)
+            Some(runtime.block_on(start)?)
         }
-        None => None,
+        false => None,
     };
     let mut n_files = 0;
     if args.has_files() {

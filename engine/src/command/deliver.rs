@@ -14,16 +14,17 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
-use super::render::Choice;
+use super::render::{Choice, Form};
 use super::run::{ConfigFaults, RunArgs};
 use crate::config::Config;
 use crate::service::{self, cluster, process};
 use crate::telemetry::{self, Metrics};
 
-use delivering::{Dead, Delivering, Out};
+use delivering::{Dead, Delivering, Out, Written};
 
 mod delivering;
 mod reader;
+mod schema;
 
 /// Options of `deliver`.
 #[derive(Debug, Args)]
@@ -34,6 +35,7 @@ mod reader;
   tollwatch deliver -c tollwatch.toml --name chat --to @/run/secrets/slack-url --as slack --min-severity high
   tollwatch deliver -c tollwatch.toml --name elastic --to topic:soc.alerts-ecs --as ecs
   tollwatch deliver -c tollwatch.toml --findings --name posture --to topic:soc.findings-ecs --as ecs
+  tollwatch deliver -c tollwatch.toml --name lake --to topic:soc.alerts-avro --as avro
   tollwatch deliver --brokers broker:9092 --name nightly --to file:alerts.json --as json --once
 
 To a topic each alert comes exactly once, elsewhere at least once: drop what has an id that was seen. Without
@@ -58,6 +60,12 @@ pub struct DeliverArgs {
     /// Delivers the findings of posture, as they change, instead of the alerts
     #[arg(long, conflicts_with = "alerts_topic")]
     pub findings: bool,
+    /// Subject of the schema in the registry, with --as avro; TOPIC-value when absent
+    #[arg(long, value_name = "NAME", env = "TOLLWATCH_DELIVER_SUBJECT")]
+    pub subject: Option<String>,
+    /// Only looks the schema up, with --as avro: somebody else registers what `render --avro-schema` prints
+    #[arg(long)]
+    pub no_register: bool,
     /// Where goes what the sink refuses, or does not take in so many --tries: file:PATH or topic:NAME
     #[arg(long, value_name = "TARGET", env = "TOLLWATCH_DELIVER_DEAD_LETTERS")]
     pub dead_letters: Option<Target>,
@@ -188,6 +196,16 @@ fn faults(args: &DeliverArgs, config: &Config, target: &Target) -> Vec<String> {
         None | Some(Target::File(_) | Target::Topic(_)) => (),
         Some(_) => faults.push("--dead-letters takes file:PATH or topic:NAME".to_owned()),
     }
+    if args.choice.form == Form::Avro {
+        if !matches!(target, Target::Topic(_)) {
+            faults.push(schema::TO_TOPICS.to_owned());
+        }
+        if config.registry.url.is_empty() {
+            faults.push("--as avro writes by a schema of a registry, and registry.url is empty; give it in the file of -c".to_owned());
+        }
+    } else if args.subject.is_some() || args.no_register {
+        faults.push("--subject and --no-register are for --as avro".to_owned());
+    }
     if args.json && *target == Target::Stdout {
         faults.push("--json prints counts where the alerts go; deliver them to a file".to_owned());
     }
@@ -226,8 +244,16 @@ pub fn run(args: &DeliverArgs) -> Result<u8, Failure> {
             runtime.block_on(cluster.ensure(&topic))?;
         }
     }
-    let out = match &target {
-        Target::Topic(topic) => {
+    let out = match (&target, args.choice.form) {
+        (Target::Topic(topic), form) => {
+            let written = match form {
+                Form::Text(format) => Written::Text(format),
+                Form::Avro => match schema::id(args, &config, topic, (&metrics, &stop))? {
+                    Some(id) => Written::Avro(id),
+                    // Told to stop before the registry answered.
+                    None => return Ok(0),
+                },
+            };
             let member = match config.instance.as_str() {
                 "" => format!("{:016x}", process()),
                 instance => instance.to_owned(),
@@ -235,16 +261,17 @@ pub fn run(args: &DeliverArgs) -> Result<u8, Failure> {
             let id = format!("{group}.{member}");
             let mut transactor = Transactor::new(cluster.clone(), id, group.clone());
             transactor.open()?;
-            Out::Topic(topic.clone(), Box::new(transactor))
+            Out::Topic(topic.clone(), Box::new(transactor), written)
         }
-        target => {
+        (_, Form::Avro) => return Err(schema::TO_TOPICS.into()),
+        (target, Form::Text(format)) => {
             let sink = SinkConfig {
-                format: args.choice.format,
+                format,
                 token: args.token()?,
                 ca: args.tls_ca.clone(),
                 client: args.tls_cert.clone().zip(args.tls_key.clone()),
             };
-            Out::Sink(Sink::open(target, &sink)?)
+            Out::Sink(Sink::open(target, &sink)?, format)
         }
     };
     let dead = match &args.dead_letters {

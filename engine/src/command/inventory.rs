@@ -14,6 +14,7 @@ use super::Failure;
 use crate::templates;
 
 pub(super) mod report;
+pub mod score;
 pub(super) mod source;
 
 /// The subcommands.
@@ -27,6 +28,8 @@ pub enum InventoryCommand {
     Export(Box<ExportArgs>),
     /// Compares two inventories that `list --json` or `export` wrote
     Diff(DiffArgs),
+    /// Measures what is told of APIs against a file that says what is true of them
+    Score(Box<score::ScoreArgs>),
 }
 
 /// Options of `inventory list`.
@@ -142,6 +145,7 @@ pub fn run(command: &InventoryCommand) -> Result<u8, Failure> {
         InventoryCommand::Show(args) => show(args),
         InventoryCommand::Export(args) => export(args),
         InventoryCommand::Diff(args) => diff(args),
+        InventoryCommand::Score(args) => score::run(args),
     }
 }
 

@@ -94,19 +94,6 @@ pub fn run(args: &ReadinessArgs) -> Result<u8, Failure> {
         );
         return Ok(code);
     }
-    let rows: Vec<Vec<String>> = answers
-        .iter()
-        .map(|(question, value, answer)| {
-            vec![
-                question.id.to_owned(),
-                question.text.to_owned(),
-                value.map_or("-".to_owned(), |value| shown(value, question.unit)),
-                answer.as_str().to_owned(),
-                question.evidence.to_owned(),
-            ]
-        })
-        .collect();
-    let header = ["no", "question", "measured", "answer", "evidence"];
     let counts = ANSWERS.map(|answer| format!("{} {}", n_of(answer), answer.as_str()));
     let areas = [Area::Discovery, Area::Governance, Area::Ai, Area::Threat].map(|area| {
         let of = answers
@@ -119,7 +106,7 @@ pub fn run(args: &ReadinessArgs) -> Result<u8, Failure> {
     });
     println!(
         "{}\n\n{points} points of {}: {}. {}.\n{CAVEAT}",
-        lines(&header, &rows, args.style.style()),
+        lines(&HEADER, &rows(&answers), args.style.style()),
         QUESTIONS.len(),
         counts.join(", "),
         areas.join(", "),
@@ -127,8 +114,25 @@ pub fn run(args: &ReadinessArgs) -> Result<u8, Failure> {
     Ok(code)
 }
 
+/// Header of [`rows`].
+pub(super) const HEADER: [&str; 5] = ["no", "question", "measured", "answer", "evidence"];
+
+/// The answers as a table has them.
+pub(super) fn rows(answers: &[Answered]) -> Vec<Vec<String>> {
+    let row = |(question, value, answer): &Answered| {
+        vec![
+            question.id.to_owned(),
+            question.text.to_owned(),
+            value.map_or("-".to_owned(), |value| shown(value, question.unit)),
+            answer.as_str().to_owned(),
+            question.evidence.to_owned(),
+        ]
+    };
+    answers.iter().map(row).collect()
+}
+
 /// A measure as people read it.
-pub(super) fn shown(value: f64, unit: &str) -> String {
+fn shown(value: f64, unit: &str) -> String {
     match unit {
         "share" => format!("{:.2} %", 100.0 * value),
         unit => format!("{value:.1} {unit}"),

@@ -20,6 +20,9 @@ use super::inventory::source::{Gathered, SourceArgs, parsed};
 use super::posture::digest::{Digest, duration_ms, latest_ms};
 use super::posture::{findings, text};
 use super::readiness::{self, Answered, quantile};
+use super::roi::Roi;
+use super::roi::assumptions::Assumptions;
+use super::roi::measured::Material;
 use crate::templates;
 
 mod coverage;
@@ -33,6 +36,7 @@ mod plot;
   tollwatch report --from access.log.gz --html report.html
   tollwatch report --brokers broker:9092 --format kong --openapi apis/ --html report.html
   tollwatch report -c tollwatch.toml --since 30d --json > report.json
+  tollwatch report --from access.log.gz --assumptions roi.toml --html report.html
 
 The page needs no network, no script and no other file. docs/reports.md says what is in it.")]
 pub struct ReportArgs {
@@ -45,6 +49,9 @@ pub struct ReportArgs {
     /// How far back changes of findings are told: minutes, hours or days, as 24h, 7d
     #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = duration_ms)]
     pub since: i64,
+    /// Assumptions of `roi` (TOML): the page says what they come to
+    #[arg(long, value_name = "FILE")]
+    pub assumptions: Option<PathBuf>,
     /// Writes the page to this file; `-` for standard output
     #[arg(long, value_name = "FILE", required_unless_present = "json")]
     pub html: Option<PathBuf>,
@@ -78,6 +85,8 @@ struct Report {
     agents: [(&'static List, Vec<Value>); 3],
     coverage: Vec<Coverage>,
     answers: Vec<Answered>,
+    /// None without assumptions.
+    roi: Option<Roi>,
 }
 
 /// How long things of a kind took from their first call to the inventory.
@@ -96,7 +105,13 @@ impl Discovery {
 
 impl Report {
     fn of(args: &ReportArgs) -> Result<Report, Failure> {
-        let Gathered { newest, formats } = args.source.gathered(&args.openapi)?;
+        let assumptions = args.assumptions.as_deref().map(Assumptions::read);
+        let assumptions = assumptions.transpose()?;
+        let Gathered {
+            newest,
+            formats,
+            alerts,
+        } = args.source.gathered(&args.openapi, assumptions.is_some())?;
         let until_ms = latest_ms(&newest).ok_or("there is no record: nothing was read yet")?;
         let all = findings(&newest)?;
         let is_open = |finding: &&Value| text(finding, "phase") == "open";
@@ -108,7 +123,18 @@ impl Report {
         let documents = templates::documents(&args.openapi)?;
         let is_compared = !args.openapi.is_empty();
         let orphans = is_compared.then(|| compare(&mut entries, &documents));
+        let roi = assumptions.map(|assumptions| {
+            let material = Material {
+                entries: &entries,
+                is_compared,
+                findings: &all,
+                others: agents.each_ref().map(|(_, records)| records.len()),
+                alerts: alerts.as_ref(),
+            };
+            Roi::of(&material, assumptions)
+        });
         Ok(Report {
+            roi,
             sources: formats.iter().map(|(name, _)| name.clone()).collect(),
             digest: Digest::of(all, until_ms, args.since),
             open,
@@ -217,6 +243,9 @@ impl Report {
         if let Some(orphans) = &self.orphans {
             report["deviations"] = deviations.collect();
             report["orphans"] = json!(orphans);
+        }
+        if let Some(roi) = &self.roi {
+            report["roi"] = roi.as_json();
         }
         report
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, SchemaRef};
 use connectors::format::{Format, mapped};
 use datafusion::physical_expr::PhysicalExpr;
+use models::posture::ANSWERED;
 use regex::Regex;
 
 use super::{MappingConfig, MappingFaults};
@@ -136,6 +137,7 @@ impl Mapping {
             }
             "rpc_method" | "tool" => self.has("request_body") || self.has("mcp_method"),
             "response_bytes_quantile" => self.has("response_bytes"),
+            "answer" => ANSWERED.iter().any(|field| self.has(field)),
             // Both may stand in the path, and a time and a method every event has.
             "query" | "path" | "method" => true,
             column => !mapped::FIELDS.contains(&column) || self.has(column),

@@ -16,7 +16,7 @@ use connectors::reject::Reject;
 use models::endpoint::{Variable, endpoint_by};
 use models::identity::{Credentials, Resolver, address};
 use models::object::{Object, Request, Rpc, is_write, objects};
-use models::posture::TokenReader;
+use models::posture::{Answer, AnswerHeaders, TokenReader};
 use models::probe::{ProbeRequest, classify};
 use models::secret::{redact_path, redact_query, redact_url};
 use models::template::TemplateSet;
@@ -234,6 +234,20 @@ impl Decode {
         let token = credentials
             .authorization
             .and_then(|header| self.tokens.read(header, event_time));
+        let answer = Answer::read(&AnswerHeaders {
+            hsts: text("hsts"),
+            content_type_options: text("content_type_options"),
+            frame_options: text("frame_options"),
+            content_security_policy: text("content_security_policy"),
+            cache_control: text("cache_control"),
+            vary: text("vary"),
+            set_cookie: text("set_cookie"),
+            location: text("location"),
+            debug_header: text("debug_header"),
+            via: text("via"),
+            host,
+            query,
+        });
         let first = scratch.objects.first();
         let mut event = EventRow {
             event_time,
@@ -264,6 +278,7 @@ impl Decode {
             endpoint: &scratch.endpoint,
             route: text("route"),
             service: text("service"),
+            upstream_scheme: text("upstream_scheme"),
             collection: first.map(|object| object.collection.as_str()),
             object: first.map(|object| object.key),
             object_number: first.and_then(|object| object.number),
@@ -277,6 +292,7 @@ impl Decode {
             allow_credentials: text("allow_credentials"),
             server: text("server"),
             powered_by: text("powered_by"),
+            answer: answer.map(|answer| i64::from(answer.bits())),
             method_override: text("method_override"),
             forwarded_host: text("forwarded_host"),
             token: token.map(|token| i64::from(token.bits())),
@@ -483,9 +499,10 @@ macro_rules! columns {
 columns! {
     text: gateway, method, scheme, host, path, query, client_ip, peer_ip, user_agent,
         authorization, api_key, token_hash, jwt_sub, jwt_claims, consumer, principal, client_cert,
-        session, route, service, tls_version, request_content_type, response_content_type,
-        request_id, trace_id, referer, origin, method_override, forwarded_host, rewritten_url, allow_origin,
-        allow_credentials, server, powered_by, mcp_method, mcp_name, mcp_version, a2a_version,
+        session, route, service, upstream_scheme, tls_version, request_content_type, response_content_type,
+        request_id, trace_id, referer, origin, method_override, forwarded_host, rewritten_url, via, allow_origin,
+        allow_credentials, server, powered_by, hsts, content_type_options, frame_options, content_security_policy,
+        cache_control, vary, set_cookie, location, debug_header, mcp_method, mcp_name, mcp_version, a2a_version,
         signature_agent, sdk_language, request_body;
     number: request_bytes, response_bytes, latency_us
 }

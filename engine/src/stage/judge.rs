@@ -12,7 +12,9 @@ use models::evidence::Category;
 use models::generations::Generations;
 use models::identity::Quality;
 use models::judge::{Judge, JudgeConfig, TooLong, Touch};
+use models::lineage::Lineage;
 use models::ownership::Standing;
+use models::seen::SeenFilter;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -91,6 +93,8 @@ impl Judging {
             warm_up_ms: config.warm_up_ms(),
             identities_max: config.entries(40, Judge::IDENTITY_BYTES, config.identities_max),
             streams_max: config.entries(24, Judge::STREAM_BYTES, config.streams_max),
+            tokens_max: config.entries(2, Lineage::TOKEN_BYTES, config.identities_max),
+            pairs_max: config.entries(4, SeenFilter::PAIR_BYTES, config.pairs_max),
             ideas: config.ideas,
         });
         Ok(Self {
@@ -134,6 +138,8 @@ impl Judging {
         let verdict = self.judge.judge(&Touch {
             at_ms: touch.event_time,
             identity: touch.identity_hash,
+            home: touch.home,
+            object: touch.object,
             collection: xxh3_64(touch.collection.as_bytes()),
             write: touch.write,
             denied: touch.denied,

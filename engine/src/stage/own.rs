@@ -1,13 +1,17 @@
 //! `own`: per object, who owns it and who has touched it.
 //!
-//! Comes in: first touches, and sightings of identities on their devices. Goes out, keyed by identity: the touch
+//! Comes in: first touches, and sightings of identities on their devices. Goes out, keyed by home or identity: the touch
 //! with its owner and touchers, to be judged; a visit for each of those, so that both sides of a shared object
 //! learn of it; and to a device's new identity, whom it had before.
+//!
+//! Tokens of one home meet in one lane of `judge`, which knows whose they are. To all other lanes their home stands for
+//! them, as it stays when they change.
 
 use arrow::array::RecordBatch;
 use models::device::Devices;
 use models::generations::Generations;
 use models::ownership::OwnershipTable;
+use serde::{Deserialize, Serialize};
 
 use super::{Stage, StageError, StateSize};
 use crate::alert::Alert;
@@ -27,13 +31,21 @@ struct Target {
 
 /// Bytes of an identity's name that an alert may tell as an owner's; longer ones are a client's to choose, and cut.
 const NAME_BYTES_MAX: usize = 128;
-const NAMED_BYTES: usize = Generations::<u64, Box<str>>::ENTRY_BYTES + NAME_BYTES_MAX;
+const NAMED_BYTES: usize = Generations::<u64, Caller>::ENTRY_BYTES + NAME_BYTES_MAX;
+
+/// An identity that touched something.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Caller {
+    name: Box<str>,
+    /// By which its lane is known: its home, or itself.
+    lane: u64,
+}
 
 /// The stage.
 pub struct Own {
     objects: OwnershipTable,
-    /// Names of identities that touched something, for alerts; an alert says nothing of a forgotten one.
-    names: Generations<u64, Box<str>>,
+    /// Identities that touched something: names, for alerts, which say nothing of a forgotten one; and lanes.
+    callers: Generations<u64, Caller>,
     /// Devices and the identities they had.
     devices: Devices,
     targets: Vec<Target>,
@@ -48,7 +60,7 @@ impl Own {
                 OwnershipTable::OBJECT_BYTES,
                 config.objects_max,
             )),
-            names: Generations::new(config.entries(25, NAMED_BYTES, config.identities_max)),
+            callers: Generations::new(config.entries(25, NAMED_BYTES, config.identities_max)),
             devices: Devices::new(config.entries(10, Devices::DEVICE_BYTES, config.streams_max)),
             targets: (0..partitions.max(1)).map(|_| Target::default()).collect(),
         }
@@ -56,12 +68,25 @@ impl Own {
 
     fn walk(&mut self, walk: &mut impl LaneWalk) {
         self.objects.walk(walk);
-        walk.table("own.names", &mut self.names);
+        walk.table("own.callers", &mut self.callers);
         self.devices.walk(walk);
     }
 
-    fn send(&mut self, touch: &TouchRow<'_>, judgement: &JudgementRow<'_>) {
-        let at = partition_of(touch.identity_hash, self.targets.len());
+    /// By what an identity's lane is known.
+    fn lane(&self, identity: u64) -> u64 {
+        self.callers
+            .get(&identity)
+            .map_or(identity, |caller| caller.lane)
+    }
+
+    /// What an identity is called in a lane: its home, unless the lane is its own.
+    fn called(&self, identity: u64, in_lane: u64) -> u64 {
+        let lane = self.lane(identity);
+        if lane == in_lane { identity } else { lane }
+    }
+
+    fn send(&mut self, lane: u64, touch: &TouchRow<'_>, judgement: &JudgementRow<'_>) {
+        let at = partition_of(lane, self.targets.len());
         self.targets[at].touches.push(touch);
         self.targets[at].judgements.push(judgement);
     }
@@ -87,6 +112,7 @@ impl Stage for Own {
                 in_row += 1;
                 in_row - 1
             };
+            let lane = touch.home.unwrap_or(touch.identity_hash);
             if touch.sighting {
                 let longest = u32::try_from(touch.longest_sitting).unwrap_or(u32::MAX);
                 let identity = touch.identity_hash;
@@ -98,19 +124,20 @@ impl Stage for Own {
                         ..touch
                     };
                     let judgement = JudgementRow {
-                        before: Some(before.identity),
+                        before: Some(self.called(before.identity, lane)),
                         before_longest: Some(i64::from(before.longest)),
                         ..JudgementRow::default()
                     };
-                    self.send(&told, &judgement);
+                    self.send(lane, &told, &judgement);
                 }
                 continue;
             }
-            let name = self.names.entry(touch.identity_hash);
-            if name.is_empty() {
+            let caller = self.callers.entry(touch.identity_hash);
+            if caller.name.is_empty() {
                 let end = touch.identity.floor_char_boundary(NAME_BYTES_MAX);
-                *name = touch.identity[..end].into();
+                caller.name = touch.identity[..end].into();
             }
+            caller.lane = lane;
             let standing = self.objects.touch(
                 touch.identity_hash,
                 touch.object,
@@ -123,9 +150,10 @@ impl Stage for Own {
             }
             let owner_name = standing
                 .owner
-                .and_then(|owner| self.names.get(&owner))
-                .cloned();
-            let [toucher_1, toucher_2, toucher_3, toucher_4] = standing.touchers;
+                .and_then(|owner| self.callers.get(&owner))
+                .map(|owner| owner.name.clone());
+            let called = |identity: Option<u64>| Some(self.called(identity?, lane));
+            let [toucher_1, toucher_2, toucher_3, toucher_4] = standing.touchers.map(called);
             let judged = TouchRow {
                 in_offset: offset,
                 in_row: next(),
@@ -133,7 +161,7 @@ impl Stage for Own {
             };
             let judgement = JudgementRow {
                 visitor: None,
-                owner: standing.owner,
+                owner: called(standing.owner),
                 object_owner: owner_name.as_deref(),
                 toucher_1,
                 toucher_2,
@@ -142,7 +170,7 @@ impl Stage for Own {
                 crowded: standing.crowded,
                 ..JudgementRow::default()
             };
-            self.send(&judged, &judgement);
+            self.send(lane, &judged, &judgement);
             if touch.denied || touch.pan_reader || standing.crowded {
                 continue;
             }
@@ -154,11 +182,12 @@ impl Stage for Own {
                     event_time: touch.event_time,
                     ..TouchRow::default()
                 };
+                let visited = self.lane(toucher);
                 let judgement = JudgementRow {
-                    visitor: Some(touch.identity_hash),
+                    visitor: Some(self.called(touch.identity_hash, visited)),
                     ..JudgementRow::default()
                 };
-                self.send(&visit, &judgement);
+                self.send(visited, &visit, &judgement);
             }
         }
         Ok(())
@@ -183,11 +212,11 @@ impl Stage for Own {
 
     fn state(&self) -> StateSize {
         StateSize {
-            n_entries: self.objects.len() + self.names.len() + self.devices.len(),
+            n_entries: self.objects.len() + self.callers.len() + self.devices.len(),
             bytes: self.objects.state_bytes()
-                + self.names.table_bytes()
+                + self.callers.table_bytes()
                 + self.devices.state_bytes(),
-            n_evicted: self.objects.n_evicted() + self.names.n_evicted(),
+            n_evicted: self.objects.n_evicted() + self.callers.n_evicted(),
         }
     }
 

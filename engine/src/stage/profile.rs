@@ -18,7 +18,7 @@ use models::idea::Idea;
 use models::identity::{IdentityKind, Quality};
 use models::inventory::{Call as Summed, CallObject, fact};
 use models::judge::{PAN_READER_OBJECTS, SITTING_GAP_MS};
-use models::posture::{CallView, McpHeaders, Pace, Sample, Token};
+use models::posture::{Answer, CallView, McpHeaders, Pace, Sample, Token};
 use models::probe::{Input, InputRequest, ProbeClass};
 use models::probing::{Call, ProbeDetector, class_names};
 use models::seen::{Outcome, SeenFilter, Sighting};
@@ -76,9 +76,17 @@ const SIGHTING_MS: i64 = 3_600_000;
 /// Address and agent of a caller that may come back under another name: its token is renewed, and nothing else
 /// names it.
 fn device_of<'a>(event: &EventRow<'a>) -> Option<(&'a str, &'a str)> {
+    let device = event.client_ip.zip(event.user_agent);
+    device.filter(|_| is_renewed(event))
+}
+
+fn is_renewed(event: &EventRow<'_>) -> bool {
     let mut renewed = [IdentityKind::Token, IdentityKind::Session].into_iter();
-    renewed.find(|kind| kind.as_str() == event.identity_kind)?;
-    event.client_ip.zip(event.user_agent)
+    renewed.any(|kind| kind.as_str() == event.identity_kind)
+}
+
+fn device_hash(ip: &str, agent: &str) -> u64 {
+    xxh3_64(ip.as_bytes()) ^ xxh3_64(agent.as_bytes()).rotate_left(7)
 }
 
 /// Calls on one endpoint.
@@ -89,6 +97,7 @@ struct Endpoint {
     n_authenticated: u64,
 }
 
+const HOME_BYTES: usize = Generations::<u64, u64>::ENTRY_BYTES;
 const USAGE_BYTES: usize = Generations::<u64, Usage>::ENTRY_BYTES;
 const ENDPOINT_BYTES: usize = Generations::<u64, Endpoint>::ENTRY_BYTES
     + EndpointSizes::ENDPOINT_BYTES
@@ -100,6 +109,8 @@ const TABLE: &str = "events";
 /// The stage.
 pub struct Profile {
     arrivals: Arrivals,
+    /// Devices of the first calls of those that nothing but a token names; themselves where the log did not tell.
+    homes: Generations<u64, u64>,
     seen: SeenFilter,
     usage: Generations<u64, Usage>,
     endpoints: Generations<u64, Endpoint>,
@@ -138,6 +149,7 @@ impl Profile {
         let callers_max = config.entries(4, Arrivals::CALLER_BYTES, config.identities_max);
         Ok(Self {
             arrivals: Arrivals::new(callers_max),
+            homes: Generations::new(config.entries(2, HOME_BYTES, config.identities_max)),
             seen: SeenFilter::new(config.entries(32, SeenFilter::PAIR_BYTES, config.pairs_max)),
             usage: Generations::new(config.entries(10, USAGE_BYTES, config.streams_max)),
             endpoints: Generations::new(endpoints_max),
@@ -179,6 +191,7 @@ impl Profile {
 
     fn walk(&mut self, walk: &mut impl LaneWalk) {
         self.arrivals.walk(walk);
+        walk.table("profile.homes", &mut self.homes);
         self.seen.walk(walk);
         walk.table("profile.usage", &mut self.usage);
         walk.table("profile.endpoints", &mut self.endpoints);
@@ -193,6 +206,19 @@ impl Profile {
         self.rules.walk(walk);
     }
 
+    /// The device of the caller's first call, where nothing but a token names it: the same for all its calls, as its
+    /// touches must meet in one lane.
+    fn home(&mut self, event: &EventRow<'_>, identity: u64, device: Option<u64>) -> Option<u64> {
+        if !is_renewed(event) {
+            return None;
+        }
+        let home = self.homes.entry(identity);
+        if *home == 0 {
+            *home = device.unwrap_or(identity);
+        }
+        (*home != identity).then_some(*home)
+    }
+
     /// Notes what one event does to its objects; the first object's newness and count come back.
     fn touch<'a>(
         &mut self,
@@ -203,7 +229,8 @@ impl Profile {
     ) -> (Option<bool>, i64) {
         let outcome = Outcome::of(status(event));
         let mut first = (None, 0);
-        let device = device_of(event);
+        let device = device_of(event).map(|(ip, agent)| device_hash(ip, agent));
+        let home = self.home(event, identity, device);
         let newcomer = self.arrivals.is_newcomer(identity, event.event_time);
         for object in objects {
             let sighting = self
@@ -248,6 +275,7 @@ impl Profile {
                 pan_reader: usage.n_objects > PAN_READER_OBJECTS,
                 newcomer,
                 identity_hash: identity,
+                home,
                 event_time: event.event_time,
                 gateway: event.gateway,
                 method: event.method,
@@ -276,11 +304,10 @@ impl Profile {
                 self.targets[partition_of(touch.object, n_targets)]
                     .push(&TouchRow { in_row, ..touch });
             };
-            if let Some((ip, agent)) = sighted {
-                let agent = xxh3_64(agent.as_bytes()).rotate_left(7);
+            if let Some(device) = sighted {
                 send(TouchRow {
                     sighting: true,
-                    object: xxh3_64(ip.as_bytes()) ^ agent ^ collection.rotate_left(11),
+                    object: device ^ collection.rotate_left(11),
                     ..touch
                 });
             }
@@ -467,6 +494,11 @@ fn viewed<'a>(event: &EventRow<'a>) -> CallView<'a> {
         server: event.server,
         powered_by: event.powered_by,
         method_override: event.method_override,
+        upstream_scheme: event.upstream_scheme,
+        answer: event
+            .answer
+            .and_then(|bits| Some(Answer::from_bits(u32::try_from(bits).ok()?))),
+        agent_class: event.agent_class,
         token: event
             .token
             .and_then(|bits| Some(Token::from_bits(u16::try_from(bits).ok()?))),
@@ -635,7 +667,7 @@ impl Stage for Profile {
             |row| alarms.get(&row).cloned().unwrap_or_default(),
             alerts,
         );
-        self.raising.add(offset, &alerts[n_before..]);
+        self.raising.add(offset, &alerts[n_before..], &self.homes);
         Ok(())
     }
 
@@ -681,12 +713,13 @@ impl Stage for Profile {
             alerts,
         );
         // Behind every row of the log.
-        self.raising.add(i64::MAX, &alerts[n_before..]);
+        self.raising.add(i64::MAX, &alerts[n_before..], &self.homes);
     }
 
     fn state(&self) -> StateSize {
         StateSize {
             n_entries: self.arrivals.len()
+                + self.homes.len()
                 + self.seen.len()
                 + self.usage.len()
                 + self.endpoints.len()
@@ -695,6 +728,7 @@ impl Stage for Profile {
                 + self.pace.n_entries()
                 + self.agents.n_entries(),
             bytes: self.arrivals.state_bytes()
+                + self.homes.table_bytes()
                 + self.seen.state_bytes()
                 + self.usage.table_bytes()
                 + self.endpoints.table_bytes()
@@ -703,6 +737,7 @@ impl Stage for Profile {
                 + self.pace.state_bytes()
                 + self.agents.state_bytes(),
             n_evicted: self.arrivals.n_evicted()
+                + self.homes.n_evicted()
                 + self.seen.n_evicted()
                 + self.usage.n_evicted()
                 + self.endpoints.n_evicted()

@@ -1,9 +1,10 @@
 //! What `profile` tells `judge` of its alerts: rows of the judgements log, for the rules over `alerts`.
 //!
-//! Comes in: the alerts of one record. Goes out: a row each, in the lane of the alert's identity, or of what its case is about;
+//! Comes in: the alerts of one record. Goes out: a row each, in the lane of the alert's identity (its home, where it has one), or of what its case is about;
 //! so the alerts of one identity meet in one lane, whichever stage raised them.
 
 use arrow::array::RecordBatch;
+use models::generations::Generations;
 
 use crate::alert::Alert;
 use crate::log::partition_of;
@@ -30,10 +31,13 @@ impl Raising {
     }
 
     /// Takes the alerts of the events record at `offset`, all of them.
-    pub fn add(&mut self, offset: i64, alerts: &[Alert]) {
+    ///
+    /// * `homes`: of identities, by which their lanes are known.
+    pub fn add(&mut self, offset: i64, alerts: &[Alert], homes: &Generations<u64, u64>) {
         for (in_row, alert) in (0..).zip(alerts) {
             let raised = &alert.raised;
-            let at = partition_of(raised.hash, self.targets.len());
+            let lane = homes.get(&raised.hash).copied().unwrap_or(raised.hash);
+            let at = partition_of(lane, self.targets.len());
             // Postcard has a form for every value of numbers and texts.
             let encoded = postcard::to_stdvec(raised).unwrap_or_default();
             let target = &mut self.targets[at];

@@ -138,12 +138,15 @@ impl Summing {
         });
         pending.summary.add(call, objects);
         let facts = facts(view);
-        let shown = || {
+        let shown = |number| {
             let status = view.status.unwrap_or(0);
-            let text = format!("{} {} {status}", view.method, view.path);
+            let note = view.answer.unwrap_or_default().note(number);
+            let text = format!("{} {} {status}{note}", view.method, view.path);
             Sample::new(call.at_ms, call.place, &text, identity)
         };
-        pending.shown.add(facts, call.identity, call.at_ms, shown);
+        pending
+            .shown
+            .add_each(facts, call.identity, call.at_ms, shown);
         let (source, _, _, _) = call.place;
         let sums = [
             (Scope::Source, &mut self.state.sources, source, true),
@@ -157,7 +160,7 @@ impl Summing {
         for (scope, sums, name, is_told) in sums {
             if is_told {
                 let sum = sum_of(sums, name);
-                sum.add(facts.of_scope(scope), call.identity, call.at_ms, shown);
+                sum.add_each(facts.of_scope(scope), call.identity, call.at_ms, shown);
             }
         }
         if is_alone && let Some(pending) = self.state.pending.remove(&key) {

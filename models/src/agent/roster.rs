@@ -139,7 +139,7 @@ impl Roster {
 
     /// Takes what calls of an agent come to.
     ///
-    /// * `at_ms`: the clock of the lane that tells, when it told: that is when the agent was discovered, however far others are.
+    /// * `at_ms`: the clock of the lane that tells, when it told: the earliest is when the agent was discovered, however far others are.
     pub fn absorb_agent(&mut self, name: &str, sum: &AgentSum, at_ms: i64, news: &mut News) {
         self.reach(at_ms, news);
         let key = xxh3_64(name.as_bytes());
@@ -151,6 +151,7 @@ impl Roster {
         if agent.record.is_none() {
             (agent.name, agent.discovered_ms) = (name.into(), at_ms);
         }
+        agent.discovered_ms = agent.discovered_ms.min(at_ms);
         let record = match &mut agent.record {
             Some(record) => {
                 record.merge(&sum.record);
@@ -177,6 +178,7 @@ impl Roster {
         if is_new {
             (server.name, server.discovered_ms) = (name.into(), at_ms);
         }
+        server.discovered_ms = server.discovered_ms.min(at_ms);
         // The register may have changed since the last start.
         let declared = self.register.server(name);
         for tool in declared.into_iter().flat_map(|declared| &declared.tools) {
@@ -204,6 +206,7 @@ impl Roster {
         if is_new {
             (tool.name, tool.discovered_ms) = (name.into(), at_ms);
         }
+        tool.discovered_ms = tool.discovered_ms.min(at_ms);
         tool.record.merge(sum);
         self.change(Key::Tool(key), is_new, is_new, news);
     }

@@ -4,7 +4,8 @@
 //! last; [`roster`](super::roster) merges those of all lanes. What needs the order of calls stays here: chains of tools, loops,
 //! pace, and the hours at which users act without agents.
 //!
-//! An agent's **name** is the client of its token where that is an agent's, else its identity. Who shows no credential may
+//! An agent's **name** is the client of its token, by whatever sign it is recognised: a token that is one agent's in one call is no
+//! other's in the next. Without a client it is its identity. Who shows no credential may
 //! write any user agent from any address, so all such are one `~family` each.
 
 use std::borrow::Cow;
@@ -22,7 +23,7 @@ use super::record::{
     AgentCall, AgentRecord, Habits, ServerCall, ServerRecord, ToolRecord, tool_name,
 };
 use super::register::AgentRegister;
-use super::{AgentView, Grade, Recognition, Sign, Signature, recognise_by, signature};
+use super::{AgentView, Grade, Recognition, Signature, recognise_by, signature};
 use crate::generations::Generations;
 use crate::posture::{Sample, Shown};
 use crate::walk::Walk;
@@ -295,12 +296,8 @@ fn name_of<'a>(
     recognition: &Recognition,
     vouched: bool,
 ) -> (Cow<'a, str>, Option<&'a str>) {
-    let by_client = matches!(
-        recognition.sign,
-        Sign::ClientName | Sign::RegisteredClient | Sign::Protocol
-    );
     match (call.actor, vouched) {
-        (Some(actor), true) if by_client => {
+        (Some(actor), true) => {
             let user = Some(call.identity.0).filter(|identity| *identity != actor);
             (actor.into(), user)
         }
@@ -376,6 +373,7 @@ mod tests {
             (Call { actor: Some("app"), ..call("ada", 1) }, rpc("tools/list", None), Some(("app", Some("ada")))),
             (call("bot", 1), rpc("tools/list", None), Some(("bot", None))),
             (Call { user_agent: claude, ..call("ada", 1) }, PLAIN(), Some(("ada", None))),
+            (Call { user_agent: claude, actor: Some("app"), ..call("ada", 1) }, PLAIN(), Some(("app", Some("ada")))),
             (Call { user_agent: claude, authenticated: false, ..call("1.2.3.4", 1) }, PLAIN(), Some(("~claude-user", None))),
             (Call { user_agent: claude, status: Some(401), actor: Some("bill-agent"), ..call("ada", 1) }, PLAIN(), Some(("~claude-user", None))),
             (Call { sdk: Some("python"), authenticated: false, ..call("1.2.3.4", 1) }, PLAIN(), Some(("~unnamed", None))),

@@ -34,7 +34,7 @@ struct Record {
     summary: Summary,
     /// Of unknown paths: which.
     paths: Distinct,
-    /// When it was told first, ms of the stream's clock; none until then.
+    /// The earliest clock at which a lane told of it, ms; none until it was told first.
     discovered_ms: Option<i64>,
     /// When it was told last.
     told_ms: i64,
@@ -125,7 +125,10 @@ impl Inventory {
         let (key, host) = (xxh3_64(name.as_bytes()), host_of(name));
         let host_key = xxh3_64(host.as_bytes());
         if self.listed.get(&key).is_some() {
-            let summary = &mut self.listed.entry(key).summary;
+            let record = self.listed.entry(key);
+            // A lane that is behind in event time found it earlier than the one that spoke first.
+            record.discovered_ms = record.discovered_ms.map(|ms| ms.min(at_ms));
+            let summary = &mut record.summary;
             let before = summary.standing();
             summary.merge(delta);
             if before < summary.standing() && summary.standing() == Standing::Answered {

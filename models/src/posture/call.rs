@@ -3,17 +3,17 @@
 //! No allocation, and the order of the checks is that of their list. How each keeps clear of broken clients,
 //! monitors, preflights and routes that are public by intent is said beside it there.
 
+use super::answer::Answer;
 use super::fact::{Context, Facts, ORIGIN_BUCKETS};
 use super::pace::NETWORKS_MAX;
 use super::path::{Route, is_respelled};
 use super::text::{
     Content, Place, are_kin, content, holds, host_of_url, is_inside_text, is_old_tls, is_personal,
-    is_rehearsal, names_version, page_size, place, starts,
+    is_rehearsal, is_run_or_sniffed, names_version, page_size, place, starts,
 };
 use super::token::Token;
-use super::view::{CallView, ResponseHeaders};
+use super::view::CallView;
 use crate::agent::protocol::{self, Protocol};
-use crate::endpoint::decode_query;
 
 /// Items asked for at once from which a page has no sensible limit.
 const PAGE_ITEMS: u64 = 1000;
@@ -28,8 +28,6 @@ const FAST_LOGIN: u32 = 30;
 const FAST: u32 = 600;
 /// Networks of one credential in a day from which it is shared.
 const NETWORKS: u32 = NETWORKS_MAX as u32;
-/// Seconds HSTS should last at least: half a year.
-const HSTS_S_MIN: u64 = 15_552_000;
 
 /// The facts of one call.
 pub fn facts(call: &CallView<'_>) -> Facts {
@@ -40,8 +38,8 @@ pub fn facts(call: &CallView<'_>) -> Facts {
     tokens(call, &seen, &mut facts);
     secrets(call, &seen, &mut facts);
     transport(call, &seen, &mut facts);
-    if let Some(headers) = &call.headers {
-        response_headers(call, headers, &seen, &mut facts);
+    if let Some(answer) = call.answer {
+        answer_headers(call, answer, &seen, &mut facts);
     }
     answers(call, &seen, &mut facts);
     routes(call, &seen, &mut facts);
@@ -107,7 +105,8 @@ fn unprotected(call: &CallView<'_>, seen: &Seen) -> Option<bool> {
     let found = protocol::recognise(&protocol::Request::of(call))?;
     // A hello may be open; what a server does for strangers is what counts.
     let works = found.operation.works() && matches!(found.protocol, Protocol::Mcp | Protocol::A2a);
-    let anonymous = !call.authenticated || matches!(call.auth_scheme, None | Some("session"));
+    // A gateway that logs a subject or a token's hash need not log the scheme; a session's id is no credential.
+    let anonymous = !call.authenticated || call.auth_scheme == Some("session");
     let in_the_clear = call.scheme == Some("http") && seen.is_public();
     let in_url = call.url_secret.is_some_and(|name| holds(name, "session"));
     (works && (seen.success || seen.refused))
@@ -141,8 +140,11 @@ fn contexts(call: &CallView<'_>, seen: &Seen, facts: &mut Facts) {
 }
 
 fn authentication(call: &CallView<'_>, seen: &Seen, facts: &mut Facts) {
-    let judged = seen.plain && !seen.is_open();
-    let anonymous = !call.authenticated;
+    // Programs of the own network that fetch figures or call internal routes are not everybody: check 41 has who is outside.
+    let is_own = !seen.outside && seen.route.is(Route::OPERATION);
+    let judged = seen.plain && !seen.is_open() && !is_own;
+    // A credential in the URL is one, though in the wrong place: check 12 has that.
+    let anonymous = !call.authenticated && call.url_secret.is_none();
     let let_in = seen.success && anonymous;
     facts.judge(
         1,
@@ -161,7 +163,13 @@ fn authentication(call: &CallView<'_>, seen: &Seen, facts: &mut Facts) {
         seen.success && scheme.is_some(),
         matches!(scheme, Some("basic" | "digest")),
     );
-    facts.judge(16, judged && seen.success, scheme != Some("mtls"));
+    // Who has a certificate says nothing of whether one is asked for. nginx has 495 and 496 for that, and 400 on the wire.
+    let is_turned_away = seen.refused || matches!(seen.status, 400 | 495 | 496);
+    facts.judge(
+        16,
+        judged && scheme != Some("mtls") && (seen.success || is_turned_away),
+        seen.success,
+    );
     let keyed = matches!(call.identity_kind, Some("api_key")) || scheme == Some("basic");
     if let Some(networks) = call.caller_networks.filter(|_| keyed) {
         facts.judge(37, seen.success, NETWORKS <= networks);
@@ -209,14 +217,14 @@ fn tokens(call: &CallView<'_>, seen: &Seen, facts: &mut Facts) {
 }
 
 fn secrets(call: &CallView<'_>, seen: &Seen, facts: &mut Facts) {
-    // An authorisation code is meant for the URL and good once, a signed link is a right in itself.
+    // An authorisation code is meant for the URL and good once, and so is what a link sent by mail carries; a signed link is a right in itself.
     let by_design = |name: &str| {
         ["code", "state", "ticket", "sig", "signature"]
             .iter()
             .any(|word| name.eq_ignore_ascii_case(word))
             || starts(name, "x-amz-")
             || starts(name, "x-goog-")
-            || (name == "path" && seen.route.is(Route::LOGIN))
+            || (["path", "token"].contains(&name) && seen.route.is(Route::LOGIN))
     };
     facts.judge(
         12,
@@ -241,93 +249,79 @@ fn transport(call: &CallView<'_>, seen: &Seen, facts: &mut Facts) {
     }
 }
 
-fn response_headers(
-    call: &CallView<'_>,
-    headers: &ResponseHeaders<'_>,
-    seen: &Seen,
-    facts: &mut Facts,
-) {
+fn answer_headers(call: &CallView<'_>, answer: Answer, seen: &Seen, facts: &mut Facts) {
+    browsers(call, answer, seen, facts);
+    // A login redirects more often than not.
+    let sets = seen.success || matches!(seen.status, 301..=303 | 307 | 308);
     let secure = call.scheme == Some("https");
-    let lasts = |hsts: &str| {
-        let age = hsts.split(';').find_map(|part| {
-            part.trim()
-                .split_once('=')
-                .filter(|(name, _)| name.eq_ignore_ascii_case("max-age"))
-        });
-        age.is_some_and(|(_, age)| {
-            age.trim_matches('"')
-                .parse()
-                .is_ok_and(|age: u64| HSTS_S_MIN <= age)
-        })
-    };
-    facts.judge(18, secure && seen.success, !headers.hsts.is_some_and(lasts));
-    let framed = headers.frame_options.is_none()
-        && !headers
-            .content_security_policy
-            .is_some_and(|policy| holds(policy, "frame-ancestors"));
     facts.judge(
-        19,
-        seen.success && seen.plain,
-        headers.content_type_options.is_none() || (seen.html && framed),
+        20,
+        sets && is_final(answer, seen) && answer.is(Answer::SESSION),
+        answer.is(Answer::NOT_HTTP_ONLY)
+            || answer.is(Answer::NO_SAME_SITE)
+            || (secure && answer.is(Answer::NOT_SECURE)),
     );
-    if let Some(cookie) = headers.set_cookie {
-        let has = |attribute: &str| {
-            cookie
-                .split(';')
-                .skip(1)
-                .any(|part| starts(part.trim(), attribute))
-        };
-        let name = cookie.split(['=', ';']).next().unwrap_or_default();
-        let is_session = ["sess", "auth", "token", "sid", "jwt"]
-            .iter()
-            .any(|word| holds(name, word))
-            && !holds(name, "csrf")
-            && !holds(name, "xsrf");
-        facts.judge(
-            20,
-            seen.success,
-            (secure && !has("secure")) || !has("samesite") || (is_session && !has("httponly")),
-        );
-    }
-    let shared = |cache: &str| holds(cache, "public") || holds(cache, "s-maxage");
     facts.judge(
         22,
-        call.authenticated && call.method == "GET" && seen.success && !seen.is_open(),
-        headers.cache_control.is_some_and(shared),
+        call.authenticated
+            && call.method == "GET"
+            && seen.success
+            && !seen.is_open()
+            && answer.is(Answer::CACHING_KNOWN),
+        answer.is(Answer::SHARED),
     );
-    facts.judge(24, seen.outside && seen.success, headers.debug.is_some());
-    if let Some(location) = headers.location {
-        let inside = host_of_url(location).is_some_and(|host| place(host) == Place::Inside);
-        let expected = seen.host == Some(Place::Inside);
-        facts.judge(27, !expected, inside);
-        let (asks, followed) = redirects(call, location);
-        facts.judge(
-            44,
-            asks && !seen.route.is(Route::LOGIN),
-            followed && matches!(seen.status, 300..=399),
-        );
+    facts.judge(
+        24,
+        seen.outside && seen.success && answer.is(Answer::DEBUGGING_KNOWN),
+        answer.is(Answer::DEBUGGED),
+    );
+    let is_login = seen.route.is(Route::LOGIN);
+    // Programs on the caller's own machine are where a login may send it back to (RFC 8252).
+    let by_design = is_login && answer.is(Answer::TO_LOOPBACK);
+    facts.judge(
+        27,
+        answer.is(Answer::REDIRECT) && seen.is_public() && seen.outside && !by_design,
+        answer.is(Answer::TO_INSIDE),
+    );
+    let followed = matches!(seen.status, 300..=399) && answer.is(Answer::SENT_ELSEWHERE);
+    let asked = answer.is(Answer::ASKED_ELSEWHERE) && !is_login && call.status.is_some();
+    facts.judge(44, asked, followed);
+    if let Some(bucket) = answer.bucket().filter(|_| asked && followed) {
+        facts.set(Facts::context(Context::Redirected) + bucket);
     }
 }
 
-/// Whether a parameter asks for an address of another owner, and whether the answer sends there.
-fn redirects(call: &CallView<'_>, location: &str) -> (bool, bool) {
-    let own = call.host.unwrap_or_default();
-    let sent = host_of_url(location);
-    let values = call
-        .query
-        .unwrap_or_default()
-        .split('&')
-        .filter_map(|pair| pair.split_once('='));
-    values.fold((false, false), |(asks, followed), (_, value)| {
-        let value = decode_query(value);
-        match host_of_url(&value).filter(|asked| !are_kin(asked, own)) {
-            Some(asked) => (
-                true,
-                followed || sent.is_some_and(|sent| sent.eq_ignore_ascii_case(asked)),
-            ),
-            None => (asks, followed),
-        }
-    })
+/// What protects browsers, on answers that they get.
+fn browsers(call: &CallView<'_>, answer: Answer, seen: &Seen, facts: &mut Facts) {
+    let judged = seen.success && seen.plain && is_final(answer, seen);
+    // An address can't be remembered (RFC 6797, section 8.1.1), and what is no browser remembers nothing.
+    facts.judge(
+        18,
+        judged
+            && call.scheme == Some("https")
+            && seen.host == Some(Place::Name)
+            && call.agent_class == Some("browser")
+            && answer.is(Answer::HSTS_KNOWN),
+        !answer.is(Answer::HSTS_LASTS),
+    );
+    let has_body = !matches!(seen.status, 204 | 205);
+    let (sniffing, framing) = (
+        answer.is(Answer::SNIFFING_KNOWN),
+        answer.is(Answer::FRAMING_KNOWN) || !seen.html,
+    );
+    let bad = (sniffing && !answer.is(Answer::NO_SNIFFING))
+        || (seen.html && framing && !answer.is(Answer::NO_FRAMING));
+    let shown = seen.html || call.response_content_type.is_some_and(is_run_or_sniffed);
+    facts.judge(
+        19,
+        judged && has_body && shown && (bad || (sniffing && framing)),
+        bad,
+    );
+}
+
+/// True when the answer reaches the caller as it is logged: a proxy in front may add headers and attributes.
+fn is_final(answer: Answer, seen: &Seen) -> bool {
+    seen.is_public() && !answer.is(Answer::RELAYED)
 }
 
 fn answers(call: &CallView<'_>, seen: &Seen, facts: &mut Facts) {

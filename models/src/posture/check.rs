@@ -5,12 +5,19 @@ use super::fact::Context;
 /// Checks there may be.
 pub const CHECKS_MAX: usize = 47;
 
-/// Fields that checks need and no column of the events carries: those checks are blind on every source.
-pub const NOT_LOGGED: [&str; 4] = [
-    "authorization",
-    "headers",
-    "request_headers",
-    "upstream_scheme",
+/// Fields that checks would need and no column of the events carries: what is kept of a call is no credential, and not each header.
+pub const NOT_LOGGED: [&str; 2] = ["authorization", "request_headers"];
+/// Fields of a call that are in the column `answer` as bits.
+pub const ANSWERED: [&str; 9] = [
+    "hsts",
+    "content_type_options",
+    "frame_options",
+    "content_security_policy",
+    "cache_control",
+    "vary",
+    "set_cookie",
+    "location",
+    "debug_header",
 ];
 
 /// How bad a finding is; the names are those of rules.
@@ -172,6 +179,8 @@ pub enum Guard {
     HostIsSelective,
     /// Any origin was let in outright, or at least this many of the buckets of reflected ones are filled.
     Origins(usize),
+    /// At least this many of the buckets of hosts that redirects went to are filled.
+    RedirectHosts(usize),
 }
 
 /// How a check is decided.
@@ -200,7 +209,7 @@ pub struct Check {
     pub tier: Tier,
     /// What it is about.
     pub scope: Scope,
-    /// Columns without which it is blind.
+    /// Columns without which it is blind, and fields of [`ANSWERED`].
     pub needs: &'static [&'static str],
     /// How it is decided.
     pub decided: Decided,

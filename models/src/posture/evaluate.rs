@@ -83,13 +83,20 @@ fn holds(guard: Guard, check: &Check, standing: &Standing<'_>) -> bool {
             asked.is_none_or(|asked| asked.of < 10 || 2 * asked.bad <= asked.of)
         }
         Guard::Origins(n_min) => {
-            let first = Facts::context(Context::Reflected);
-            let filled = (0..ORIGIN_BUCKETS as u8)
-                .filter(|bucket| standing.counts.get(first + bucket) != 0)
-                .count();
-            n(standing.counts, Context::AnyOrigin) != 0 || n_min <= filled
+            n(standing.counts, Context::AnyOrigin) != 0
+                || n_min <= n_filled(standing.counts, Context::Reflected)
         }
+        Guard::RedirectHosts(n_min) => n_min <= n_filled(standing.counts, Context::Redirected),
     }
+}
+
+/// Buckets of a context that a call was sorted into.
+fn n_filled(counts: &Counts, context: Context) -> usize {
+    let first = Facts::context(context);
+    let buckets = 0..ORIGIN_BUCKETS as u8;
+    buckets
+        .filter(|bucket| counts.get(first + bucket) != 0)
+        .count()
 }
 
 #[cfg(test)]

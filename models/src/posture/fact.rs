@@ -40,9 +40,11 @@ pub enum Context {
     AnyOrigin,
     /// A strange origin was reflected with credentials; the origin's hash names one of eight such bits.
     Reflected,
+    /// A redirect went to another owner's host that a parameter named; the host's hash names one of eight such bits.
+    Redirected = Context::Reflected as isize + ORIGIN_BUCKETS as isize,
 }
 
-/// Bits that origins are sorted into: as many of them are set, at least as many origins there were.
+/// Bits that origins are sorted into, and hosts of redirects: as many of them are set, at least as many there were.
 pub const ORIGIN_BUCKETS: usize = 8;
 
 impl Facts {
@@ -132,7 +134,7 @@ const fn mask(scope: Scope) -> u128 {
 }
 
 const _: () = assert!(
-    Facts::context(Context::Reflected) as usize + ORIGIN_BUCKETS <= FACTS,
+    Facts::context(Context::Redirected) as usize + ORIGIN_BUCKETS <= FACTS,
     "the bits suffice"
 );
 
@@ -273,6 +275,7 @@ mod tests {
         let mut context = Facts::default();
         context.note(Context::Success, true);
         context.note(Context::Reflected, true);
+        context.note(Context::Redirected, true);
         context.judge(1, true, false);
         assert!(!context.is_bad());
     }

@@ -192,7 +192,8 @@ impl Life {
         if fresh.of != 0 {
             self.take_in(now, fresh, at_ms);
         }
-        self.step(fresh.bad != 0, at_ms, |life| {
+        let is_after = test.clean_before_min != 0;
+        self.step(fresh.bad != 0, is_after, at_ms, |life| {
             is_finding(check, test, life.window(), life.clean_before, standing)
         })
     }
@@ -226,9 +227,12 @@ impl Life {
         self.seen = now;
     }
 
+    /// * `is_after`: it is a finding for what was before. Then calls that do not show it say nothing against a candidate: whoever
+    ///   has a credential goes on to show it.
     fn step(
         &mut self,
         shown: bool,
+        is_after: bool,
         at_ms: i64,
         is_finding: impl Fn(&Life) -> bool,
     ) -> Option<Change> {
@@ -248,7 +252,7 @@ impl Life {
                         Change::Opened
                     });
                 }
-                if self.phase == Phase::Candidate && self.is_refuted() {
+                if self.phase == Phase::Candidate && !is_after && self.is_refuted() {
                     let back = if was_open {
                         Phase::Resolved
                     } else {

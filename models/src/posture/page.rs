@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::answer::Answer;
 use super::check::{Check, Decided, NOT_LOGGED};
 use super::list::CHECKS;
 use crate::compliance;
@@ -37,16 +38,16 @@ pub fn checks_page() -> String {
             columns(check),
         );
     }
-    let blind = CHECKS.into_iter().filter(|check| {
-        check.test().is_some() && check.needs.iter().any(|column| NOT_LOGGED.contains(column))
-    });
-    let _ = writeln!(
-        page,
-        "\n† No column of the events carries it yet: {} checks are blind on every source.",
-        blind.count()
+    page.push_str(
+        "\n† No column of the events carries it. Headers of answers are bits of the column `answer`.\n",
     );
     page.push_str("\n### Decided by calls\n");
     by(|check| check.test().is_some()).for_each(|check| describe(check, &mut page));
+    page.push_str("\n### What the column `answer` holds\n\nThe sum of these, and from 2^24 on the bucket, of eight, that the hash of the host it sends to is in.\n\n| bit | value | says |\n|---|---|---|\n");
+    for (traits, says) in Answer::TRAITS {
+        let value = traits.bits();
+        let _ = writeln!(page, "| {} | {value} | {says} |", value.trailing_zeros());
+    }
     page.push_str("\n### Decided elsewhere, or not by a log\n\n| # | check | why | what to do |\n|---|---|---|---|\n");
     for check in CHECKS {
         if let Decided::Elsewhere(reason) | Decided::NotObservable(reason) = check.decided {
@@ -60,7 +61,7 @@ pub fn checks_page() -> String {
     page
 }
 
-/// The columns a check needs, those that no source gives yet marked.
+/// The columns a check needs, those marked that there are not.
 pub(crate) fn columns(check: &Check) -> String {
     let name = |column: &&str| {
         format!(

@@ -24,6 +24,8 @@ impl Route {
     pub const INTERNAL: Route = Route(1 << 6);
     /// Named after people, money or health.
     pub const SENSITIVE: Route = Route(1 << 7);
+    /// Figures for monitoring, which programs of the own network fetch.
+    pub const METRICS: Route = Route(1 << 9);
     /// Meant to be dangerous to serve as a file: a server's page fallback answers HTML in its place.
     pub const FILE: Route = Route(1 << 8);
 
@@ -31,6 +33,9 @@ impl Route {
     pub const PUBLIC: Route = Route(
         Route::LOGIN.0 | Route::HEALTH.0 | Route::STATIC.0 | Route::STANDARD.0 | Route::DOCUMENTS.0,
     );
+
+    /// Routes of the own network's programs.
+    pub const OPERATION: Route = Route(Route::METRICS.0 | Route::MANAGEMENT.0 | Route::INTERNAL.0);
 
     /// True when any of these kinds holds.
     pub fn is(self, kinds: Route) -> bool {
@@ -78,6 +83,7 @@ fn kind(depth: usize, before: &[u8], segment: &[u8]) -> Route {
         | b"readiness" | b"ping" | b"heartbeat" => Route::HEALTH,
         // Further down these are properties of things: `/orders/7/status`.
         b"ready" | b"live" | b"status" | b"up" | b"version" if depth == 0 => Route::HEALTH,
+        b"metrics" if depth == 0 => Route::METRICS,
         b".well-known" | b"robots.txt" | b"favicon.ico" | b"sitemap.xml" | b"llms.txt"
         | b"security.txt" | b"manifest.json" => Route::STANDARD,
         b"public" if depth == 0 => Route::STATIC,
@@ -197,7 +203,8 @@ mod tests {
             ("/.well-known/openid-configuration", Route::STANDARD, true), ("/v3/api-docs", Route::DOCUMENTS, true),
             ("/swagger-ui/index.html", Route::DOCUMENTS, true), ("/actuator/heapdump", Route::MANAGEMENT, true),
             ("/actuator/health", Route::MANAGEMENT, false), ("/actuator/env/x", Route::MANAGEMENT, true),
-            ("/app/actuator/metrics", Route::MANAGEMENT, true), ("/metrics", Route::MANAGEMENT, false), ("/environments/env", Route::MANAGEMENT, false),
+            ("/app/actuator/metrics", Route::MANAGEMENT, true), ("/metrics", Route::MANAGEMENT, false), ("/metrics", Route::METRICS, true),
+            ("/api/metrics", Route::METRICS, false), ("/environments/env", Route::MANAGEMENT, false),
             ("/debug/pprof/heap", Route::MANAGEMENT, true), ("/.git/config", Route::FILE, true), ("/.env.local", Route::FILE, true),
             ("/internal/users", Route::INTERNAL, true), ("/international", Route::INTERNAL, false),
             ("/api/users/7", Route::SENSITIVE, true), ("/api/tasks/7", Route::SENSITIVE, false), ("", Route::PUBLIC, true), ("/", Route::PUBLIC, true),

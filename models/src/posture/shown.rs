@@ -33,6 +33,17 @@ impl Shown {
     /// * `caller`: hash of the identity.
     /// * `sample`: what is shown of the call; asked for when it is kept.
     pub fn add(&mut self, facts: Facts, caller: u64, at_ms: i64, sample: impl Fn() -> Sample) {
+        self.add_each(facts, caller, at_ms, |_| sample());
+    }
+
+    /// The same, where what is shown of the call depends on the check, which is given by its number.
+    pub fn add_each(
+        &mut self,
+        facts: Facts,
+        caller: u64,
+        at_ms: i64,
+        sample: impl Fn(u8) -> Sample,
+    ) {
         self.counts.add(facts);
         if !facts.is_bad() {
             return;
@@ -42,7 +53,7 @@ impl Shown {
             if let Some(samples) = self.samples_of(number)
                 && samples.wants(at_ms)
             {
-                samples.keep(sample());
+                samples.keep(sample(number));
             }
         }
     }

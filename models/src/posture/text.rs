@@ -11,6 +11,13 @@ pub(super) fn starts(value: &str, prefix: &str) -> bool {
     head.is_some_and(|head| head.eq_ignore_ascii_case(prefix.as_bytes()))
 }
 
+/// True when `value` ends with `suffix`, whatever the case.
+pub(super) fn ends(value: &str, suffix: &str) -> bool {
+    let start = value.len().checked_sub(suffix.len());
+    let tail = start.and_then(|start| value.as_bytes().get(start..));
+    tail.is_some_and(|tail| tail.eq_ignore_ascii_case(suffix.as_bytes()))
+}
+
 /// True when `value` holds `part`, whatever the case.
 pub(super) fn holds(value: &str, part: &str) -> bool {
     value
@@ -233,6 +240,14 @@ pub(super) fn content(kind: &str) -> Content {
         _ if holds(kind, "xml") && !holds(kind, "xhtml") => Content::Loose,
         _ => Content::Other,
     }
+}
+
+/// True for a type that browsers run, or make a page of where it looks like one: JSON and pictures are none.
+pub(super) fn is_run_or_sniffed(kind: &str) -> bool {
+    let kind = kind.split(';').next().unwrap_or(kind).trim_end();
+    kind.eq_ignore_ascii_case("text/plain")
+        || kind.eq_ignore_ascii_case("text/css")
+        || ends(kind, "javascript")
 }
 
 /// True when a text holds an e-mail address or a payment card's number.

@@ -1,10 +1,11 @@
 //! One call as the posture checks see it: borrowed, and absent where the log says nothing.
 
+use super::answer::Answer;
 use super::token::Token;
 
 /// One call. A field is `None` where the source does not log it: then the checks that need it are blind, not content.
 ///
-/// No column of the events carries `upstream_scheme`, `headers` and `superseded` today.
+/// No column of the events carries `superseded` today.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CallView<'a> {
     /// Method as sent.
@@ -67,8 +68,10 @@ pub struct CallView<'a> {
     pub upstream_scheme: Option<&'a str>,
     /// What the caller's token says of itself; made where the token is still there ([`super::TokenReader`]).
     pub token: Option<Token>,
-    /// Headers of the answer, from a source that logs them: then a header that is not there is missing.
-    pub headers: Option<ResponseHeaders<'a>>,
+    /// What the headers of the answer say; made where they still are ([`Answer::read`]).
+    pub answer: Option<Answer>,
+    /// What kind of program the caller says it is: `browser`, `library`, ….
+    pub agent_class: Option<&'a str>,
     /// Calls of this caller on this endpoint in this minute, this one included ([`super::Pace`]).
     pub calls_this_minute: Option<u32>,
     /// Networks (IPv4 /24, IPv6 /48) this credential was used from today.
@@ -77,27 +80,6 @@ pub struct CallView<'a> {
     pub superseded: Option<bool>,
     /// MCP headers of the request, from a source that logs them.
     pub mcp: Option<McpHeaders<'a>>,
-}
-
-/// Headers of an answer that checks look at; `None` where the answer had none.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ResponseHeaders<'a> {
-    /// Strict-Transport-Security.
-    pub hsts: Option<&'a str>,
-    /// X-Content-Type-Options.
-    pub content_type_options: Option<&'a str>,
-    /// X-Frame-Options.
-    pub frame_options: Option<&'a str>,
-    /// Content-Security-Policy.
-    pub content_security_policy: Option<&'a str>,
-    /// Cache-Control.
-    pub cache_control: Option<&'a str>,
-    /// Set-Cookie without its value: `session; Secure; HttpOnly; SameSite=Lax`.
-    pub set_cookie: Option<&'a str>,
-    /// Location.
-    pub location: Option<&'a str>,
-    /// X-Debug-Token, X-Debug-Token-Link or a like header.
-    pub debug: Option<&'a str>,
 }
 
 /// Headers that MCP and A2A put beside the body.

@@ -27,6 +27,19 @@ const ALONE: f64 = 0.5;
 /// Share of literals that have a given word below them: one that many places of the host have, one that APIs have, any.
 const WORDS: [f64; 3] = [0.3, 0.12, 0.03];
 
+/// Names that programs ask every host for, by a standard or by habit: they are nobody's name for a thing.
+const STANDARD: [&str; 9] = [
+    ".well-known",
+    "favicon.ico",
+    "robots.txt",
+    "sitemap.xml",
+    "security.txt",
+    "llms.txt",
+    "manifest.json",
+    "crossdomain.xml",
+    "ads.txt",
+];
+
 /// What a host's other places say, counted in places.
 #[derive(Default, Debug)]
 pub(crate) struct Lexicon {
@@ -205,7 +218,7 @@ fn openness(n_members: usize, n_once: usize, n_calls: f64, typed: bool) -> f64 {
 }
 
 fn lean(text: &str, node: &Node, lexicon: &Lexicon) -> f64 {
-    if segment_kind(text) == SegmentKind::Version {
+    if segment_kind(text) == SegmentKind::Version || STANDARD.contains(&text) {
         return f64::NEG_INFINITY;
     }
     let known = lexicon.texts.get(text).map_or(0.0, |&[value, literal]| {

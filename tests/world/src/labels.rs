@@ -10,6 +10,9 @@ use crate::world::World;
 /// First row of `labels.tsv`.
 pub const HEADER: &str = "line\tlabel\tscenario\tidentity\trole\tforeign\tobject\n";
 
+/// Class of the lines that were sown.
+pub(crate) const SOWN: &str = "sown";
+
 /// What was seen of an episode.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {

@@ -26,17 +26,10 @@ pub fn write(world: &World, call: &Call, n: u64, out: &mut String) {
     let device = &world.actors[call.by.machine as usize].devices[usize::from(call.by.device)];
     let is_anonymous = person.role.is_anonymous();
     let (request, end_ms) = (&call.request, call.end_ms);
-    let mut subject = String::new();
-    let mut claims = String::new();
-    let mut token = String::new();
-    if !is_anonymous {
-        token = format!("{:016x}", call.by.token);
-        match api.credential {
-            Credential::Subject => subject.clone_from(&person.name),
-            Credential::Claims => claims = claims_of(world, call),
-            Credential::Hash => (),
-        }
-    }
+    let (subject, claims, token) = match is_anonymous {
+        true => Default::default(),
+        false => credential(world, call.by.actor, call.by.token),
+    };
     let (referer, origin) = match device.is_browser {
         true => (
             format!("https://app.{}/", api.host),
@@ -110,8 +103,19 @@ pub fn write(world: &World, call: &Call, n: u64, out: &mut String) {
     );
 }
 
-fn claims_of(world: &World, call: &Call) -> String {
-    let person = &world.actors[call.by.actor as usize];
+/// What the log says of an actor's credential: `jwt_sub`, `jwt_claims`, `auth_sha256_16`.
+pub(crate) fn credential(world: &World, actor: u32, token: u64) -> (String, String, String) {
+    let person = &world.actors[actor as usize];
+    let token = format!("{token:016x}");
+    match world.apis[person.api].credential {
+        Credential::Subject => (person.name.clone(), String::new(), token),
+        Credential::Claims => (String::new(), claims_of(world, actor), token),
+        Credential::Hash => (String::new(), String::new(), token),
+    }
+}
+
+fn claims_of(world: &World, actor: u32) -> String {
+    let person = &world.actors[actor as usize];
     let api = &world.apis[person.api];
     let tenant = &world.tenants[person.tenant].id;
     let client = match person.patron {
@@ -133,6 +137,6 @@ fn claims_of(world: &World, call: &Call) -> String {
 }
 
 /// Writes a text as the inside of a JSON string; control characters do not occur.
-fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
 }

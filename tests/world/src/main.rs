@@ -16,7 +16,7 @@ Writes the gateway log of a drawn world of API traffic, with labelled attacks
 Usage: world --out DIR [--seed N] [--days N] [--callers N | --scale EVENTS] [--episodes N] [--band 1..5] [--kinds A,B]
 
 Options:
-      --out DIR        Folder for access.ndjson, labels.tsv and scenarios.json
+      --out DIR        Folder for access.ndjson, labels.tsv, scenarios.json, truth.json and openapi/
       --seed N         Seed of everything [default: 1]
       --days N         Days the log covers [default: 7]
       --callers N      People and services together [default: 400]
@@ -24,6 +24,7 @@ Options:
       --episodes N     Attacks [default: one in 16 callers]
       --band 1..5      Only attacks of this difficulty: 1 is loud, 5 is near the limit of what a log can show
       --kinds A,B      Only these kinds of attack
+      --posture        Sows misconfigurations and their healthy twins, which truth.json names
       --list           Prints the kinds of attack and their bands
   -h, --help           Prints this
 
@@ -31,6 +32,7 @@ Examples:
   world --seed 7 --out /tmp/w7
   world --seed 7 --scale 1000000 --band 3 --out /tmp/w7-quiet
   world --seed 7 --kinds sequential,distributed --episodes 12 --out /tmp/w7-two
+  world --seed 7 --days 3 --posture --out /tmp/w7-posture
 ";
 
 /// Events a day that a caller makes, and that the first services of all APIs make; fitted to worlds of 400 and 2,256 callers.
@@ -69,6 +71,10 @@ fn parse(arguments: Vec<String>) -> Result<Job, String> {
         match name.as_str() {
             "-h" | "--help" => return Ok(Job::Tell(HELP.to_owned())),
             "--list" => return Ok(Job::Tell(list())),
+            "--posture" => {
+                options.posture = true;
+                continue;
+            }
             _ => (),
         }
         let value = arguments
@@ -134,9 +140,21 @@ fn run(options: &Options, out: &std::path::Path) -> io::Result<()> {
         create("scenarios.json")?,
     );
     let world = World::draw(options);
-    let summary = play::write(&world, &mut access, &mut labels, &mut scenarios)?;
+    let files = play::Files {
+        access: &mut access,
+        labels: &mut labels,
+        scenarios: &mut scenarios,
+    };
+    let (summary, truth, sown) = play::write(&world, files)?;
     for file in [&mut access, &mut labels, &mut scenarios] {
         file.flush()?;
+    }
+    let (documents, truth) = truth.finish(&world, sown.as_ref());
+    fs::write(out.join("truth.json"), truth)?;
+    let folder = out.join("openapi");
+    fs::create_dir_all(&folder)?;
+    for (host, document) in documents {
+        fs::write(folder.join(format!("{host}.json")), document)?;
     }
     let seconds = started.elapsed().as_secs_f64();
     let n_shown = summary.seen.iter().filter(|seen| seen.n_calls > 0).count();

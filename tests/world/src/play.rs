@@ -7,8 +7,10 @@ use crate::dice::share;
 use crate::labels::{self, Seen};
 use crate::log;
 use crate::people::DAY;
+use crate::posture::{Line, Sown};
 use crate::scribe::{Call, Scribe};
 use crate::services;
+use crate::truth::Truth;
 use crate::usage;
 use crate::world::World;
 
@@ -68,46 +70,123 @@ pub fn play(
     Ok(episodes)
 }
 
-/// Writes log, labels and scenarios of a world.
+/// Where a world is written to.
+pub struct Files<'a> {
+    /// The log.
+    pub access: &'a mut dyn Write,
+    /// What is true of each line.
+    pub labels: &'a mut dyn Write,
+    /// The episodes.
+    pub scenarios: &'a mut dyn Write,
+}
+
+/// Writes log, labels and scenarios of a world; what is true of its APIs comes back, with what was sown.
 ///
 /// # Errors
 /// Something can't be written.
-pub fn write(
-    world: &World,
-    access: &mut dyn Write,
-    truth: &mut dyn Write,
-    scenarios: &mut dyn Write,
-) -> io::Result<Summary> {
-    let (mut n, mut n_of_episodes) = (0_u64, 0);
-    let (mut line, mut label) = (String::new(), String::new());
-    let mut seen: Vec<Seen> = Vec::new();
-    truth.write_all(labels::HEADER.as_bytes())?;
+pub fn write(world: &World, files: Files<'_>) -> io::Result<(Summary, Truth, Option<Sown>)> {
+    let sown = world.options.posture.then(|| Sown::draw(world));
+    let mut writer = Writer {
+        world,
+        sown: sown.as_ref(),
+        files,
+        truth: Truth::default(),
+        n: 0,
+        n_of_episodes: 0,
+        seen: Vec::new(),
+        line: String::new(),
+        label: String::new(),
+    };
+    writer.files.labels.write_all(labels::HEADER.as_bytes())?;
+    let mut waiting = sown.iter().flat_map(|sown| &sown.lines).peekable();
     let mut nth = 0_u64;
     let episodes = play(world, |episodes, call| {
-        seen.resize(episodes.len(), Seen::default());
+        while let Some(line) = waiting.next_if(|line| line.end_ms <= call.end_ms) {
+            writer.sown(line)?;
+        }
         nth += 1;
         let fate = share(&[world.options.seed, nth, 41]);
         if fate < LOST {
             return Ok(());
         }
-        line.clear();
-        log::write(world, call, n, &mut line);
-        for _ in 0..if fate > 1.0 - DOUBLED { 2 } else { 1 } {
-            label.clear();
-            labels::write(world, episodes, call, n, &mut seen, &mut label);
-            access.write_all(line.as_bytes())?;
-            truth.write_all(label.as_bytes())?;
-            n += 1;
-            n_of_episodes += u64::from(call.by.episode > 0);
-        }
-        Ok(())
+        writer.call(episodes, call, if fate > 1.0 - DOUBLED { 2 } else { 1 })
     })?;
+    waiting.try_for_each(|line| writer.sown(line))?;
+    let Writer {
+        files,
+        truth,
+        n,
+        n_of_episodes,
+        mut seen,
+        ..
+    } = writer;
     seen.resize(episodes.len(), Seen::default());
-    scenarios.write_all(labels::scenarios(world, &episodes, &seen).as_bytes())?;
-    Ok(Summary {
+    files
+        .scenarios
+        .write_all(labels::scenarios(world, &episodes, &seen).as_bytes())?;
+    let summary = Summary {
         n_lines: n,
         n_of_episodes,
         episodes,
         seen,
-    })
+    };
+    Ok((summary, truth, sown))
+}
+
+/// Writes lines and labels, and takes note of what is true.
+struct Writer<'a, 'f> {
+    world: &'a World,
+    sown: Option<&'a Sown>,
+    files: Files<'f>,
+    truth: Truth,
+    n: u64,
+    n_of_episodes: u64,
+    seen: Vec<Seen>,
+    line: String,
+    label: String,
+}
+
+impl Writer<'_, '_> {
+    fn call(&mut self, episodes: &[Episode], call: &Call, times: usize) -> io::Result<()> {
+        self.seen.resize(episodes.len(), Seen::default());
+        self.line.clear();
+        log::write(self.world, call, self.n, &mut self.line);
+        let mut status = call.status;
+        if let Some(sown) = self.sown {
+            status = sown.decide(self.world, call, self.n);
+            sown.extend(self.world, call, status, &mut self.line);
+        }
+        for _ in 0..times {
+            self.label.clear();
+            labels::write(
+                self.world,
+                episodes,
+                call,
+                self.n,
+                &mut self.seen,
+                &mut self.label,
+            );
+            self.files.access.write_all(self.line.as_bytes())?;
+            self.files.labels.write_all(self.label.as_bytes())?;
+            self.truth.see(self.world, call, status);
+            self.n += 1;
+            self.n_of_episodes += u64::from(call.by.episode > 0);
+        }
+        Ok(())
+    }
+
+    fn sown(&mut self, line: &Line) -> io::Result<()> {
+        let Some(sown) = self.sown else {
+            return Ok(());
+        };
+        self.line.clear();
+        self.label.clear();
+        sown.write(self.world, line, self.n, &mut self.line);
+        Sown::label(self.world, line, self.n, &mut self.label);
+        self.files.access.write_all(self.line.as_bytes())?;
+        self.files.labels.write_all(self.label.as_bytes())?;
+        self.truth.see_sown(self.world, line);
+        self.n += 1;
+        Ok(())
+    }
 }

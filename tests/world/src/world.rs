@@ -25,6 +25,8 @@ pub struct Options {
     pub band: Option<u8>,
     /// Only these kinds; all when empty.
     pub kinds: Vec<String>,
+    /// Sows misconfigurations and their healthy twins.
+    pub posture: bool,
 }
 
 impl Default for Options {
@@ -36,6 +38,7 @@ impl Default for Options {
             episodes: None,
             band: None,
             kinds: Vec::new(),
+            posture: false,
         }
     }
 }

@@ -5,23 +5,36 @@ use std::time::Instant;
 
 use world::attacks::KINDS;
 use world::play;
+use world::posture::Sown;
 use world::world::{Options, World};
 
 struct Written {
     access: String,
     labels: String,
     scenarios: String,
+    truth: String,
+    documents: std::collections::BTreeMap<String, String>,
+    sown: Option<Sown>,
 }
 
 fn write(options: &Options) -> Written {
     let (mut access, mut labels, mut scenarios) = (Vec::new(), Vec::new(), Vec::new());
     let world = World::draw(options);
-    play::write(&world, &mut access, &mut labels, &mut scenarios).expect("memory takes everything");
+    let files = play::Files {
+        access: &mut access,
+        labels: &mut labels,
+        scenarios: &mut scenarios,
+    };
+    let (_, truth, sown) = play::write(&world, files).expect("memory takes everything");
+    let (documents, truth) = truth.finish(&world, sown.as_ref());
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("all is text");
     Written {
         access: text(access),
         labels: text(labels),
         scenarios: text(scenarios),
+        truth,
+        documents,
+        sown,
     }
 }
 
@@ -271,6 +284,78 @@ fn no_world_is_too_small_or_too_short() {
             });
             played.expect("nothing is written");
             assert!(n_calls > 100, "seed {seed}: {n_calls} calls in {days} days");
+        }
+    }
+}
+
+fn with_posture(seed: u64) -> Options {
+    Options {
+        posture: true,
+        ..small(seed)
+    }
+}
+
+#[test]
+fn a_sown_world_is_its_seeds_and_has_every_kind() {
+    let (once, again) = (write(&with_posture(31)), write(&with_posture(31)));
+    assert!(once.access == again.access && once.truth == again.truth);
+    assert!(once.documents == again.documents);
+    let plain = write(&small(31));
+    assert!(plain.sown.is_none() && !plain.truth.contains("\"faults\""));
+    assert!(plain.access.lines().count() < once.access.lines().count());
+    let mut last = String::new();
+    for (line, label) in once.access.lines().zip(once.labels.lines().skip(1)) {
+        let ended = field(line, "msec").to_owned();
+        assert!(last <= ended, "lines are in the order of their time");
+        last = ended;
+        assert_eq!(label.split('\t').count(), 7, "{label}");
+    }
+    // The 34 checks that this log's fields decide, each as a fault and as its twin.
+    let (mut faulty, mut healthy) = (BTreeSet::new(), BTreeSet::new());
+    for seed in 31..43 {
+        let truth = write(&with_posture(seed)).truth;
+        let (faults, twins) = truth
+            .split_once("\"faults\"")
+            .and_then(|(_, rest)| rest.split_once("\"healthy\""))
+            .expect("both lists");
+        for (list, checks) in [(faults, &mut faulty), (twins, &mut healthy)] {
+            let names = list.split("\"check\": \"").skip(1);
+            checks.extend(names.map(|rest| rest.split('"').next().unwrap_or_default().to_owned()));
+        }
+    }
+    assert_eq!(faulty.len(), 34, "{faulty:?}");
+    // E-mail addresses in URLs are the world's own, and have no twin.
+    assert_eq!(healthy.len(), 33, "{healthy:?}");
+}
+
+#[test]
+fn every_answered_endpoint_of_a_world_is_in_its_truth() {
+    for options in [small(44), with_posture(44)] {
+        let written = write(&options);
+        let is_answered = |line: &&str| {
+            let status: u16 = field(line, "status").parse().expect("a status");
+            matches!(status, 200..=299 | 304)
+        };
+        let mut heads = BTreeSet::new();
+        for line in written.access.lines().filter(is_answered) {
+            let path = field(line, "request_uri").split('?').next().unwrap_or("/");
+            if !path.contains('%')
+                && !path.contains(';')
+                && !path.contains("//")
+                && !path.contains("/.")
+            {
+                heads.insert(format!(
+                    "{} {} ",
+                    field(line, "method"),
+                    field(line, "host")
+                ));
+            }
+        }
+        for head in heads {
+            assert!(written.truth.contains(&head), "{head} is not in the truth");
+        }
+        for (host, document) in &written.documents {
+            assert!(document.contains(&format!("https://{host}")), "{document}");
         }
     }
 }

@@ -143,6 +143,7 @@ fn every_field_lands_in_the_column_of_its_name() {
         ("latency_us", "4"),
         ("client_ip", "192.0.2.1:99"),
         ("peer_ip", "[2001:db8::1]:99"),
+        ("upstream_scheme", "HTTPS"),
     ];
     let mut values = NO_VALUES;
     for (value, name) in values.iter_mut().zip(FIELDS) {
@@ -163,7 +164,7 @@ fn every_field_lands_in_the_column_of_its_name() {
         };
         let wanted = match name {
             "gateway" => "mine",
-            "scheme" => "https",
+            "scheme" | "upstream_scheme" => "https",
             "client_ip" => "192.0.2.1",
             "peer_ip" => "2001:db8::1",
             name => name,
@@ -185,7 +186,7 @@ fn values_are_read_as_decoders_read_theirs() {
             .map(|event| format!("{event:?}"))
             .unwrap_or_else(|fault| format!("{}: {}", fault.reason, fault.detail))
     };
-    let rows: [(&[(&str, Value<'static>)], &str); 13] = [
+    let rows: [(&[(&str, Value<'static>)], &str); 15] = [
         (
             &[],
             r#"method: "PUT", scheme: Some("https"), host: Some("h:8443"), path: "/a", query: Some("b=c")"#,
@@ -226,6 +227,14 @@ fn values_are_read_as_decoders_read_theirs() {
         (
             &[("consumer", Value::Integer(42))],
             r#"consumer: Some("42")"#,
+        ),
+        (
+            &[("hsts", Value::Text("-"))],
+            r#"hsts: Some(""), content_type_options: None"#,
+        ),
+        (
+            &[("upstream_scheme", Value::Text("grpcs"))],
+            r#"upstream_scheme: Some("https")"#,
         ),
         (
             &[("event_time", Value::Nothing)],

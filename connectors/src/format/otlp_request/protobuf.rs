@@ -1,13 +1,17 @@
-//! The protobuf encoding of export requests (`opentelemetry/proto/collector/trace/v1`, OTLP 1.9), field by field into JSON.
+//! The protobuf encoding of export requests (`opentelemetry/proto/collector/{trace,logs}/v1`, OTLP 1.9), field by field into JSON.
 //!
-//! Written out rather than generated: seven messages of which a few fields are wanted, and no copy of what is not. What is not
+//! Written out rather than generated: nine messages of which a few fields are wanted, and no copy of what is not. What is not
 //! known is passed over, as protobuf asks. **Invariant**: no more nesting than [`DEPTH_MAX`] is followed, and nothing is read
 //! outside the bytes of its message.
 
-use super::{Exported, Packer};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 
-/// Nesting of attributes that is kept; deeper values are left empty. Headers are an array of texts: two levels.
-const DEPTH_MAX: usize = 4;
+use super::{Exported, Packer, SPANS, logs};
+
+/// Nesting of values that is kept; deeper ones are left empty. A body may be a gateway's whole object, of four or five levels; each
+/// is four of JSON.
+const DEPTH_MAX: usize = 16;
 
 /// Fields of `Span`, its kind among them; `SPAN_KIND_SERVER`.
 const KIND: u64 = 6;
@@ -111,27 +115,43 @@ fn one(message: &[u8], wanted: u64) -> Result<&[u8], String> {
     each(message, wanted).try_fold(&[][..], |_, found| found)
 }
 
-pub(super) fn export(body: &[u8]) -> Result<Exported, String> {
-    let mut packer = Packer::default();
-    for resource_spans in each(body, 1) {
-        let resource_spans = resource_spans?;
+pub(super) fn spans(body: &[u8]) -> Result<Exported, String> {
+    export(body, Packer::new(&SPANS), |packer, span| {
+        if kind(span)? == SERVER {
+            packer.item(&span_json(span)?);
+        }
+        Ok(())
+    })
+}
+
+pub(super) fn log_records(body: &[u8]) -> Result<Exported, String> {
+    export(body, Packer::new(&logs::NAMES), |packer, log| {
+        logs::push(packer, &log_json(log)?)
+    })
+}
+
+/// Both requests have their lists under the same numbers.
+fn export(
+    body: &[u8],
+    mut packer: Packer,
+    mut push: impl FnMut(&mut Packer, &[u8]) -> Result<(), String>,
+) -> Result<Exported, String> {
+    for of_resource in each(body, 1) {
+        let of_resource = of_resource?;
         let mut resource = "{\"attributes\":".to_owned();
-        attributes(&mut resource, one(resource_spans, 1)?, 1)?;
+        attributes(&mut resource, one(of_resource, 1)?, 1)?;
         resource.push('}');
-        for scope_spans in each(resource_spans, 2) {
-            let scope_spans = scope_spans?;
-            let scope = one(scope_spans, 1)?;
+        for of_scope in each(of_resource, 2) {
+            let of_scope = of_scope?;
+            let scope = one(of_scope, 1)?;
             let mut written = "{\"name\":".to_owned();
             text(&mut written, one(scope, 1)?);
             written.push_str(",\"version\":");
             text(&mut written, one(scope, 2)?);
             written.push('}');
             packer.group(&resource, &written);
-            for span in each(scope_spans, 2) {
-                let span = span?;
-                if kind(span)? == SERVER {
-                    packer.span(&span_json(span)?);
-                }
+            for item in each(of_scope, 2) {
+                push(&mut packer, item?)?;
             }
         }
     }
@@ -156,6 +176,21 @@ pub(super) fn status(why: &str) -> Vec<u8> {
     let mut status = Vec::new();
     put_bytes(&mut status, 2, why.as_bytes());
     status
+}
+
+/// A status with a `RetryInfo` among its details.
+pub(super) fn status_to_retry(code: u8, why: &str, seconds: u8) -> Vec<u8> {
+    let mut delay = vec![1 << 3];
+    put_varint(&mut delay, seconds.into());
+    let (mut retry, mut any) = (Vec::new(), Vec::new());
+    put_bytes(&mut retry, 1, &delay);
+    put_bytes(&mut any, 1, b"type.googleapis.com/google.rpc.RetryInfo");
+    put_bytes(&mut any, 2, &retry);
+    let mut out = vec![1 << 3];
+    put_varint(&mut out, code.into());
+    put_bytes(&mut out, 2, why.as_bytes());
+    put_bytes(&mut out, 3, &any);
+    out
 }
 
 fn put_varint(out: &mut Vec<u8>, mut number: u64) {
@@ -202,6 +237,31 @@ fn span_json(span: &[u8]) -> Result<String, String> {
     }
     out.push_str("\"kind\":2,\"attributes\":");
     attributes(&mut out, span, 9)?;
+    out.push('}');
+    Ok(out)
+}
+
+fn log_json(log: &[u8]) -> Result<String, String> {
+    let (mut out, mut body) = ("{".to_owned(), None);
+    for field in Fields(log) {
+        let (number, value) = field?;
+        match number {
+            1 => time(&mut out, "timeUnixNano", value.number()?),
+            11 => time(&mut out, "observedTimeUnixNano", value.number()?),
+            9 => hex(&mut out, "traceId", value.bytes()?),
+            10 => hex(&mut out, "spanId", value.bytes()?),
+            // Of one that is there twice the last counts.
+            5 => body = Some(value.bytes()?),
+            _ => (),
+        }
+    }
+    if let Some(body) = body {
+        out.push_str("\"body\":");
+        any_value(&mut out, body, 0)?;
+        out.push(',');
+    }
+    out.push_str("\"attributes\":");
+    attributes(&mut out, log, 6)?;
     out.push('}');
     Ok(out)
 }
@@ -279,7 +339,11 @@ fn any_value(out: &mut String, message: &[u8], depth: usize) -> Result<(), Strin
             key_values(out, value.bytes()?, 1, depth + 1)?;
             out.push_str("]}}");
         }
-        // Bytes, which no call has, and what is too deep.
+        Some((7, value)) => {
+            let bytes = BASE64_STANDARD.encode(value.bytes()?);
+            out.push_str(&format!("{{\"bytesValue\":\"{bytes}\"}}"));
+        }
+        // What is too deep, or of no type.
         _ => out.push_str("{}"),
     }
     Ok(())

@@ -2,7 +2,7 @@ use super::*;
 use crate::format::{Decoder, Format, SourceRecord};
 
 /// A field of protobuf with a length.
-fn bytes(number: u8, value: &[u8]) -> Vec<u8> {
+pub(super) fn bytes(number: u8, value: &[u8]) -> Vec<u8> {
     let mut out = vec![number << 3 | 2];
     let mut n = value.len();
     while 0x80 <= n {
@@ -14,15 +14,15 @@ fn bytes(number: u8, value: &[u8]) -> Vec<u8> {
     out
 }
 
-fn fixed(number: u8, value: u64) -> Vec<u8> {
+pub(super) fn fixed(number: u8, value: u64) -> Vec<u8> {
     [vec![number << 3 | 1], value.to_le_bytes().to_vec()].concat()
 }
 
-fn pair(key: &str, value: Vec<u8>) -> Vec<u8> {
+pub(super) fn pair(key: &str, value: Vec<u8>) -> Vec<u8> {
     [bytes(1, key.as_bytes()), bytes(2, &value)].concat()
 }
 
-fn word(value: &str) -> Vec<u8> {
+pub(super) fn word(value: &str) -> Vec<u8> {
     bytes(1, value.as_bytes())
 }
 
@@ -65,7 +65,7 @@ fn request(spans: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// Decodes records; events and rejects.
-fn decode(records: &[String]) -> (arrow::record_batch::RecordBatch, usize) {
+pub(super) fn decode(records: &[String]) -> (arrow::record_batch::RecordBatch, usize) {
     let records: Vec<SourceRecord<'_>> = records
         .iter()
         .map(|record| SourceRecord {
@@ -84,7 +84,7 @@ fn a_protobuf_request_becomes_what_the_decoder_reads() {
     let kind = client.windows(2).position(|w| w == [6 << 3, 2]).unwrap();
     client[kind + 1] = 3;
     let exported = from_protobuf(&request(&[server_span("/accounts/42"), client])).unwrap();
-    assert_eq!((exported.records.len(), exported.n_spans), (1, 1));
+    assert_eq!((exported.records.len(), exported.n_items), (1, 1));
     let value: serde_json::Value = serde_json::from_str(&exported.records[0]).unwrap();
     let span = &value["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
     assert_eq!(span["traceId"], "ab".repeat(16));
@@ -125,9 +125,9 @@ fn a_large_request_is_cut_into_records_that_are_taken() {
     );
     let (events, n_rejects) = decode(&exported.records);
     assert_eq!((events.num_rows(), n_rejects), (4_000, 0));
-    let long = server_span(&"x".repeat(SPANS_BYTES_MAX));
+    let long = server_span(&"x".repeat(ITEMS_BYTES_MAX));
     let exported = from_protobuf(&request(&[long, server_span("/a")])).unwrap();
-    assert_eq!((exported.n_spans, exported.n_too_long), (1, 1));
+    assert_eq!((exported.n_items, exported.n_too_long), (1, 1));
 }
 
 #[test]
@@ -159,5 +159,5 @@ fn nothing_but_a_request_is_taken_and_nothing_panics() {
     }
     let mut span = server_span("/a");
     span.extend(bytes(9, &pair("deep", deep)));
-    assert_eq!(from_protobuf(&request(&[span])).unwrap().n_spans, 1);
+    assert_eq!(from_protobuf(&request(&[span])).unwrap().n_items, 1);
 }

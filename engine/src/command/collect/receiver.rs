@@ -1,8 +1,8 @@
-//! The receiver: requests over HTTP/1, each answered 200 only when Kafka has what was in it.
+//! The receiver: requests over HTTP/1, and OTLP over gRPC in [`grpc`], each answered well only when Kafka has what was in it.
 //!
 //! | path | what |
 //! |---|---|
-//! | `/v1/traces` | OTLP 1.x, `application/json` or `application/x-protobuf`; written by [`otlp_request`] |
+//! | `/v1/traces`, `/v1/logs` | OTLP 1.x, `application/json` or `application/x-protobuf`; written by [`otlp_request`] |
 //! | `/v1/logs/raw` | lines; of `application/json` the elements of an array, or one object however it is laid out, or lines |
 //!
 //! Bodies may be `gzip` or `zstd`. What is under way is bounded in bytes before it is read; beyond it senders are told to come again
@@ -34,6 +34,8 @@ use super::limited::Limited;
 use super::{LOOK, Shared};
 use crate::telemetry::OutcomeLabel;
 
+mod grpc;
+
 /// Bytes of a body, as it comes and unpacked. Senders' batches are below it: the OpenTelemetry Collector's of 8192 spans take about 5 MB.
 const BODY_BYTES_MAX: usize = 8 << 20;
 /// Bytes of all requests under way, in KiB: read, or waiting for Kafka.
@@ -47,7 +49,7 @@ const JOBS_MAX: usize = 1024;
 /// Requests that are written at a time, and wait for one answer of Kafka's.
 const JOBS_PER_FLUSH: usize = 256;
 /// What a sender is told to wait, in seconds.
-const COME_AGAIN: &str = "1";
+const COME_AGAIN_SECONDS: u8 = 1;
 
 /// Records of one request, and who waits for them.
 struct Job {
@@ -71,17 +73,17 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    /// Starts to listen.
+    /// Starts to listen, for HTTP and for gRPC.
     ///
     /// # Errors
-    /// The address can't be bound.
+    /// An address can't be bound, or the system has no thread left.
     pub(super) async fn start(
-        listen: &str,
+        (http, grpc): (Option<&str>, Option<&str>),
         to: (Cluster, String),
         token: Option<Secret>,
         shared: Shared,
-    ) -> std::io::Result<Receiver> {
-        let listener = Limited::bind(listen).await?;
+    ) -> Result<Receiver, String> {
+        let (http, grpc) = (bind(http).await?, bind(grpc).await?);
         let (sender, jobs) = sync_channel(JOBS_MAX);
         let door = Arc::new(Door {
             jobs: sender,
@@ -89,15 +91,22 @@ impl Receiver {
             token,
             shared: shared.clone(),
         });
-        let routes = Router::new()
-            .route("/v1/traces", post(traces))
-            .route("/v1/logs/raw", post(raw))
-            .with_state(door);
-        tokio::spawn(async move { axum::serve(listener, routes).await });
+        if let Some(listener) = grpc {
+            tokio::spawn(grpc::serve(listener, door.clone()));
+        }
+        if let Some(listener) = http {
+            let routes = Router::new()
+                .route("/v1/traces", post(traces))
+                .route("/v1/logs", post(logs))
+                .route("/v1/logs/raw", post(raw))
+                .with_state(door);
+            tokio::spawn(async move { axum::serve(listener, routes).await });
+        }
         let write = move || write(&to.0, &to.1, &jobs, &shared);
         let thread = std::thread::Builder::new().name("receiver".to_owned());
+        let thread = thread.spawn(write);
         Ok(Receiver {
-            thread: thread.spawn(write)?,
+            thread: thread.map_err(|error| format!("cannot start a thread: {error}"))?,
         })
     }
 
@@ -110,6 +119,18 @@ impl Receiver {
         // For the last answers to leave.
         std::thread::sleep(LOOK);
     }
+}
+
+async fn bind(address: Option<&str>) -> Result<Option<Limited>, String> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let bound = Limited::bind(address).await;
+    bound.map(Some).map_err(|error| {
+        format!(
+            "cannot listen on {address}: {error}; give --listen or --listen-grpc another address"
+        )
+    })
 }
 
 /// Writes what comes, many requests at a time, until it is told to stop and nothing waits.
@@ -177,6 +198,15 @@ fn come_again<T>(why: &str) -> Result<T, Refusal> {
     refuse(StatusCode::SERVICE_UNAVAILABLE, why)
 }
 
+fn too_large<T>() -> Result<T, Refusal> {
+    let why = format!("a body has at most {BODY_BYTES_MAX} bytes, unpacked too");
+    refuse(StatusCode::PAYLOAD_TOO_LARGE, why)
+}
+
+fn too_slow<T>() -> Result<T, Refusal> {
+    refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long")
+}
+
 /// What a request's body is said to be.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Content {
@@ -202,33 +232,56 @@ fn content(headers: &HeaderMap) -> Content {
     }
 }
 
-async fn traces(State(door): State<Arc<Door>>, headers: HeaderMap, body: Body) -> Response {
-    let kind = content(&headers);
-    let mut n_too_long = 0;
-    let parse = |bytes: &[u8]| {
-        let exported = match kind {
-            Content::Json => otlp_request::from_json(bytes),
-            Content::Protobuf => otlp_request::from_protobuf(bytes),
-            Content::Other => {
-                let why = "the content type is application/json or application/x-protobuf";
-                return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
-            }
-        };
-        let exported = exported.or_else(|why| refuse(StatusCode::BAD_REQUEST, why))?;
-        n_too_long = exported.n_too_long;
-        Ok(exported
-            .records
-            .into_iter()
-            .map(String::into_bytes)
-            .collect())
+/// What an export request of OTLP has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Signal {
+    Traces,
+    Logs,
+}
+
+/// Records of an export request, and how much of it is in none of them.
+fn exported(
+    signal: Signal,
+    kind: Content,
+    body: &[u8],
+    n_too_long: &mut u64,
+) -> Result<Vec<Vec<u8>>, Refusal> {
+    let exported = match (kind, signal) {
+        (Content::Json, Signal::Traces) => otlp_request::from_json(body),
+        (Content::Json, Signal::Logs) => otlp_request::logs::from_json(body),
+        (Content::Protobuf, Signal::Traces) => otlp_request::from_protobuf(body),
+        (Content::Protobuf, Signal::Logs) => otlp_request::logs::from_protobuf(body),
+        (Content::Other, _) => {
+            let why = "the content type is application/json or application/x-protobuf";
+            return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
+        }
     };
-    let taken = door.take("otlp", &headers, body, parse).await;
+    let exported = exported.or_else(|why| refuse(StatusCode::BAD_REQUEST, why))?;
+    *n_too_long = exported.n_too_long;
+    let records = exported.records.into_iter();
+    Ok(records.map(String::into_bytes).collect())
+}
+
+async fn traces(State(door): State<Arc<Door>>, headers: HeaderMap, body: Body) -> Response {
+    export(&door, Signal::Traces, &headers, body).await
+}
+
+async fn logs(State(door): State<Arc<Door>>, headers: HeaderMap, body: Body) -> Response {
+    export(&door, Signal::Logs, &headers, body).await
+}
+
+async fn export(door: &Door, signal: Signal, headers: &HeaderMap, body: Body) -> Response {
+    let kind = content(headers);
+    let mut n_too_long = 0;
+    let parse = |bytes: &[u8]| exported(signal, kind, bytes, &mut n_too_long);
+    let taken = door.take("otlp", headers, body, parse).await;
     let is_protobuf = kind == Content::Protobuf;
     match taken {
         Ok(()) => {
-            let body = match is_protobuf {
-                true => otlp_request::answer_protobuf(n_too_long),
-                false => otlp_request::answer_json(n_too_long).into_bytes(),
+            let body = match (is_protobuf, signal) {
+                (true, _) => otlp_request::answer_protobuf(n_too_long),
+                (false, Signal::Traces) => otlp_request::answer_json(n_too_long).into_bytes(),
+                (false, Signal::Logs) => otlp_request::logs::answer_json(n_too_long).into_bytes(),
             };
             answer(StatusCode::OK, is_protobuf, body)
         }
@@ -267,7 +320,7 @@ fn answer(status: StatusCode, is_protobuf: bool, body: Vec<u8>) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static(COME_AGAIN));
+        headers.insert(RETRY_AFTER, u16::from(COME_AGAIN_SECONDS).into());
     }
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -276,7 +329,7 @@ fn answer(status: StatusCode, is_protobuf: bool, body: Vec<u8>) -> Response {
 }
 
 impl Door {
-    /// Takes a request all the way into Kafka.
+    /// Takes a request over HTTP/1 all the way into Kafka.
     async fn take(
         &self,
         origin: &'static str,
@@ -284,7 +337,11 @@ impl Door {
         body: Body,
         parse: impl FnOnce(&[u8]) -> Result<Vec<Vec<u8>>, Refusal>,
     ) -> Result<(), Refusal> {
-        let taken = self.pass(origin, headers, body, parse).await;
+        self.counted(self.pass(origin, headers, body, parse).await)
+    }
+
+    /// Counts a request by what became of it.
+    fn counted(&self, taken: Result<(), Refusal>) -> Result<(), Refusal> {
         let outcome = match &taken {
             Ok(()) => "taken",
             Err(refusal) if refusal.status == StatusCode::SERVICE_UNAVAILABLE => "put_off",
@@ -302,36 +359,35 @@ impl Door {
         body: Body,
         parse: impl FnOnce(&[u8]) -> Result<Vec<Vec<u8>>, Refusal>,
     ) -> Result<(), Refusal> {
-        if !self.is_welcome(headers) {
-            return refuse(StatusCode::UNAUTHORIZED, "the token is missing or wrong");
-        }
-        if self.shared.stop.load(Ordering::Relaxed) {
-            return come_again("this collector is stopping");
-        }
+        self.admit(headers)?;
         let length = headers
             .get(CONTENT_LENGTH)
             .and_then(|text| text.to_str().ok());
         let length = length
             .and_then(|text| text.parse().ok())
             .unwrap_or(BODY_BYTES_MAX);
-        let too_large = format!("a body has at most {BODY_BYTES_MAX} bytes, unpacked too");
         if BODY_BYTES_MAX < length {
-            return refuse(StatusCode::PAYLOAD_TOO_LARGE, too_large);
+            return too_large();
         }
-        let mut room = self.room(length)?;
+        let room = self.room(length)?;
         let bytes = match timeout(PATIENCE, to_bytes(body, BODY_BYTES_MAX)).await {
             Ok(Ok(bytes)) => bytes,
             // Longer than it says it is not, so what can be wrong of one that is there is its length.
-            Ok(Err(_)) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, too_large),
-            Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long"),
+            Ok(Err(_)) => return too_large(),
+            Err(_) => return too_slow(),
         };
-        let records = {
-            let unpacked = unpack(headers, bytes)?;
-            if BODY_BYTES_MAX < unpacked.len() {
-                return refuse(StatusCode::PAYLOAD_TOO_LARGE, too_large);
-            }
-            parse(&unpacked)?
-        };
+        let encoding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
+        let records = parse(&unpack(encoding, bytes)?)?;
+        self.write(origin, records, (room, length)).await
+    }
+
+    /// Has records written, for which room was taken that so many bytes need.
+    async fn write(
+        &self,
+        origin: &'static str,
+        records: Vec<Vec<u8>>,
+        (mut room, n_held): (OwnedSemaphorePermit, usize),
+    ) -> Result<(), Refusal> {
         if records.is_empty() {
             return Ok(());
         }
@@ -339,8 +395,8 @@ impl Door {
             .iter()
             .map(|record| record.len() + RECORD_COSTS)
             .sum();
-        if length < n_bytes {
-            room.merge(self.room(n_bytes - length)?);
+        if n_held < n_bytes {
+            room.merge(self.room(n_bytes - n_held)?);
         }
         let (done, written) = oneshot::channel();
         let job = Job {
@@ -364,6 +420,16 @@ impl Door {
         }
     }
 
+    fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        if !self.is_welcome(headers) {
+            return refuse(StatusCode::UNAUTHORIZED, "the token is missing or wrong");
+        }
+        if self.shared.stop.load(Ordering::Relaxed) {
+            return come_again("this collector is stopping");
+        }
+        Ok(())
+    }
+
     fn is_welcome(&self, headers: &HeaderMap) -> bool {
         let Some(token) = &self.token else {
             return true;
@@ -384,9 +450,8 @@ impl Door {
     }
 }
 
-/// The body without its encoding; one byte longer than allowed if it is too long.
-fn unpack(headers: &HeaderMap, bytes: Bytes) -> Result<Bytes, Refusal> {
-    let encoding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
+/// The body without its encoding, which its magic number must bear out.
+fn unpack(encoding: Option<&[u8]>, bytes: Bytes) -> Result<Bytes, Refusal> {
     let magic: &[u8] = match encoding {
         None | Some(b"" | b"identity") => return Ok(bytes),
         Some(b"gzip") => &[0x1f, 0x8b],
@@ -407,6 +472,7 @@ fn unpack(headers: &HeaderMap, bytes: Bytes) -> Result<Bytes, Refusal> {
             .read_to_end(&mut unpacked)
     });
     match read {
+        Ok(n) if BODY_BYTES_MAX < n => too_large(),
         Ok(_) => Ok(unpacked.into()),
         Err(_) => refuse(StatusCode::BAD_REQUEST, "the body's compression is damaged"),
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use connectors::kafka::transaction::{Entry, Outcome, Transactor};
 use connectors::kafka::{Cluster, Outgoing, Writer};
-use connectors::render::{Alert, render};
+use connectors::render::{Alert, Format, avro, render};
 use connectors::sink::backoff::Backoff;
 use connectors::sink::{FileSink, Item, Sink, SinkError};
 use serde_json::json;
@@ -20,13 +20,30 @@ use crate::telemetry::{Metrics, OutcomeLabel};
 
 /// Records taken at a time: what a crash may have delivered again.
 const RECORDS_MAX: usize = 500;
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+pub(super) const FIRST_WAIT: Duration = Duration::from_secs(1);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// Where alerts go.
+/// Where alerts go, and as what.
 pub(super) enum Out {
-    Sink(Sink),
-    Topic(String, Box<Transactor>),
+    Sink(Sink, Format),
+    Topic(String, Box<Transactor>, Written),
+}
+
+/// What the values of a topic are.
+#[derive(Clone, Copy)]
+pub(super) enum Written {
+    Text(Format),
+    /// Avro, by the schema of this id.
+    Avro(u32),
+}
+
+impl Written {
+    fn value(self, alert: &Alert) -> Vec<u8> {
+        match self {
+            Written::Text(format) => render(alert, format).into_bytes(),
+            Written::Avro(schema_id) => avro::value(alert, schema_id),
+        }
+    }
 }
 
 /// Where goes what can't be delivered.
@@ -57,7 +74,7 @@ enum Passed {
 /// An alert on its way, with the record it is from.
 struct Wanted {
     record: Record,
-    item: Item,
+    alert: Alert,
 }
 
 pub(super) struct Delivering<'a> {
@@ -143,9 +160,7 @@ impl<'a> Delivering<'a> {
             let (partition, offset) = (record.partition, record.offset);
             match Alert::parse(&record.value) {
                 Ok(alert) if self.args.choice.takes(&alert) => {
-                    let text = render(&alert, self.args.choice.format);
-                    let item = Item { alert, text };
-                    wanted.push(Wanted { record, item });
+                    wanted.push(Wanted { record, alert });
                 }
                 Ok(_) => {
                     self.counts.filtered += 1;
@@ -178,7 +193,7 @@ impl<'a> Delivering<'a> {
         match &self.out {
             Out::Topic(..) if wanted.is_empty() => (),
             Out::Topic(..) => return self.transact(reader, wanted, next),
-            Out::Sink(sink) => {
+            Out::Sink(sink, _) => {
                 let (n_max, mut taken) = (sink.items_max(), BTreeMap::new());
                 for some in wanted.chunks(n_max) {
                     let passed = self.hand_over(reader, some);
@@ -199,10 +214,17 @@ impl<'a> Delivering<'a> {
 
     /// Hands alerts over until they are taken, or lie in the dead letters.
     fn hand_over(&mut self, reader: &mut Reader, some: &[Wanted]) -> Result<Passed, Failure> {
-        let items: Vec<Item> = some.iter().map(|wanted| wanted.item.clone()).collect();
+        let Out::Sink(_, format) = self.out else {
+            return Ok(Passed::On);
+        };
+        let item = |wanted: &Wanted| Item {
+            alert: wanted.alert.clone(),
+            text: render(&wanted.alert, format),
+        };
+        let items: Vec<Item> = some.iter().map(item).collect();
         let mut n_tries = 0;
         loop {
-            let Out::Sink(sink) = &mut self.out else {
+            let Out::Sink(sink, _) = &mut self.out else {
                 return Ok(Passed::On);
             };
             let error = match sink.send(&items) {
@@ -255,13 +277,15 @@ impl<'a> Delivering<'a> {
         wanted: &[Wanted],
         next: &BTreeMap<i32, i64>,
     ) -> Result<Passed, Failure> {
-        let (Out::Topic(topic, transactor), Some(member)) = (&mut self.out, reader.member()) else {
+        let (Out::Topic(topic, transactor, written), Some(member)) =
+            (&mut self.out, reader.member())
+        else {
             return Ok(Passed::Refused);
         };
         let entry = |wanted: &Wanted| Entry {
             topic: topic.clone(),
             key: wanted.record.key.clone(),
-            value: wanted.item.text.clone().into_bytes(),
+            value: written.value(&wanted.alert),
         };
         let entries: Vec<Entry> = wanted.iter().map(entry).collect();
         match transactor.commit(&entries, &reader.after(next), &member)? {

@@ -15,11 +15,13 @@ use serde::Deserialize;
 
 use crate::command::inputs::listed;
 use crate::command::reading::{ReadingArgs, pipeline, read, source_of};
+use crate::command::roi::alerts::AlertSums;
 use crate::command::run::RunArgs;
 use crate::command::{EngineArgs, Failure, NamingArgs};
 use crate::config::{Config, SourceConfig};
-use crate::inventory::{AGENT, FINDING, Record, SERVER, TOOL};
+use crate::inventory::{AGENT, FINDING, SERVER, TOOL};
 use crate::mapping::{MappingFaults, SourceFormat};
+use crate::pipeline::Round;
 use crate::service::cluster;
 
 /// Bytes of a file of entries: a hundred thousand of the usual length.
@@ -82,14 +84,20 @@ impl SourceArgs {
     /// # Errors
     /// The source can't be read, or none is given.
     pub fn newest(&self, documents: &[PathBuf]) -> Result<BTreeMap<String, String>, Failure> {
-        Ok(self.gathered(documents)?.newest)
+        Ok(self.gathered(documents, false)?.newest)
     }
 
     /// The same, with what is known of the logs that it comes from.
     ///
+    /// * `with_alerts`: counts the alerts, too.
+    ///
     /// # Errors
     /// The source can't be read, or none is given.
-    pub fn gathered(&self, documents: &[PathBuf]) -> Result<Gathered, Failure> {
+    pub(in crate::command) fn gathered(
+        &self,
+        documents: &[PathBuf],
+        with_alerts: bool,
+    ) -> Result<Gathered, Failure> {
         match (&self.inventory, self.from.is_empty()) {
             (Some(path), _) => Err(format!(
                 "{} holds endpoints alone: give --from LOGS, or --brokers HOST:PORT of a running service",
@@ -97,7 +105,7 @@ impl SourceArgs {
             )
             .into()),
             (None, false) => self.of_logs(documents),
-            (None, true) => self.of_topic(),
+            (None, true) => self.of_topic(with_alerts),
         }
     }
 
@@ -119,8 +127,14 @@ impl SourceArgs {
         };
         let mut pipeline = pipeline(&engine, &reading, Ideas::default())?;
         let (mut newest, mut formats) = (BTreeMap::new(), Vec::new());
-        let mut keep = |records: Vec<Record>| {
-            newest.extend(records.into_iter().map(|record| (record.key, record.json)));
+        let mut alerts = AlertSums::default();
+        let mut keep = |round: Round| {
+            let records = round.inventory.into_iter();
+            newest.extend(records.map(|record| (record.key, record.json)));
+            round
+                .alerts
+                .iter()
+                .for_each(|alert| alerts.take(&alert.json));
         };
         for path in &listed(&self.from)? {
             let _ = read(
@@ -129,18 +143,22 @@ impl SourceArgs {
                 &source_of(path),
                 i64::MAX,
                 |round, _| {
-                    keep(round.inventory);
+                    keep(round);
                     Ok(ControlFlow::Continue(()))
                 },
             )?;
             let format = pipeline.detected().unwrap_or(self.format.into());
             formats.push((path.display().to_string(), format));
         }
-        keep(pipeline.close()?.inventory);
-        Ok(Gathered { newest, formats })
+        keep(pipeline.close()?);
+        Ok(Gathered {
+            newest,
+            formats,
+            alerts: Some(alerts),
+        })
     }
 
-    fn of_topic(&self) -> Result<Gathered, Failure> {
+    fn of_topic(&self, with_alerts: bool) -> Result<Gathered, Failure> {
         let run = RunArgs {
             config: self.config.clone(),
             brokers: self.brokers.clone(),
@@ -164,17 +182,24 @@ impl SourceArgs {
             SourceFormat::Known(Format::Auto) => Vec::new(),
             format => vec![(config.inventory_topic(), format)],
         };
+        let alerts = match with_alerts && config.alerts_to_topic() {
+            true => Some(alerts_of(&config)?),
+            false => None,
+        };
         Ok(Gathered {
             newest: newest_of(&config)?,
             formats,
+            alerts,
         })
     }
 }
 
 /// What a source gave.
-pub struct Gathered {
+pub(in crate::command) struct Gathered {
     /// The last record of each key.
     pub newest: BTreeMap<String, String>,
+    /// The alerts, counted; none where they are in no topic or were not asked for.
+    pub alerts: Option<AlertSums>,
     /// The files or topics it was made of, and their formats; `auto` where that is not known.
     pub formats: Vec<(String, SourceFormat)>,
 }
@@ -197,6 +222,18 @@ pub(in crate::command) fn newest_of(config: &Config) -> Result<BTreeMap<String, 
         Ok::<_, Failure>(())
     })?;
     Ok(newest)
+}
+
+/// The alerts of a service's topic, counted.
+fn alerts_of(config: &Config) -> Result<AlertSums, Failure> {
+    let mut sums = AlertSums::default();
+    cluster(config).read_to_end(&config.topics.alerts, |message| {
+        if let Some(alert) = message.payload() {
+            sums.take(&String::from_utf8_lossy(alert));
+        }
+        Ok::<_, Failure>(())
+    })?;
+    Ok(sums)
 }
 
 /// The endpoints among the records of the topic.

@@ -135,10 +135,18 @@ mod tests {
             let found = checks.find(|(check, ..)| check.id == id);
             found.map(|(_, sight, why)| (sight, why)).expect("known")
         };
-        // No scheme in a combined log, none of our columns for an answer's headers, a contract for what is undocumented.
+        // No scheme in a combined log, nothing of an answer's headers, a contract for what is undocumented.
         assert_eq!(sight("combined", "plaintext_http").0, Sight::Blind);
-        let (blind, why) = sight("kong", "hsts_missing");
-        assert!(blind == Sight::Blind && why.contains("headers"), "{why}");
+        assert_eq!(sight("kong", "hsts_missing").0, Sight::Sees);
+        assert_eq!(sight("kong", "plaintext_upstream").0, Sight::Sees);
+        let (blind, why) = sight("combined", "hsts_missing");
+        assert!(blind == Sight::Blind && why.contains("hsts"), "{why}");
+        let (unless, why) = sight("nginx", "cookie_flags");
+        assert!(
+            unless == Sight::IfConfigured && why.contains("set_cookie"),
+            "{why}"
+        );
+        assert_eq!(sight("combined", "plaintext_upstream").0, Sight::Blind);
         assert_eq!(sight("kong", "undocumented").0, Sight::Elsewhere);
         assert_eq!(sight("kong", "secret_in_url").0, Sight::Sees);
         assert_eq!(sight("envoy", "auth_missing").0, Sight::IfConfigured);

@@ -10,7 +10,8 @@ use super::plot::bars;
 use super::{DISCOVERY_BOUNDS, Report, STATUS_CLASSES, hosts};
 use crate::command::inventory::report::time;
 use crate::command::posture::{SEVERITIES, text};
-use crate::command::readiness::shown;
+use crate::command::readiness::{HEADER, rows};
+use crate::command::roi::{ASSUMED, CAVEAT as MODELLED_CAVEAT, MEASURED, MODELLED};
 
 /// The page's head. No address is loaded from it, and a reader's program is told to load none.
 const HEAD: &str = r#"<!doctype html>
@@ -48,10 +49,9 @@ pub(super) fn page(report: &Report) -> String {
     discovery(report, &mut html);
     coverage(report, &mut html);
     readiness(report, &mut html);
-    html.raw("<footer><p>").text(CAVEAT).raw(
-        "</p><p>No return on investment is told: no record holds what a finding costs or what \
-         a review of your own would have found, and a guess would look like a measure.</p></footer>\n</body></html>\n",
-    );
+    roi(report, &mut html);
+    html.raw("<footer><p>").text(CAVEAT);
+    html.raw("</p></footer>\n</body></html>\n");
     html.finish()
 }
 
@@ -276,8 +276,7 @@ fn agents(report: &Report, html: &mut Html) {
     html.raw("<h2>AI agents and MCP</h2>\n");
     for (list, records) in &report.agents {
         html.element("<h3>", list.name, "</h3>\n");
-        let rows: Vec<_> = records.iter().map(list.row).collect();
-        html.table(list.header, &rows);
+        html.table(&list.header(), &list.rows(records));
     }
 }
 
@@ -352,18 +351,23 @@ fn readiness(report: &Report, html: &mut Html) {
         report.answers.len()
     );
     html.element("<p>", &said, "</p>\n");
-    let rows: Vec<_> = report
-        .answers
-        .iter()
-        .map(|(question, value, answer)| {
-            vec![
-                question.id.to_owned(),
-                question.text.to_owned(),
-                value.map_or("-".to_owned(), |value| shown(value, question.unit)),
-                answer.as_str().to_owned(),
-                question.evidence.to_owned(),
-            ]
-        })
-        .collect();
-    html.table(&["no", "question", "measured", "answer", "evidence"], &rows);
+    html.table(&HEADER, &rows(&report.answers));
+}
+
+fn roi(report: &Report, html: &mut Html) {
+    html.raw("<h2>Return on investment</h2>\n");
+    let Some(roi) = &report.roi else {
+        html.raw(
+            "<p>Not told: no record holds what a finding costs or what a review of your own would have found, and a guess would look \
+             like a measure. Write what you assume to a file (<code>tollwatch roi --template</code>) and give it with \
+             <code>--assumptions</code>.</p>\n",
+        );
+        return;
+    };
+    html.table(&MEASURED, &roi.measured_rows());
+    html.raw("<h3>Modelled</h3>\n");
+    html.table(&MODELLED, &roi.modelled_rows());
+    html.raw("<h3>Assumptions</h3>\n");
+    html.table(&ASSUMED, &roi.assumed_rows());
+    html.element("<p>", MODELLED_CAVEAT, "</p>\n");
 }
