@@ -60,6 +60,8 @@ const BEAT_EVERY: Duration = Duration::from_millis(500);
 const BEAT_LANES: usize = 16;
 /// How often a read that fails again and again is told.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+/// How often a process that waits for its end asks what others of its groups have committed.
+const ASK_GROUP_EVERY: Duration = Duration::from_secs(2);
 /// How often lag and state are measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
 
@@ -182,6 +184,9 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     partitions: HashMap<&'static str, usize>,
     stops: [AtomicBool; STAGES.len()],
+    /// Stages whose end somebody waits for: they commit as soon as there is nothing to read.
+    awaited: [AtomicBool; STAGES.len()],
+    /// What this process committed, or found committed when it came to a partition.
     reached: Mutex<HashMap<(&'static str, String, i32), i64>>,
     /// Whether each thread has its partitions, put back and caught up.
     ready: Mutex<BTreeMap<(&'static str, usize), bool>>,
@@ -190,6 +195,10 @@ pub struct Shared {
 impl Shared {
     fn stopped(&self, stage: usize) -> bool {
         self.stops[stage].load(Ordering::Relaxed)
+    }
+
+    fn is_awaited(&self, stage: usize) -> bool {
+        self.awaited[stage].load(Ordering::Relaxed)
     }
 
     /// Ends every stage; threads finish what they have read.
@@ -256,7 +265,7 @@ impl Shared {
         *at = next.max(*at);
     }
 
-    /// Next offset a stage will read of a partition.
+    /// Offset up to which everything that a stage makes of a partition is written, and committed.
     pub fn reached(&self, stage: &'static str, topic: &str, partition: i32) -> i64 {
         let reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
         reached
@@ -481,6 +490,7 @@ impl Service {
             metrics,
             partitions,
             stops: Default::default(),
+            awaited: Default::default(),
             reached: Mutex::default(),
             ready: Mutex::default(),
             config,
@@ -508,8 +518,8 @@ impl Service {
         Ok(Service { shared, threads })
     }
 
-    /// Waits until every stage has read what its input held: the sources up to their ends now, each
-    /// log up to its end when the stage before it is done; then ends.
+    /// Waits until every stage has committed what its input held: the sources up to their ends now, each
+    /// log up to its end when the stage before it is done, be it by other members of its group; then ends.
     ///
     /// # Errors
     /// What stopped a stage.
@@ -521,26 +531,44 @@ impl Service {
             .iter()
             .map(|source| source.topic.clone())
             .collect();
-        for (stage, name) in STAGES.into_iter().enumerate() {
+        for stage in 0..STAGES.len() {
             let topics = match stage {
                 0 => sources.clone(),
                 _ => vec![self.shared.config.log_topic(Log::ALL[stage - 1])],
             };
+            self.shared.awaited[stage].store(true, Ordering::Relaxed);
             for topic in topics {
-                let ends = self.shared.cluster.watermarks(&topic)?;
-                for (partition, (first, end)) in (0..).zip(ends) {
-                    while first < end && self.shared.reached(name, &topic, partition) < end {
-                        if self.shared.stopped(stage) {
-                            break;
-                        }
-                        std::thread::sleep(Duration::from_millis(5));
-                    }
-                }
+                self.await_end(stage, &topic)?;
             }
             self.shared.stops[stage].store(true, Ordering::Relaxed);
             self.join(stage)?;
         }
         Ok(self.shared)
+    }
+
+    /// Waits until a stage has committed what a topic holds now, or has stopped.
+    fn await_end(&self, stage: usize, topic: &str) -> Result<(), ServiceError> {
+        let (shared, name) = (&self.shared, STAGES[stage]);
+        let ends = shared.cluster.watermarks(topic)?;
+        let mut asked = Every::new(ASK_GROUP_EVERY);
+        for (partition, (first, end)) in (0..).zip(ends) {
+            while first < end && shared.reached(name, topic, partition) < end {
+                if shared.stopped(stage) {
+                    return Ok(());
+                }
+                if asked.due() {
+                    let group = format!("{}.{name}", shared.config.group);
+                    let (committed, _) = shared.cluster.group(&group, topic)?;
+                    for (partition, next) in (0..).zip(committed) {
+                        if let Some(next) = next {
+                            shared.reach(name, topic, partition, next);
+                        }
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        Ok(())
     }
 
     /// Waits until the service is stopped, or a stage fails.

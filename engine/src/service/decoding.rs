@@ -79,7 +79,7 @@ pub(super) fn run(shared: &Shared, n: usize) -> Result<(), ServiceError> {
         if beat.due() {
             thread.beat(&consumer)?;
         }
-        if commit.due() {
+        if commit.due() || (!more && shared.is_awaited(0)) {
             thread.commit(&consumer)?;
         }
         if measure.due() {
@@ -387,11 +387,10 @@ impl Thread<'_> {
             return Ok(());
         }
         self.gathered_since = None;
-        for ((topic, partition), source) in &mut self.sources {
+        for source in self.sources.values_mut() {
             let mut out = Outbox::default();
             source.decode.flush(&mut out).map_err(failed)?;
             write(self.shared, &self.writer, &self.events_topic, &out)?;
-            self.shared.reach(STAGE, topic, *partition, source.next);
         }
         Ok(())
     }
@@ -413,7 +412,9 @@ impl Thread<'_> {
                 match ends {
                     Ok((_, end)) if self.shared.config.sources.len() == 1 || end <= source.next => {
                         // Beyond the last message there may be a transaction's marker.
-                        self.shared.reach(STAGE, topic, *partition, end);
+                        if source.next <= source.committed {
+                            self.shared.reach(STAGE, topic, *partition, end);
+                        }
                     }
                     _ => silent = false,
                 }
@@ -455,8 +456,10 @@ impl Thread<'_> {
         }
         self.writer.flush()?;
         if commit(consumer, &offsets, &self.group, STAGE, self.shared)? {
-            for source in self.sources.values_mut() {
+            for ((topic, partition), source) in &mut self.sources {
                 source.committed = source.committed.max(source.next);
+                self.shared
+                    .reach(STAGE, topic, *partition, source.committed);
             }
         }
         Ok(())

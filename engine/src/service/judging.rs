@@ -147,7 +147,8 @@ pub(super) fn run(shared: &Arc<Shared>, stage: usize, n: usize) -> Result<(), Se
             thread.beat()?;
         }
         let settled = thread.settle(Duration::ZERO)?;
-        if commit.due() || (settled && thread.edge.as_ref().is_some_and(Edge::is_due)) {
+        let is_due = settled && thread.edge.as_ref().is_some_and(Edge::is_due);
+        if commit.due() || is_due || (!more && shared.is_awaited(stage)) {
             thread.commit(&consumer)?;
         }
         thread.tell_rules()?;
@@ -609,12 +610,7 @@ impl Thread<'_> {
         self.lanes
             .values_mut()
             .for_each(|owned| owned.lane.flush(&mut out));
-        self.write(&out)?;
-        for (partition, owned) in &self.lanes {
-            self.shared
-                .reach(self.name, &self.topic, *partition, owned.next);
-        }
-        Ok(())
+        self.write(&out)
     }
 
     /// Tells every partition of the next log how far event time is, when that has changed.
@@ -691,6 +687,8 @@ impl Thread<'_> {
         for (partition, next) in offsets {
             if let Some(owned) = self.lanes.get_mut(partition) {
                 owned.committed = owned.committed.max(*next);
+                self.shared
+                    .reach(self.name, &self.topic, *partition, owned.committed);
             }
         }
     }
@@ -727,7 +725,14 @@ impl Thread<'_> {
             self.settle(END_WAIT)?;
             self.commit(consumer)?;
             let waits = |edge: &Edge| edge.is_busy() || edge.is_due();
-            if !self.edge.as_ref().is_some_and(waits) || END_WAIT < began.elapsed() {
+            if !self.edge.as_ref().is_some_and(waits) {
+                break;
+            }
+            if END_WAIT < began.elapsed() {
+                tracing::warn!(
+                    stage = self.name,
+                    "ends without its last results: Kafka has not taken them, and whoever comes next writes them"
+                );
                 break;
             }
             // Without its group the thread can commit nothing.
