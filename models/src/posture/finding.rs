@@ -177,26 +177,42 @@ fn cut(text: &str, bytes_max: usize) -> String {
         .collect()
 }
 
-/// Some calls: the first two and the latest, in the order of event time and position, whatever the order they came in.
+/// Event time within which one late call is as good as another, ms: texts are made of the first of each such span alone.
+const SPAN_MS: i64 = 10_000;
+
+/// Some calls: the first two, and the first of the latest ten seconds there was one in; by event time and position, whatever
+/// the order they came in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Samples(Vec<Sample>);
 
 impl Samples {
     /// Keeps a call, perhaps.
     pub fn keep(&mut self, sample: Sample) {
-        if let Err(at) = self.0.binary_search(&sample) {
-            self.0.insert(at, sample);
-            if SAMPLES_MAX < self.0.len() {
-                self.0.remove(SAMPLES_MAX - 1);
-            }
+        let Err(at) = self.0.binary_search(&sample) else {
+            return;
+        };
+        self.0.insert(at, sample);
+        let span = |sample: &Sample| sample.at_ms.div_euclid(SPAN_MS);
+        let Some(latest) = self.0.last().map(span) else {
+            return;
+        };
+        let late = self.0.partition_point(|sample| span(sample) < latest);
+        let first = SAMPLES_MAX - 1;
+        if first < self.0.len() {
+            self.0.swap(first, late.max(first));
+            self.0
+                .truncate(if first <= late { SAMPLES_MAX } else { first });
         }
     }
 
     /// True when a call of that time would be kept: so that its texts need not be made.
     pub fn wants(&self, at_ms: i64) -> bool {
-        self.0.len() < SAMPLES_MAX
-            || self.0[SAMPLES_MAX - 2].at_ms >= at_ms
-            || self.0[SAMPLES_MAX - 1].at_ms <= at_ms
+        let [_, second, rest @ ..] = self.0.as_slice() else {
+            return true;
+        };
+        let latest = rest.last().unwrap_or(second).at_ms;
+        let (span, of_latest) = (at_ms.div_euclid(SPAN_MS), latest.div_euclid(SPAN_MS));
+        at_ms <= second.at_ms || of_latest < span || (of_latest == span && at_ms <= latest)
     }
 
     /// Keeps another's.
@@ -291,7 +307,9 @@ mod tests {
     proptest! {
         #[test]
         fn samples_are_the_same_in_any_order(times in prop::collection::vec((0i64..9, 0i64..9), 0..12), at in 0usize..12) {
-            let sample = |(at_ms, offset): &(i64, i64)| Sample::new(*at_ms, ("t", 0, *offset, 0), "GET / 200", "x");
+            // Two or three of the times are in one span.
+            let ms = |time: i64| time * SPAN_MS * 2 / 5;
+            let sample = |(at, offset): &(i64, i64)| Sample::new(ms(*at), ("t", 0, *offset, 0), "GET / 200", "x");
             let mut all = Samples::default();
             times.iter().for_each(|time| all.keep(sample(time)));
             let (head, tail) = times.split_at(at.min(times.len()));
@@ -303,9 +321,16 @@ mod tests {
             for time in &times {
                 let mut with = one.clone();
                 with.keep(sample(time));
-                prop_assert!(one.wants(time.0) || with == one, "what is not wanted is not kept");
+                prop_assert!(one.wants(ms(time.0)) || with == one, "what is not wanted is not kept");
             }
-            prop_assert!(all.iter().count() <= SAMPLES_MAX);
+            let mut sorted: Vec<(i64, i64)> = times.clone();
+            sorted.sort_unstable();
+            sorted.dedup();
+            let latest = sorted.last().map(|(at, _)| ms(*at).div_euclid(SPAN_MS));
+            let late = sorted.iter().position(|(at, _)| Some(ms(*at).div_euclid(SPAN_MS)) == latest);
+            let kept = (0..sorted.len()).filter(|n| *n < 2 || Some(*n) == late);
+            let want: Vec<Sample> = kept.map(|n| sample(&sorted[n])).collect();
+            prop_assert_eq!(all.iter().cloned().collect::<Vec<_>>(), want);
         }
     }
 }
