@@ -25,7 +25,7 @@ pub struct JudgeConfig {
     /// False alerts promised per million touches, `> 0`. The alarm stands at `1e6 / f`.
     pub false_alerts_per_million_events: f64,
     /// Event time a lane learns before it judges, in milliseconds: a daily habit must have been
-    /// seen in part.
+    /// seen in part. Very long runs are told from half of it on.
     pub warm_up_ms: i64,
     /// Identities kept; 200 bytes each and up to 1.5 KB of neighbours.
     pub identities_max: usize,
@@ -204,6 +204,11 @@ const SHARING_EVIDENCE_MAX: f64 = 50.0;
 /// Event time between two touches that ends a sitting, in milliseconds.
 pub const SITTING_GAP_MS: i64 = 3_600_000;
 
+/// Share of the warm-up after which runs are judged, which only need others' to compare with; and how many times as long
+/// they must be until its end, as the day's jobs and auditors have not been seen at work.
+const RUNS_AFTER: f64 = 0.5;
+const EARLY_RUN: f64 = 5.0 / 3.0;
+
 /// Runs of reads and of writes that are never too long, and the time that ends one. Agents fan out to some 25
 /// objects at once, and almost nobody writes what is not its own.
 const READS_MIN: u32 = 30;
@@ -342,7 +347,8 @@ impl Judge {
     pub fn judge(&mut self, touch: &Touch) -> Verdict {
         let touch = &self.of_line(touch);
         let started_ms = *self.started_ms.get_or_insert(touch.at_ms);
-        let mature = touch.at_ms - started_ms >= self.config.warm_up_ms;
+        let since_ms = touch.at_ms - started_ms;
+        let mature = since_ms >= self.config.warm_up_ms;
         let ideas = self.config.ideas;
         let identity = self.identities.entry(touch.identity);
         let category = categorise(touch, &identity.sharing, ideas);
@@ -406,8 +412,8 @@ impl Judge {
         let sitting = Met {
             category,
             others: others_share(touch, category, &identity.sharing),
-            mature,
-            factor: self.factor,
+            judged: mature || since_ms as f64 >= RUNS_AFTER * self.config.warm_up_ms as f64,
+            factor: self.factor * if mature { 1.0 } else { EARLY_RUN },
         };
         let sitting = collection.sitting(touch, &sitting, [cohort, everybody], ideas);
         if alarm || sitting.alarm.is_some() {
@@ -456,7 +462,7 @@ struct Met {
     category: Category,
     /// How much of the object is another's, in [0, 1].
     others: f64,
-    mature: bool,
+    judged: bool,
     factor: f64,
 }
 
@@ -486,7 +492,7 @@ impl Collection {
                 others: met.others,
                 newcomer: touch.newcomer,
             };
-            let judged = met.mature && ideas.has(Idea::Runs);
+            let judged = met.judged && ideas.has(Idea::Runs);
             let many = [&mut peers.many, &mut all.many];
             if self.many.touch(step, judged, limit, many) {
                 alarm = Some(TooLong::Many);
@@ -496,7 +502,7 @@ impl Collection {
                     goes_on: self.order.is_step(place),
                     ..step
                 };
-                let judged = met.mature && ideas.has(Idea::Walks);
+                let judged = met.judged && ideas.has(Idea::Walks);
                 let walks = [&mut peers.walk, &mut all.walk];
                 if self.walk.touch(step, judged, walk_limit, walks) {
                     alarm = Some(TooLong::InOrder);
@@ -686,6 +692,37 @@ mod tests {
         let mut judge = settled();
         judge.goes_on(500, 1, 499, 5000);
         assert_eq!(sitting(&mut judge, 500, (1..1000).map(leaps)), None);
+    }
+
+    #[test]
+    fn a_very_long_run_is_told_before_the_warm_up_ends_and_a_long_one_is_not() {
+        const HOUR_MS: i64 = 3_600_000;
+        for (row, hours, n, is_told) in [
+            ("in its first half", 5, 1000, false),
+            ("very long", 7, 1000, true),
+            ("long", 7, 45, false),
+            ("long, behind it", 13, 45, true),
+        ] {
+            let mut judge = Judge::new(JudgeConfig::default());
+            for at_ms in [0, 2 * HOUR_MS] {
+                for identity in 1..=100 {
+                    for i in 0..10 {
+                        judge.judge(&touch(identity, at_ms + i));
+                    }
+                }
+            }
+            let told = (0..n).find(|i| {
+                let read = Touch {
+                    standing: Standing {
+                        owner: Some(1_000_000 + i),
+                        ..Standing::default()
+                    },
+                    ..touch(500, hours * HOUR_MS + *i as i64)
+                };
+                judge.judge(&read).sitting.alarm.is_some()
+            });
+            assert_eq!(told.is_some(), is_told, "{row}: {told:?}");
+        }
     }
 
     #[test]
