@@ -138,7 +138,7 @@ fn the_layout_of_a_snapshot_has_the_version_it_says() {
     let layout = (part::VERSION, xxhash_rust::xxh3::xxh3_64(text.as_bytes()));
     assert_eq!(
         layout,
-        (8, LAYOUT),
+        (9, LAYOUT),
         "what is saved has another layout or meaning: raise engine::state::part::VERSION, so that old snapshots are not \
          taken for new ones, and then this\n{text}"
     );

@@ -42,7 +42,7 @@ pub struct ModelConfig {
     pub streams_max: usize,
     /// Pairs (identity, object) kept, at least 1000; 38 bytes each at most.
     pub pairs_max: usize,
-    /// Objects kept, at least 1000; 166 bytes each at most.
+    /// Objects kept, at least 1000; 123 bytes each at most.
     pub objects_max: usize,
     /// Endpoints kept, at least 100; 4 KB each in `profile`, 33 KB at most in `govern`.
     pub endpoints_max: usize,

@@ -5,14 +5,18 @@
 //! has written an object, a write counts against its first reader. Up to four touchers are kept,
 //! enough to see teams; a fifth adds nothing (measured on captures).
 //!
-//! 56 bytes an object and table slack; beyond `objects_max` the least recently touched are
-//! forgotten, and their next toucher becomes their owner.
+//! 28 bytes an object, 32 more where it has a second toucher, and table slack; beyond `objects_max` the least recently
+//! touched are forgotten, and their next toucher becomes their owner.
+
+use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
 
 use crate::generations::Generations;
 use crate::walk::Walk;
 
+/// What an allocator adds to what it is asked for, about.
+const ALLOCATION_BYTES: usize = 16;
 /// Touchers kept for one object.
 pub const TOUCHERS_MAX: usize = 4;
 
@@ -41,12 +45,49 @@ impl Standing {
     }
 }
 
+/// Most objects have one toucher.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Object {
-    owner: Option<u64>,
-    touchers: [u64; TOUCHERS_MAX],
-    n_touchers: u8,
+    /// The first toucher: who owns it.
+    owner: Option<NonZeroU64>,
+    shared: Option<Box<Shared>>,
+}
+
+/// Those who touched an object after its owner.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Shared {
+    touchers: [Option<NonZeroU64>; TOUCHERS_MAX - 1],
     crowded: bool,
+}
+
+impl Object {
+    /// The owner and those who came after it.
+    fn touchers(&self) -> [Option<u64>; TOUCHERS_MAX] {
+        let later = self.shared.as_ref().map(|shared| shared.touchers);
+        let [second, third, fourth] = later.unwrap_or_default();
+        [self.owner, second, third, fourth].map(|toucher| toucher.map(NonZeroU64::get))
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.crowded)
+    }
+
+    /// Notes one who touched it.
+    fn note(&mut self, identity: u64) {
+        // Of all hashes one is another's.
+        let identity = NonZeroU64::new(identity).unwrap_or(NonZeroU64::MIN);
+        let owner = *self.owner.get_or_insert(identity);
+        if owner == identity {
+            return;
+        }
+        let shared = self.shared.get_or_insert_default();
+        let known =
+            |toucher: &&mut Option<NonZeroU64>| toucher.is_none() || **toucher == Some(identity);
+        match shared.touchers.iter_mut().find(known) {
+            Some(toucher) => *toucher = Some(identity),
+            None => shared.crowded = true,
+        }
+    }
 }
 
 /// The objects of one lane.
@@ -57,7 +98,8 @@ pub struct OwnershipTable {
 
 impl OwnershipTable {
     /// Bytes an object takes at most.
-    pub const OBJECT_BYTES: usize = Generations::<u64, Object>::ENTRY_BYTES;
+    pub const OBJECT_BYTES: usize =
+        Generations::<u64, Object>::ENTRY_BYTES + size_of::<Shared>() + ALLOCATION_BYTES;
 
     /// A table of at most `objects_max` objects (reads and writes of one object are two).
     pub fn new(objects_max: usize) -> Self {
@@ -84,25 +126,13 @@ impl OwnershipTable {
             None
         };
         let object = self.objects.entry(object.rotate_left(u32::from(write)));
-        let mut standing = Standing {
-            owner: object.owner.or(reader),
-            crowded: object.crowded,
-            ..Standing::default()
+        let standing = Standing {
+            owner: object.owner.or(reader).map(NonZeroU64::get),
+            touchers: object.touchers(),
+            crowded: object.is_crowded(),
         };
-        let held = usize::from(object.n_touchers);
-        for (slot, toucher) in standing.touchers.iter_mut().zip(&object.touchers[..held]) {
-            *slot = Some(*toucher);
-        }
         if success && !pan_reader {
-            object.owner = object.owner.or(Some(identity));
-            if !object.touchers[..held].contains(&identity) {
-                if held < TOUCHERS_MAX {
-                    object.touchers[held] = identity;
-                    object.n_touchers += 1;
-                } else {
-                    object.crowded = true;
-                }
-            }
+            object.note(identity);
         }
         standing
     }
@@ -127,7 +157,7 @@ impl OwnershipTable {
         self.objects.n_evicted()
     }
 
-    /// Bytes held.
+    /// Bytes of the table, without those of second touchers.
     pub fn state_bytes(&self) -> usize {
         self.objects.table_bytes()
     }

@@ -52,19 +52,19 @@ struct Usage {
     n_known: [u32; 2],
     /// Sittings of objects new to it.
     sittings: Length,
-    /// When the caller's device was last told of it, and of which longest sitting.
-    sighted: Option<(i64, u32)>,
+    /// When the caller's device was last told of it, ms, 0 before; and of which longest sitting.
+    sighted_ms: i64,
+    sighted: u32,
 }
 
 impl Usage {
     /// True when the caller's device is to be told of it: at first, every hour, and of a sitting twice as long.
     fn sight(&mut self, at_ms: i64) -> bool {
         let longest = self.sittings.longest();
-        let due = self.sighted.is_none_or(|(last_ms, told)| {
-            SIGHTING_MS <= at_ms - last_ms || told.saturating_mul(2) <= longest
-        });
+        let due = SIGHTING_MS <= at_ms.saturating_sub(self.sighted_ms)
+            || self.sighted.saturating_mul(2) <= longest;
         if due {
-            self.sighted = Some((at_ms, longest));
+            (self.sighted_ms, self.sighted) = (at_ms, longest);
         }
         due
     }
