@@ -3,15 +3,27 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryArray, BinaryBuilder, BooleanArray, BooleanBuilder, Float64Array,
-    Float64Builder, Int32Array, Int32Builder, Int64Array, Int64Builder, StringArray, StringBuilder,
-    TimestampMillisecondArray, TimestampMillisecondBuilder, UInt64Array, UInt64Builder,
+    Array, ArrayBuilder, ArrayRef, BinaryArray, BinaryBuilder, BooleanArray, BooleanBuilder,
+    Float64Array, Float64Builder, Int32Array, Int32Builder, Int64Array, Int64Builder, StringArray,
+    StringBuilder, TimestampMillisecondArray, TimestampMillisecondBuilder, UInt64Array,
+    UInt64Builder,
 };
 use arrow::datatypes::{DataType, TimeUnit};
 
 /// Longest text a column keeps, in bytes; the rest of a longer one is dropped. Callers choose paths, queries and agents, and a
 /// row must fit into a record of its log whatever they chose. Objects, probes and secrets are found before this.
 pub const TEXT_BYTES_MAX: usize = 16 << 10;
+
+/// Bytes of texts that a builder has room for before any comes, at most.
+const ROOM_BYTES_MAX: usize = 1 << 20;
+
+/// A column of texts; its builder has room for as many and as long ones again, as batches are much alike.
+fn finish_texts(builder: &mut StringBuilder) -> ArrayRef {
+    let n_bytes = builder.values_slice().len().min(ROOM_BYTES_MAX);
+    let column = builder.finish();
+    *builder = StringBuilder::with_capacity(column.len(), n_bytes);
+    Arc::new(column)
+}
 
 #[inline(always)]
 fn cut(text: &str) -> &str {
@@ -65,7 +77,7 @@ pub trait Kind {
     fn append(builder: &mut Self::Builder, value: Self::Value<'_>);
     /// Reads a value.
     fn value(column: &Self::Column, row: usize) -> Self::Value<'_>;
-    /// The column built; the builder is empty after.
+    /// The column built; the builder is empty after, with room for as many rows again where there were values.
     fn finish(builder: &mut Self::Builder) -> ArrayRef;
 }
 
@@ -85,7 +97,11 @@ macro_rules! kinds {
             fn append(builder: &mut $builder, value: $value) { builder.append_value(value); }
             #[inline(always)]
             fn value(column: &$column, row: usize) -> $value { column.value(row) }
-            fn finish(builder: &mut $builder) -> ArrayRef { Arc::new(builder.finish()) }
+            fn finish(builder: &mut $builder) -> ArrayRef {
+                let column = builder.finish();
+                *builder = <$builder>::with_capacity(column.len());
+                Arc::new(column)
+            }
         }
     )*};
     ($( $(#[$doc:meta])* $name:ident: $value:ty, $builder:ty, $column:ty, $data_type:expr,
@@ -110,7 +126,14 @@ macro_rules! kinds {
             fn value(column: &$column, row: usize) -> Option<$value> {
                 column.is_valid(row).then(|| column.value(row))
             }
-            fn finish(to: &mut Sparse<$builder>) -> ArrayRef { Arc::new(to.written().finish()) }
+            fn finish(to: &mut Sparse<$builder>) -> ArrayRef {
+                let has_values = !to.builder.is_empty();
+                let column = to.written().finish();
+                if has_values {
+                    to.builder = <$builder>::with_capacity(column.len());
+                }
+                Arc::new(column)
+            }
         }
         impl Nulls for $builder {
             fn append_nulls(&mut self, n: usize) { <$builder>::append_nulls(self, n); }
@@ -165,7 +188,7 @@ impl Kind for Name {
         column.value(row)
     }
     fn finish(builder: &mut StringBuilder) -> ArrayRef {
-        Arc::new(builder.finish())
+        finish_texts(builder)
     }
 }
 
@@ -193,7 +216,11 @@ impl Kind for Text {
         column.is_valid(row).then(|| column.value(row))
     }
     fn finish(to: &mut Sparse<StringBuilder>) -> ArrayRef {
-        Arc::new(to.written().finish())
+        let has_values = !to.builder.is_empty();
+        match has_values {
+            true => finish_texts(to.written()),
+            false => Arc::new(to.written().finish()),
+        }
     }
 }
 
@@ -248,6 +275,8 @@ impl Kind for Time {
         column.value(row)
     }
     fn finish(builder: &mut TimestampMillisecondBuilder) -> ArrayRef {
-        Arc::new(builder.finish().with_timezone("UTC"))
+        let column = builder.finish().with_timezone("UTC");
+        *builder = TimestampMillisecondBuilder::with_capacity(column.len());
+        Arc::new(column)
     }
 }
