@@ -42,14 +42,18 @@ pub(crate) struct RulesConfig {
 /// # Errors
 /// One has a fault, which would be one of this file.
 pub(crate) fn with_simple(n: usize) -> Result<RuleSet> {
-    let mut rules: Vec<Rule> = RuleSet::shipped()
-        .rules
-        .iter()
-        .map(|rule| rule.as_ref().clone())
-        .collect();
-    for i in 0..n {
-        let path = format!("simple_{i}.sql");
-        let parsed = Rule::parse(Path::new(&path), &simple(i));
+    with_shipped((0..n).map(|i| (format!("simple_{i}.sql"), simple(i))))
+}
+
+/// The shipped rules and others, by file and text.
+///
+/// # Errors
+/// One has a fault.
+pub(crate) fn with_shipped(others: impl Iterator<Item = (String, String)>) -> Result<RuleSet> {
+    let shipped = RuleSet::shipped().rules;
+    let mut rules: Vec<Rule> = shipped.iter().map(|rule| rule.as_ref().clone()).collect();
+    for (path, text) in others {
+        let parsed = Rule::parse(Path::new(&path), &text);
         rules.push(parsed.map_err(|faults| faults[0].to_string())?);
     }
     Ok(RuleSet::new(rules).map_err(|faults| faults[0].to_string())?)

@@ -16,13 +16,15 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use connectors::kafka::{Outgoing, Properties, Topic};
-use engine::command::{load_rules, resolver};
+use engine::command::resolver;
 use engine::config::{Config, Delivery, ModelConfig, SnapshotConfig, SourceConfig, TopicConfig};
+use engine::rule::RuleSet;
 use engine::service::{Service, cluster};
 use serde_json::json;
 
 use crate::Result;
 use crate::floor::{self, FloorConfig};
+use crate::rules::with_shipped;
 use crate::traffic::{Traffic, TrafficConfig};
 use crate::usage::{Mark, Usage};
 
@@ -56,6 +58,17 @@ pub(crate) struct WayConfig {
     json: bool,
 }
 
+/// Rules whose alerts `--pace` times beside those that the traffic gives cause for.
+const PACED_RULES: [(&str, &str); 2] = [
+    (
+        "paced_events.sql",
+        include_str!("../rules/paced_events.sql"),
+    ),
+    (
+        "paced_touches.sql",
+        include_str!("../rules/paced_touches.sql"),
+    ),
+];
 /// How long `--pace` produces.
 const PACED: Duration = Duration::from_secs(30);
 
@@ -78,7 +91,7 @@ pub(crate) fn run(config: &WayConfig) -> Result<()> {
         let floor = start.until_now()?;
 
         let started = Mark::now()?;
-        let whole = service(config, round, Promise::Whole)?;
+        let whole = service(config, round, Promise::Whole, RuleSet::shipped())?;
         let (shared, threads) = watching_threads(|| whole.finish_when_caught_up())?;
         let shared = shared?;
         let way = started.until_now()?;
@@ -93,7 +106,7 @@ pub(crate) fn run(config: &WayConfig) -> Result<()> {
         report(config, round, n_events, &floor, &way, &threads, latency);
 
         let started = Mark::now()?;
-        let less = service(config, round, Promise::Less)?;
+        let less = service(config, round, Promise::Less, RuleSet::shipped())?;
         less.finish_when_caught_up()?;
         let less = started.until_now()?;
         report_promise(config, round, n_events, &way, &less);
@@ -149,7 +162,7 @@ fn report_promise(config: &WayConfig, round: u32, n_events: u64, way: &Usage, le
 }
 
 /// A service of its own for each round: new group, new logs.
-fn service(config: &WayConfig, round: u32, promise: Promise) -> Result<Service> {
+fn service(config: &WayConfig, round: u32, promise: Promise, rules: RuleSet) -> Result<Service> {
     let name = name(round, promise);
     let (delivery, every_seconds) = match promise {
         Promise::Whole => (Delivery::ExactlyOnce, 5),
@@ -189,7 +202,7 @@ fn service(config: &WayConfig, round: u32, promise: Promise) -> Result<Service> 
         .build()?;
     let started = Service::start(
         settings,
-        load_rules(None, None)?,
+        Arc::new(rules),
         resolver(None, false)?,
         Arc::default(),
         None,
@@ -264,7 +277,9 @@ fn paced(config: &WayConfig, pace: u64) -> Result<()> {
         min_insync_replicas: 1,
         retention_ms: Some(3_600_000),
     }))?;
-    let service = service(config, 0, Promise::Whole)?;
+    let rules = PACED_RULES.map(|(file, text)| (file.to_owned(), text.to_owned()));
+    let rules = with_shipped(rules.into_iter())?;
+    let service = service(config, 0, Promise::Whole, rules)?;
     let writer = kafka.writer()?;
     let mut traffic = Traffic::new(&config.traffic);
     let (start, started) = (Mark::now()?, Instant::now());
