@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// Version of the layout and of what is in it. Another one is not read: the log is.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 
 const MAGIC: &[u8; 8] = b"tollwsnp";
 /// Bytes of a block before compression, about; one entry may be longer.
