@@ -63,7 +63,7 @@ fn page(logs: &[&Path], more: &[&str]) -> String {
 }
 
 /// Calls of one path that answers everybody over plain HTTP, a second apart.
-fn calls(n_calls: usize, host: &str, path: &str, agent: &str) -> Vec<Vec<u8>> {
+pub(crate) fn calls(n_calls: usize, host: &str, path: &str, agent: &str) -> Vec<Vec<u8>> {
     let call = |n: usize| {
         let at = 1_767_571_200.0 + n as f64;
         let call = json!({

@@ -8,7 +8,7 @@
 //! alerts), `workbench` (rules tried over files), `inventory` (which endpoints there are), `posture` (what is wrong with them), `answers` (what
 //! headers of answers show of it), `probing` (who tries them), `agents` (who acts, with which tools), `truth` (all of that against what is
 //! true), `roi` (what it is worth), `detection`, `alerts`, `explain` and `outputs` (what comes out), `kafka` (the same over a real Apache Kafka),
-//! `reload` (rules that change there), `shed` (rules that are too slow), `deliver` (alerts on to other systems), `avro` (by a schema of a
+//! `reload` (rules that change there), `briefing` (documents and the register of agents that do), `shed` (rules that are too slow), `deliver` (alerts on to other systems), `avro` (by a schema of a
 //! registry), `collect` (logs brought there), `grpc` (by OTLP over gRPC), `values` (what a schema registry must open),
 //! `secure` (over one that asks for a login), `topology` (what changes on it under a running service), `losses` (what is gone,
 //! full or wrong when a service comes to it), `faults` (processes and brokers that end), `tidy` (what holds of the project
@@ -20,6 +20,7 @@ mod alerts;
 mod answers;
 mod avro;
 mod bounds;
+mod briefing;
 mod collect;
 mod correlate;
 mod deliver;

@@ -15,7 +15,7 @@ use engine::schema::EventView;
 use engine::stage::decode::{Decode, DecodeConfig};
 use models::identity::Resolver;
 use models::secret::HashKey;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::kafka::{Deployment, one};
 use crate::support::{json as json_of, lines, shared, succeed, tollwatch, write_lines};
@@ -385,6 +385,37 @@ fn a_proposal_says_what_the_log_s_own_decoder_does() {
     }
     eprintln!("{told}");
     assert_eq!(n_below, 0, "below {AGREEMENT_MIN}:\n{told}");
+}
+
+#[test]
+fn headers_of_answers_are_proposed_by_their_names() {
+    let line = |(n, call): (usize, &Call)| {
+        let mut log: Value = serde_json::from_str(&homemade(call)).expect("JSON");
+        let is_redirect = n.is_multiple_of(50);
+        log["in"]["headers"] = json!({ "Cache-Control": "no-cache", "Via": "1.1 edge" });
+        log["out"]["headers"] = json!({
+            "Strict-Transport-Security": "max-age=600", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "",
+            "Content-Security-Policy": "default-src 'self'", "Content-Security-Policy-Report-Only": "default-src *", "Cache-Control": "private",
+            "Vary": "Accept", "Set-Cookie": "-", "Location": if is_redirect { "/login" } else { "" }, "X-Debug-Token": "",
+        });
+        log["place"] = json!({ "location": "Lisbon" });
+        log.to_string().into_bytes()
+    };
+    let lines: Vec<Vec<u8>> = calls().iter().enumerate().map(line).collect();
+    let proposal = propose("mine", &lines);
+    #[rustfmt::skip]
+    let wanted = [
+        ("hsts", "Strict-Transport-Security"), ("content_type_options", "X-Content-Type-Options"), ("frame_options", "X-Frame-Options"),
+        ("content_security_policy", "Content-Security-Policy"), ("cache_control", "Cache-Control"), ("vary", "Vary"), ("set_cookie", "Set-Cookie"),
+        ("location", "Location"), ("debug_header", "X-Debug-Token"),
+    ];
+    for (field, header) in wanted {
+        let expression = proposal.config.fields.get(field).map_or("", String::as_str);
+        let is_right = expression.contains(&format!("out.headers.{header}"));
+        assert!(is_right, "{field}: {expression:?}\n{}", proposal.toml);
+    }
+    let decoded = Reader::new(&mapped(&proposal.config)).decode(&records(&lines));
+    assert_eq!(decoded.rejects, []);
 }
 
 #[test]

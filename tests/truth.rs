@@ -108,6 +108,51 @@ fn a_small_world_is_told_as_it_is() {
 }
 
 #[test]
+fn a_version_that_callers_have_left_is_told_and_a_migration_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = Options {
+        seed: 951,
+        days: 10,
+        callers: 60,
+        posture: true,
+        ..Options::default()
+    };
+    let (log, learnt) = drawn(&options, folder.path());
+    let truth = std::fs::read_to_string(folder.path().join("truth.json")).expect("written");
+    let truth: Value = serde_json::from_str(&truth).expect("JSON");
+    let subjects = |list: &str| -> Vec<String> {
+        let of = truth[list].as_array().expect("a list").iter();
+        let of = of.filter(|case| case["check"] == "old_version_in_use");
+        of.filter_map(|case| case["subject"].as_str())
+            .filter(|subject| subject.ends_with("/catalogue"))
+            .map(str::to_owned)
+            .collect()
+    };
+    let mut list = tollwatch();
+    list.args(["posture", "list", "--json", "--from"]).arg(&log);
+    list.arg("--templates").arg(&learnt);
+    // It ends with 1: something is open.
+    let output = list.output().expect("the command starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let listed: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
+    let told: Vec<&str> = listed["findings"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|finding| finding["check"] == "old_version_in_use")
+        .filter_map(|finding| finding["subject"].as_str())
+        .collect();
+    let (left, side_by_side) = (subjects("faults"), subjects("healthy"));
+    assert!(!left.is_empty() && !side_by_side.is_empty(), "{truth:#}");
+    for subject in &left {
+        assert!(told.contains(&subject.as_str()), "{subject}: {told:?}");
+    }
+    for subject in &side_by_side {
+        assert!(!told.contains(&subject.as_str()), "{subject}: {told:?}");
+    }
+}
+
+#[test]
 fn a_truth_that_is_none_says_so() {
     let folder = tempfile::tempdir().expect("a folder");
     let truth = folder.path().join("truth.json");

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use comfy_table::{LineStyle, TableStyle};
 use models::agent::register::AgentRegister;
 use models::identity::Resolver;
+use models::inventory::Documents;
 use models::secret::HashKey;
 use models::template::TemplateSet;
 
@@ -239,6 +240,14 @@ impl NamingArgs {
     /// As [`crate::templates::register`].
     pub fn register(&self) -> Result<Arc<AgentRegister>, TemplatesError> {
         crate::templates::register(self.agents.as_deref())
+    }
+
+    /// What documents promise.
+    ///
+    /// # Errors
+    /// As [`crate::templates::documents`].
+    pub fn documents(&self) -> Result<Arc<Documents>, TemplatesError> {
+        Ok(Arc::new(crate::templates::documents(&self.openapi)?))
     }
 }
 

@@ -15,6 +15,7 @@ use connectors::sink::Secret;
 use connectors::value::{self, Values};
 use models::agent::register::AgentRegister;
 use models::idea::Ideas;
+use models::inventory::Documents;
 use models::template::TemplateSet;
 use serde::Deserialize;
 
@@ -54,6 +55,9 @@ pub struct ModelConfig {
     /// Who answers for which agents and servers; read from [`Config::agents`].
     #[serde(skip)]
     pub register: Arc<AgentRegister>,
+    /// What documents promise; read from [`Config::openapi`].
+    #[serde(skip)]
+    pub documents: Arc<Documents>,
 }
 
 impl Default for ModelConfig {
@@ -70,6 +74,7 @@ impl Default for ModelConfig {
             cases_max: 100_000,
             ideas: Ideas::default(),
             register: Arc::default(),
+            documents: Arc::default(),
         }
     }
 }
@@ -362,7 +367,8 @@ pub struct Config {
     pub state: PathBuf,
     /// Folder of rules; the shipped ones when absent.
     pub rules: Option<PathBuf>,
-    /// How often that folder is looked at for other rules, in seconds; 0 for never.
+    /// How often that folder is looked at for other rules, and files of documents and of agents for other texts, in seconds; 0 for
+    /// never.
     pub rules_reload_seconds: u64,
     /// When a rule is shed.
     pub shedding: SheddingConfig,
@@ -635,6 +641,16 @@ impl Config {
     /// As [`templates::load`].
     pub fn template_set(&self) -> Result<Arc<TemplateSet>, TemplatesError> {
         templates::load(self.templates.as_deref(), &self.openapi)
+    }
+
+    /// Reads what lanes are told beside rules: the register of agents and OpenAPI documents.
+    ///
+    /// # Errors
+    /// As [`templates::register`] and [`templates::documents`].
+    pub fn read_briefing(&mut self) -> Result<(), TemplatesError> {
+        self.models.register = templates::register(self.agents.as_deref())?;
+        self.models.documents = Arc::new(templates::documents(&self.openapi)?);
+        Ok(())
     }
 
     /// What of calls is not kept.

@@ -13,6 +13,7 @@ use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{self, Alert};
+use crate::briefing::Briefing;
 use crate::inventory::Record;
 use crate::log::{self, Header, Log, LogRecord, RowAt};
 use crate::rule::shed::{Act, Shed};
@@ -79,6 +80,8 @@ pub struct Lane {
     compile: Option<Compile>,
     /// Rules of these that its log shed, by name.
     shed: BTreeMap<String, Shed>,
+    /// The last briefing its log told, and its hash; none before, when it goes by that it was made with.
+    briefing: Option<(u64, Vec<u8>)>,
 }
 
 impl Lane {
@@ -98,6 +101,7 @@ impl Lane {
             rules: None,
             compile: None,
             shed: BTreeMap::new(),
+            briefing: None,
         }
     }
 
@@ -178,6 +182,22 @@ impl Lane {
             out.alerts.push(alert);
         }
         Ok(true)
+    }
+
+    /// True when what it writes depends on what documents and the register of agents say.
+    pub fn is_briefed(&self) -> bool {
+        self.stage.is_briefed()
+    }
+
+    /// Hash of the last briefing its log told.
+    pub fn briefing(&self) -> Option<u64> {
+        self.briefing.as_ref().map(|(hash, _)| *hash)
+    }
+
+    /// Goes by the briefing that its log tells.
+    pub fn brief(&mut self, briefing: Briefing) {
+        self.stage.brief(&briefing);
+        self.briefing = Some((briefing.hash, briefing.encoded));
     }
 
     /// The rules its log shed, by name.
@@ -371,6 +391,17 @@ impl Lane {
         for runner in self.stage.runners() {
             runner.shed(&self.shed);
         }
+        if let Some((_, encoded)) = &self.briefing {
+            match Briefing::decode(encoded) {
+                Ok(briefing) => self.stage.brief(&briefing),
+                Err(error) => tracing::warn!(
+                    topic = %self.topic,
+                    partition = self.partition,
+                    %error,
+                    "this version can't read the briefing of the snapshot: the lane goes by that it was made with"
+                ),
+            }
+        }
         self.stage.load(loader);
     }
 
@@ -386,6 +417,7 @@ impl Lane {
         self.inputs = inputs.into_iter().map(put).collect();
         walk.copied("lane.rules", &mut self.rules);
         walk.value("lane.shed", &mut self.shed);
+        walk.copied("lane.briefing", &mut self.briefing);
     }
 
     /// Ends a bounded input: every window closes.

@@ -9,6 +9,7 @@
 //! **Invariant**: only this crate knows DataFusion, and only here do connectors and models meet.
 
 pub mod alert;
+pub mod briefing;
 pub mod command;
 pub mod config;
 pub mod enrich;

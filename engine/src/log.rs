@@ -15,6 +15,7 @@ use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::briefing::{Briefing, BriefingError};
 use crate::rule::RuleTexts;
 use crate::rule::shed::Act;
 use crate::rule::texts::TextsError;
@@ -108,6 +109,8 @@ pub enum Item {
     Rules(RuleTexts),
     /// One of these rules is shed behind it, or runs again.
     Act(Act),
+    /// What documents and the register of agents say of rows behind it.
+    Briefing(Briefing),
 }
 
 /// A record that can't be read: the log is damaged, or from another version.
@@ -157,6 +160,14 @@ pub enum LogError {
         log: &'static str,
         /// Why it does not.
         source: postcard::Error,
+    },
+    /// A briefing can't be read.
+    #[error("record of log {log} should be what documents and the register of agents say")]
+    Briefing {
+        /// The log.
+        log: &'static str,
+        /// Why it is not.
+        source: BriefingError,
     },
     /// Arrow refused.
     #[error("cannot encode a record")]
@@ -281,6 +292,7 @@ const IDLE: &str = "tollwatch.idle";
 const READ_AT: &str = "tollwatch.read_at";
 const RULES: &str = "tollwatch.rules";
 const ACT: &str = "tollwatch.rule.act";
+const BRIEFING: &str = "tollwatch.briefing";
 
 /// The headers of a record that is rules.
 pub fn rules_headers(stage: &str, hash: u64) -> Vec<(&'static str, String)> {
@@ -297,6 +309,15 @@ pub fn act_headers(stage: &str) -> Vec<(&'static str, String)> {
         (SCHEMA, schema::VERSION.to_string()),
         (STAGE, stage.to_owned()),
         (ACT, "1".to_owned()),
+    ]
+}
+
+/// The headers of a record that is a briefing.
+pub fn briefing_headers(stage: &str, hash: u64) -> Vec<(&'static str, String)> {
+    vec![
+        (SCHEMA, schema::VERSION.to_string()),
+        (STAGE, stage.to_owned()),
+        (BRIEFING, format!("{hash:016x}")),
     ]
 }
 
@@ -367,6 +388,13 @@ pub fn read<'a>(
         return match Act::decode(value) {
             Ok(act) => Ok(Item::Act(act)),
             Err(source) => Err(LogError::Act { log, source }),
+        };
+    }
+    if texts.contains_key(BRIEFING) {
+        let log = log.name();
+        return match Briefing::decode(value) {
+            Ok(briefing) => Ok(Item::Briefing(briefing)),
+            Err(source) => Err(LogError::Briefing { log, source }),
         };
     }
     fn number<T: std::str::FromStr>(

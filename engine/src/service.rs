@@ -15,7 +15,7 @@ use connectors::kafka::{self, Assignments, Cluster, Membership, Outgoing, StartA
 
 use crate::alert::Alert;
 use crate::command::run::ConfigFaults;
-use crate::config::{Config, GroupProtocol, TopicConfig};
+use crate::config::{Config, GroupProtocol, ModelConfig, TopicConfig};
 use crate::enrich::Enrichment;
 use crate::inventory::{OcsfFinding, Record};
 use crate::lake;
@@ -32,6 +32,7 @@ use models::template::TemplateSet;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 
+mod briefing;
 mod decoding;
 mod edge;
 mod following;
@@ -42,6 +43,8 @@ mod ruling;
 mod shedding;
 mod sink;
 
+use briefing::Briefings;
+pub(crate) use briefing::of as briefing;
 use following::Following;
 pub use judging::read;
 use ruling::{Ruling, Wanted};
@@ -131,6 +134,9 @@ pub enum ServiceError {
     /// No log takes that many rules.
     #[error(transparent)]
     Texts(#[from] crate::rule::texts::TextsError),
+    /// No log takes that many documents.
+    #[error(transparent)]
+    Briefing(#[from] crate::briefing::BriefingError),
     /// A thread could not be started.
     #[error("cannot start a thread")]
     Thread(#[from] std::io::Error),
@@ -165,6 +171,7 @@ pub struct Shared {
     config: Config,
     cluster: Cluster,
     ruling: Ruling,
+    briefings: Briefings,
     resolver: Arc<Resolver>,
     templates: Arc<TemplateSet>,
     /// How each source is read, by topic.
@@ -418,9 +425,14 @@ pub fn cluster(config: &Config) -> Cluster {
 }
 
 /// What a lane's state depends on beside its log, in few characters: the layout of what is saved, the columns of the logs,
-/// and the options of the models. The rules it was made with are in it.
+/// and the options of the models. The rules and the briefing it was made with are in it.
 pub fn fingerprint(config: &Config) -> String {
-    let text = format!("{} {} {:?}", part::VERSION, schema::VERSION, config.models);
+    let options = ModelConfig {
+        register: Arc::default(),
+        documents: Arc::default(),
+        ..config.models.clone()
+    };
+    let text = format!("{} {} {options:?}", part::VERSION, schema::VERSION);
     format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
 }
 
@@ -461,6 +473,7 @@ impl Service {
         let keeper = Keeper::start(store, config.snapshots.keep)?;
         let fingerprint = fingerprint(&config);
         let ruling = Ruling::new(Wanted::new(rules)?);
+        let briefings = Briefings::new(briefing::of(&config.models)?);
         let n_lanes = partitions.get(Log::Events.name()).copied().unwrap_or(1);
         let lake = match config.open_lake()? {
             None => None,
@@ -475,6 +488,7 @@ impl Service {
         let shared = Arc::new(Shared {
             cluster,
             ruling,
+            briefings,
             resolver,
             templates,
             formats: config.source_formats()?,
@@ -496,6 +510,7 @@ impl Service {
             config,
         });
         ruling::start(&shared)?;
+        briefing::start(&shared)?;
         let mut threads = Vec::new();
         for (stage, name) in STAGES.into_iter().enumerate() {
             for n in 0..shared.config.threads {

@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 
 use crate::alert::Alert;
+use crate::briefing::Briefing;
 use crate::config::ModelConfig;
 use crate::inventory::Record;
 use crate::lane::{Compile, EventTime};
@@ -18,6 +19,7 @@ use correlating::ALERTS;
 
 pub mod correlating;
 pub mod decode;
+mod documented;
 pub mod govern;
 pub mod governing;
 pub mod judge;
@@ -136,6 +138,14 @@ pub trait Stage: Send {
 
     /// While learning only, no rule runs: nothing is found and no case opens.
     fn learn_only(&mut self, _only: bool) {}
+
+    /// True when what it writes depends on what documents and the register of agents say.
+    fn is_briefed(&self) -> bool {
+        false
+    }
+
+    /// Goes by another briefing from now on.
+    fn brief(&mut self, _briefing: &Briefing) {}
 
     /// The SQL tables its rules read; none where none run.
     fn tables(&self) -> &'static [&'static str] {

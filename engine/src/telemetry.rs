@@ -211,6 +211,8 @@ pub struct Metrics {
     pub snapshots: Family<SnapshotLabel, Counter>,
     /// Times other rules were read.
     pub rule_reloads: Family<OutcomeLabel, Counter>,
+    /// Times other documents or another register of agents stood in their files, by what became of them.
+    pub document_reloads: Family<OutcomeLabel, Counter>,
     /// Alerts on their way to a sink, by what became of them.
     pub deliveries: Family<OutcomeLabel, Counter>,
     /// Records a collector has written, by where they came from.
@@ -366,6 +368,11 @@ impl Metrics {
             rule_reloads: register!(
                 "rule_reloads",
                 "Times other rules were found in the folder of rules",
+                Family::default()
+            ),
+            document_reloads: register!(
+                "document_reloads",
+                "Times other OpenAPI documents or another register of agents were found in their files",
                 Family::default()
             ),
             deliveries: register!(

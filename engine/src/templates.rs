@@ -94,7 +94,7 @@ pub fn documents(paths: &[PathBuf]) -> Result<Documents, TemplatesError> {
 }
 
 /// The files of these documents, or of folders of such.
-fn files_of(documents: &[PathBuf]) -> Result<Vec<PathBuf>, TemplatesError> {
+pub(crate) fn files_of(documents: &[PathBuf]) -> Result<Vec<PathBuf>, TemplatesError> {
     let mut files = Vec::new();
     for path in documents {
         let n_before = files.len();

@@ -23,7 +23,7 @@ mod table;
 pub use compare::{Deviation, Orphan, Severity, compare};
 pub use diff::{Change, changes};
 pub use distinct::Distinct;
-pub use document::{Documents, Operation};
+pub use document::{Documents, Operation, Promise};
 pub use entry::{Entry, IdTypes, Parameter, Sample, Spread};
 pub use few::{Few, Named};
 pub use histogram::Log2Histogram;

@@ -9,6 +9,7 @@
 //! * `check.rs` what a check is · `list/` all of them, each declared once: documents, coverage and the map to standards come from there
 //! * `evaluate.rs` when counts are a finding · `life.rs` what becomes of it · `finding.rs` its name, samples, owner · `book.rs` all of one subject
 //! * `shown.rs` what calls of an endpoint come to · `register.rs` all endpoints, hosts, identities and sources of a lane
+//! * `versions.rs` which versions of a route are old
 //! * `pace.rs` how fast callers are and where credentials come from
 //! * `page.rs` the list as Markdown
 //!
@@ -32,11 +33,12 @@ mod register;
 mod shown;
 mod text;
 mod token;
+mod versions;
 mod view;
 
 pub use answer::{Answer, AnswerHeaders};
 pub use book::Book;
-pub use call::facts;
+pub use call::{facts, if_superseded};
 pub use check::{ANSWERED, CHECKS_MAX, Check, Decided, NOT_LOGGED, Scope, Severity, Tier};
 pub use evaluate::{Standing, wilson};
 pub use fact::{Context, Counts, FACTS, Facts, ORIGIN_BUCKETS, Tally};
@@ -50,4 +52,5 @@ pub use register::{Register, Told};
 pub use shown::Shown;
 pub(crate) use text::{are_kin, host_of_url};
 pub use token::{Token, TokenReader};
+pub use versions::Versions;
 pub use view::{CallView, McpHeaders};

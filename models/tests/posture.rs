@@ -2,6 +2,7 @@
 
 use models::posture::{
     Answer, AnswerHeaders, CHECKS, CallView, Facts, McpHeaders, Token, check, facts, find,
+    if_superseded,
 };
 use proptest::prelude::*;
 
@@ -180,7 +181,7 @@ fn table() -> Vec<(u8, &'static str, CallView<'static>, Says)> {
         (34, "fast at the login", CallView { path: "/login", calls_this_minute: Some(30), ..anonymous() }, Bad), (34, "unknown", good(), Nothing),
         (35, "private behind public", CallView { peer_ip: Some("203.0.113.9"), client_ip: Some("10.0.0.1"), ..good() }, Bad), (35, "public behind public", CallView { peer_ip: Some("203.0.113.9"), ..good() }, Fine), (35, "behind one's own proxy", CallView { peer_ip: Some("10.0.0.2"), client_ip: Some("10.0.0.1"), ..good() }, Nothing),
         (37, "everywhere", CallView { identity_kind: Some("api_key"), caller_networks: Some(20), ..good() }, Bad), (37, "somewhere", CallView { identity_kind: Some("api_key"), caller_networks: Some(19), ..good() }, Fine), (37, "a person who moves", CallView { caller_networks: Some(40), ..good() }, Nothing),
-        (38, "old", CallView { superseded: Some(true), ..good() }, Bad), (38, "gone", CallView { superseded: Some(true), status: Some(410), ..good() }, Fine), (38, "newest", CallView { superseded: Some(false), ..good() }, Nothing),
+        (38, "deprecated", CallView { deprecated: Some(true), ..good() }, Bad), (38, "gone", CallView { deprecated: Some(true), status: Some(410), ..good() }, Fine), (38, "promised", CallView { deprecated: Some(false), ..good() }, Nothing),
         (38, "staging", CallView { host: Some("api.staging.shop.com"), ..good() }, Bad), (38, "staging from inside", CallView { host: Some("api.staging.shop.com"), client_ip: Some("192.168.1.1"), ..good() }, Nothing),
         (41, "internal", CallView { path: "/internal/jobs", ..good() }, Bad), (41, "refused", CallView { path: "/internal/jobs", status: Some(403), ..good() }, Fine), (41, "from inside", CallView { path: "/internal/jobs", client_ip: Some("10.0.0.1"), ..good() }, Nothing),
         (41, "by address", CallView { host: Some("203.0.113.10"), ..good() }, Bad), (41, "a scanner of addresses", CallView { host: Some("203.0.113.10"), path: "/", ..anonymous() }, Nothing),
@@ -277,6 +278,23 @@ fn an_ordinary_call_is_bad_for_nothing_that_is_not_meant() {
     );
 }
 
+#[test]
+fn a_call_of_an_old_version_shows_it_unless_something_else_decides() {
+    #[rustfmt::skip]
+    let table = [
+        ("let in", good(), Some(true)), ("gone", CallView { status: Some(410), ..good() }, Some(false)), ("refused", CallView { status: Some(403), ..good() }, Some(false)),
+        ("no answer", CallView { status: None, ..good() }, None), ("a preflight", CallView { method: "OPTIONS", ..good() }, None), ("from inside", CallView { client_ip: Some("10.0.0.1"), ..good() }, None),
+        ("promised by a document", CallView { deprecated: Some(false), ..good() }, Some(true)), ("deprecated by one", CallView { deprecated: Some(true), ..good() }, None), ("of a rehearsal", CallView { host: Some("api.staging.shop.com"), ..good() }, None),
+    ];
+    for (name, call, want) in table {
+        let old = if_superseded(&call, facts(&call));
+        let shown = old
+            .has(Facts::eligible(38))
+            .then(|| old.has(Facts::bad(38)));
+        assert_eq!(shown, want, "{name}");
+    }
+}
+
 proptest! {
     #[test]
     fn facts_never_panic(text in "\\PC{0,60}|[/.;%2eF@:?&=a-z0-9]{0,60}", other in "\\PC{0,40}", status in proptest::option::of(any::<u16>()), n in any::<i64>()) {
@@ -286,7 +304,7 @@ proptest! {
             auth_scheme: Some(other), authenticated: n % 2 == 0, identity_kind: Some(other), object_number: Some(n), n_objects: n as i32, probe_class: Some(other), url_secret: Some(text),
             referer: Some(text), origin: Some(text), allow_origin: Some(text), allow_credentials: Some("true"), server: Some(text), powered_by: None, method_override: Some(other), tls_version: Some(text),
             request_content_type: Some(text), response_content_type: Some(other), rpc_method: Some(text), tool: Some(other), upstream_scheme: Some(text), token: Some(Token::from_bits(n as u16)), answer: Some(Answer::from_bits(n as u32)), agent_class: Some(other),
-            calls_this_minute: Some(n as u32), caller_networks: Some(n as u32), superseded: Some(true), mcp: None,
+            calls_this_minute: Some(n as u32), caller_networks: Some(n as u32), deprecated: Some(true), mcp: None,
         });
     }
 }

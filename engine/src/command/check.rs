@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::log::Log;
 use crate::mapping::Mapping;
 use crate::rule::{Rule, RuleSet};
-use crate::service::cluster;
+use crate::service::{self, cluster};
 
 /// Examples of the command; its options are those of `run`.
 pub const EXAMPLES: &str = "Examples:
@@ -24,7 +24,7 @@ Prints on which sources rules are blind; exit code 1 when there is a fault.";
 /// # Errors
 /// The configuration file can't be read.
 pub fn run(args: &RunArgs) -> Result<u8, Failure> {
-    let config = args.config()?;
+    let mut config = args.config()?;
     let mut faults = config.faults();
     match load_rules(config.rules.as_deref(), config.lookups.as_deref()) {
         Err(found) => faults.extend(found.0.iter().map(ToString::to_string)),
@@ -38,6 +38,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         }
     }
     faults.extend(config.template_set().err().map(|fault| fault.to_string()));
+    faults.extend(briefing(&mut config));
     faults.extend(config.enrichment().err().map(|fault| fault.to_string()));
     if !config.brokers.is_empty() {
         faults.extend(topics(&config));
@@ -57,6 +58,15 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
         println!("no faults");
     }
     Ok(u8::from(!faults.is_empty()))
+}
+
+/// The register of agents and the documents can be read, and lanes be told of them.
+fn briefing(config: &mut Config) -> Option<String> {
+    match config.read_briefing() {
+        // Told with the templates already, where a document is the reason.
+        Err(fault) => Some(fault.to_string()).filter(|_| config.template_set().is_ok()),
+        Ok(()) => Some(service::briefing(&config.models).err()?.to_string()),
+    }
 }
 
 /// The snapshot store is there, takes a file, and takes no second one of its name: what fencing rests on.

@@ -89,6 +89,7 @@ pub fn pipeline_of(
     let n_lanes = reading.lanes.unwrap_or(cores).clamp(1, 256);
     let models = &ModelConfig {
         register: naming.register()?,
+        documents: naming.documents()?,
         ..models.clone()
     };
     let faults = models.faults();

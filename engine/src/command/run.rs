@@ -7,7 +7,7 @@ use clap::Args;
 use super::{EngineArgs, Failure, load_rules, resolver};
 use crate::config::{Config, Delivery, SourceConfig};
 use crate::service::{Service, Watcher};
-use crate::{telemetry, templates};
+use crate::telemetry;
 
 /// Options of `run` and `check`: laid over the configuration file.
 #[derive(Clone, Debug, Default, Args)]
@@ -201,7 +201,7 @@ pub fn run_service(
     let rules = load_rules(config.rules.as_deref(), config.lookups.as_deref())?;
     let resolver = resolver(Some(&config.state), config.privacy.pseudonymise)?;
     let templates = config.template_set()?;
-    config.models.register = templates::register(config.agents.as_deref())?;
+    config.read_briefing()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

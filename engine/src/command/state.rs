@@ -152,7 +152,8 @@ struct Resharder {
 }
 
 fn reshard(args: &ReshardArgs) -> Result<u8, Failure> {
-    let config = args.run.config()?;
+    let mut config = args.run.config()?;
+    config.read_briefing()?;
     let faults = config.faults();
     if !faults.is_empty() {
         return Err(ConfigFaults(faults).into());
@@ -288,6 +289,7 @@ impl Resharder {
                         let (offset, mut out) = (message.offset(), Outbox::default());
                         lane.act(offset, &act, &mut out).map_err(RuleFaults)?;
                     }
+                    Item::Briefing(briefing) => lane.brief(briefing),
                 }
                 next = message.offset() + 1;
             }

@@ -79,7 +79,8 @@ impl Compared {
 /// # Errors
 /// The topics can't be read.
 pub fn run(args: &VerifyArgs) -> Result<u8, Failure> {
-    let config = args.run.config()?;
+    let mut config = args.run.config()?;
+    config.read_briefing()?;
     let faults = config.faults();
     if !faults.is_empty() {
         return Err(ConfigFaults(faults).into());
@@ -428,7 +429,16 @@ impl Verifier {
                     };
                     let stage = stage::of(input, models, rules, partitions);
                     let lane = Lane::new(stage.map_err(RuleFaults)?, topic.clone(), *partition);
-                    place.insert(lane.following(stage::compiling(models, lookups)))
+                    let lane = place.insert(lane.following(stage::compiling(models, lookups)));
+                    // And so with what documents and the register said.
+                    let first = told.iter().find_map(|(_, item)| match item {
+                        Item::Briefing(briefing) => Some(briefing.clone()),
+                        _ => None,
+                    });
+                    if let Some(briefing) = first {
+                        lane.brief(briefing);
+                    }
+                    lane
                 }
             };
             let mut out = Outbox::default();
@@ -656,6 +666,7 @@ fn obey(lane: &mut Lane, offset: i64, item: Item, out: &mut Outbox) -> Result<()
     match item {
         Item::Rules(rules) => drop(lane.follow(rules, None).map_err(RuleFaults)?),
         Item::Act(act) => drop(lane.act(offset, &act, out).map_err(RuleFaults)?),
+        Item::Briefing(briefing) => lane.brief(briefing),
         Item::Record(_) => (),
     }
     Ok(())

@@ -37,7 +37,7 @@ use crate::telemetry::{LimitLabel, SnapshotLabel, StageLabel};
 const SNAPSHOT_LOOK: Duration = Duration::from_millis(200);
 /// How often lanes are asked whether a rule is too slow.
 const SHED_LOOK: Duration = Duration::from_secs(1);
-/// After this long, rules that were written and not read are written again.
+/// After this long, rules or a briefing that were written and not read are written again.
 const RULES_AGAIN: Duration = Duration::from_secs(600);
 /// Longest time a stage that ends waits for its last transaction and its last snapshots.
 const END_WAIT: Duration = Duration::from_secs(60);
@@ -61,6 +61,8 @@ struct Owned {
     saved_at: Instant,
     /// The rules written into its log, until they are read there.
     told: Option<Told>,
+    /// Hash of the briefing written into its log, and when.
+    briefed: Option<(u64, Instant)>,
     shedding: Shedding,
     /// Where its rows go; none without a lake.
     lake: Option<LaneWriter>,
@@ -152,6 +154,7 @@ pub(super) fn run(shared: &Arc<Shared>, stage: usize, n: usize) -> Result<(), Se
             thread.commit(&consumer)?;
         }
         thread.tell_rules()?;
+        thread.tell_briefing()?;
         if shed.due() {
             thread.shed_rules()?;
         }
@@ -394,6 +397,7 @@ impl Thread<'_> {
                 saving: None,
                 saved_at: Instant::now(),
                 told: None,
+                briefed: None,
                 shedding: Shedding::default(),
                 lake,
                 held: None,
@@ -452,6 +456,23 @@ impl Thread<'_> {
                 }
                 self.gathered_since.get_or_insert(started);
                 switch(self.name, partition, offset, owned, texts);
+                return Ok(());
+            }
+            Item::Briefing(briefing) => {
+                owned.next = offset + 1;
+                if let Some(lake) = &mut owned.lake {
+                    lake.after(owned.next);
+                }
+                self.gathered_since.get_or_insert(started);
+                tracing::info!(
+                    stage = self.name,
+                    partition,
+                    offset,
+                    hash = format!("{:016x}", briefing.hash),
+                    n_operations = briefing.documents.operations().len(),
+                    "lane goes by the documents and the register that its log tells"
+                );
+                owned.lane.brief(briefing);
                 return Ok(());
             }
             Item::Act(act) => {
@@ -562,6 +583,33 @@ impl Thread<'_> {
         let waiting = &self.shared.metrics.rules_waiting;
         let label = StageLabel { stage: self.name };
         waiting.get_or_create(&label).set(n_waiting);
+        Ok(())
+    }
+
+    /// Writes the wanted briefing into the log of each lane that goes by one, has caught up, and was told another.
+    fn tell_briefing(&mut self) -> Result<(), ServiceError> {
+        let wanted = self.shared.briefings.wanted();
+        for (partition, owned) in &mut self.lanes {
+            let is_told =
+                |(hash, at): &(u64, Instant)| *hash == wanted.hash && at.elapsed() < RULES_AGAIN;
+            if !owned.lane.is_briefed()
+                || owned.lane.briefing() == Some(wanted.hash)
+                || owned.next < owned.replay_until
+                || owned.briefed.as_ref().is_some_and(is_told)
+            {
+                continue;
+            }
+            let headers = log::briefing_headers(self.name, wanted.hash);
+            let outgoing = Outgoing {
+                topic: &self.topic,
+                partition: Some(*partition),
+                key: None,
+                value: &wanted.encoded,
+            };
+            let headers = headers.iter().map(|(name, text)| (*name, text.as_bytes()));
+            self.writer.send(outgoing, headers)?;
+            owned.briefed = Some((wanted.hash, Instant::now()));
+        }
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::decoding::Standing;
 use super::{ServiceError, Shared, now_ms};
 use crate::command::RuleFaults;
+use crate::config::ModelConfig;
 use crate::lake::LaneWriter;
 use crate::lane::Lane;
 use crate::log::Log;
@@ -131,7 +132,12 @@ fn put_back(kind: &Kind, wanted: Wanted) -> Result<Ready, ServiceError> {
     let began = Instant::now();
     let shared = &kind.shared;
     let fresh = || {
-        let (models, rules) = (&shared.config.models, &shared.ruling.wanted().rules);
+        let (briefing, rules) = (shared.briefings.wanted(), &shared.ruling.wanted().rules);
+        let models = &ModelConfig {
+            register: briefing.register.clone(),
+            documents: briefing.documents.clone(),
+            ..shared.config.models.clone()
+        };
         let stage = stage::of(kind.input, models, rules, kind.partitions).map_err(RuleFaults)?;
         let lane = Lane::new(stage, kind.topic.as_str().into(), wanted.partition);
         Ok::<_, ServiceError>(lane.following(stage::compiling(models, &rules.lookups)))

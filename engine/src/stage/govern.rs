@@ -13,15 +13,18 @@ use models::agent::record::ToolRecord;
 use models::agent::roster::{News, Roster};
 use models::agent::watch::{AgentSum, ServerSum};
 use models::inventory::{Inventory, Summary, Told};
-use models::posture::{self, Register, Shown};
+use models::posture::{self, Register, Scope, Shown, Versions};
 use models::spread::{Probe, SpreadDetector};
 
+use super::documented::Documented;
 use super::governing::{Governing, TABLES};
 use super::summing::{
-    AGENT, ENDPOINT, POSTURE, POSTURE_IDENTITY, POSTURE_SOURCE, PROBE, SERVER, TOOL,
+    AGENT, ENDPOINT, POSTURE, POSTURE_IDENTITY, POSTURE_SOURCE, POSTURE_VERSION, PROBE, SERVER,
+    TOOL,
 };
 use super::{Stage, StageError, StateSize, Watcher};
 use crate::alert::Alert;
+use crate::briefing::Briefing;
 use crate::config::ModelConfig;
 use crate::inventory::Record;
 use crate::lane::EventTime;
@@ -43,6 +46,7 @@ pub struct Govern {
     spread: SpreadDetector,
     /// Highest event time so far, ms.
     clock_ms: i64,
+    documented: Documented,
     governing: Governing,
     watcher: Option<Watcher>,
     learns_only: bool,
@@ -56,11 +60,12 @@ impl Govern {
     pub fn new(config: &ModelConfig, rules: &Arc<RuleSet>) -> Result<Govern, Vec<RuleFault>> {
         let endpoints_max = config.entries(50, Inventory::ENDPOINT_BYTES, config.endpoints_max);
         let judged_max = config.entries(20, Register::ENDPOINT_BYTES, config.endpoints_max);
+        let routes_max = config.entries(3, Versions::ROUTE_BYTES, config.endpoints_max);
         Ok(Govern {
             inventory: Inventory::new(endpoints_max),
             told: Vec::new(),
             told_at: Vec::new(),
-            register: Register::new(judged_max),
+            register: Register::new(judged_max, routes_max),
             changed: Vec::new(),
             roster: Roster::new(
                 config.register.clone(),
@@ -76,15 +81,31 @@ impl Govern {
                 config.entries(2, SpreadDetector::PROBE_BYTES, config.identities_max),
             ),
             clock_ms: i64::MIN,
+            documented: Documented::new(config.documents.clone()),
             governing: Governing::new(config, rules)?,
             watcher: None,
             learns_only: false,
         })
     }
 
-    /// Notes when the records that came since the last call were told.
+    /// Notes when the records that came since the last call were told, and who answers for them.
     fn note_told(&mut self) {
+        for told in &mut self.told[self.told_at.len()..] {
+            let owner = self.documented.owner(&told.entry.key);
+            told.entry.owner = owner.map(str::to_owned);
+        }
         self.told_at.resize(self.told.len(), self.clock_ms);
+    }
+
+    /// Notes who answers for the endpoints whose findings changed.
+    fn note_owners(&mut self) {
+        let changed = self.changed.iter_mut();
+        for told in changed.filter(|told| told.finding.owner.is_none()) {
+            if told.check.scope == Scope::Endpoint {
+                let owner = self.documented.owner(&told.finding.subject);
+                told.finding.set_owner(owner);
+            }
+        }
     }
 
     /// Lets the rules see what is told and not taken yet.
@@ -145,6 +166,16 @@ impl Stage for Govern {
                     self.register
                         .absorb(row.endpoint, &shown, row.event_time, &mut self.changed);
                 }
+                POSTURE_VERSION => {
+                    let shown: Shown = postcard::from_bytes(row.summary).map_err(damaged)?;
+                    let is_promised = self.documented.deprecates(row.endpoint) == Some(false);
+                    self.register.absorb_version(
+                        (row.endpoint, is_promised),
+                        &shown,
+                        row.event_time,
+                        &mut self.changed,
+                    );
+                }
                 POSTURE_IDENTITY | POSTURE_SOURCE => {
                     let shown: Shown = postcard::from_bytes(row.summary).map_err(damaged)?;
                     self.register.absorb_of(
@@ -188,6 +219,7 @@ impl Stage for Govern {
             self.note_told();
         }
         self.changed.append(&mut self.noticed.findings);
+        self.note_owners();
         self.see(reached_ms, alerts);
         Ok(())
     }
@@ -219,6 +251,7 @@ impl Stage for Govern {
         self.register.close(&mut self.changed);
         self.roster.close(&mut self.noticed);
         self.changed.append(&mut self.noticed.findings);
+        self.note_owners();
         self.see(self.clock_ms, alerts);
         self.governing.close(alerts);
     }
@@ -246,6 +279,15 @@ impl Stage for Govern {
 
     fn load(&mut self, from: &mut Loader) {
         self.walk(from);
+    }
+
+    fn is_briefed(&self) -> bool {
+        true
+    }
+
+    fn brief(&mut self, briefing: &Briefing) {
+        self.roster.follow(briefing.register.clone());
+        self.documented = Documented::new(briefing.documents.clone());
     }
 
     fn watch(&mut self, watcher: Option<Watcher>) {

@@ -29,11 +29,13 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::decode::SDK_CLAIM;
+use super::documented::Documented;
 use super::judge::{SUSPECTS_MAX, SUSPICION, Samples};
 use super::raising::Raising;
 use super::summing::Summing;
 use super::{Partitions, Recorder, Stage, StageError, StateSize, Watcher, compile};
 use crate::alert::{Alert, Alerter};
+use crate::briefing::Briefing;
 use crate::config::ModelConfig;
 use crate::lane::EventTime;
 use crate::log::{Log, identity_hash, partition_of};
@@ -130,6 +132,7 @@ pub struct Profile {
     learns_only: bool,
     summing: Summing,
     agents: AgentWatch,
+    documented: Documented,
     raising: Raising,
     targets: Vec<TouchRowsBuilder>,
 }
@@ -182,6 +185,7 @@ impl Profile {
                 config.entries(1, AgentWatch::AGENT_BYTES, config.identities_max),
                 config.entries(2, AgentWatch::USER_BYTES, config.identities_max),
             ),
+            documented: Documented::new(config.documents.clone()),
             raising: Raising::new(partitions.judgements),
             targets: (0..partitions.next.max(1))
                 .map(|_| TouchRowsBuilder::default())
@@ -637,7 +641,11 @@ impl Stage for Profile {
             let objects = objects.row(row).map(call_object);
             let call = summed(&event, identity);
             let paced = Paced::of(&mut self.pace, &event, identity);
-            let view = (&paced.view(&event), event.identity);
+            let view = CallView {
+                deprecated: self.documented.deprecates(event.endpoint),
+                ..paced.view(&event)
+            };
+            let view = (&view, event.identity);
             let news = (is_first, paced.was_shared);
             self.summing.add(event.endpoint, &call, view, objects, news);
             let protocol = protocol::recognise(&Request::of(view.0));
@@ -680,6 +688,15 @@ impl Stage for Profile {
         super::finish(&mut self.targets, TouchRowsBuilder::len, |target| {
             RecordBatch::try_new(schema::touches(), target.finish())
         })
+    }
+
+    fn is_briefed(&self) -> bool {
+        true
+    }
+
+    fn brief(&mut self, briefing: &Briefing) {
+        self.agents.follow(briefing.register.clone());
+        self.documented = Documented::new(briefing.documents.clone());
     }
 
     fn flush_summaries(&mut self) -> Vec<(usize, RecordBatch)> {

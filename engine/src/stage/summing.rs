@@ -10,7 +10,8 @@ use arrow::array::RecordBatch;
 use models::agent::watch::Sums;
 use models::generations::Generations;
 use models::inventory::{Call, CallObject, Summary};
-use models::posture::{CallView, Sample, Scope, Shown, facts};
+use models::posture::path::version_of;
+use models::posture::{CallView, Sample, Scope, Shown, facts, if_superseded};
 use models::spread::Probe;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -27,6 +28,8 @@ const PENDING_MAX: usize = 2048;
 pub const ENDPOINT: &str = "endpoint";
 /// Kind of the rows that hold a [`Shown`].
 pub const POSTURE: &str = "posture";
+/// Kind of the rows that hold what calls come to if their version of the route is old.
+pub const POSTURE_VERSION: &str = "posture_version";
 /// Kind of the rows that hold one of an identity.
 pub const POSTURE_IDENTITY: &str = "posture_identity";
 /// Kind of the rows that hold one of a source.
@@ -51,6 +54,8 @@ struct Pending {
     endpoint: Box<str>,
     summary: Summary,
     shown: Shown,
+    /// What it comes to if its version of the route is old; none where the path names no version.
+    outdated: Option<Shown>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -134,6 +139,7 @@ impl Summing {
         let place = self.state.pending.entry(key);
         let pending = place.or_insert_with(|| Pending {
             endpoint: endpoint.into(),
+            outdated: version_of(call.template).map(|_| Shown::default()),
             ..Pending::default()
         });
         pending.summary.add(call, objects);
@@ -147,6 +153,10 @@ impl Summing {
         pending
             .shown
             .add_each(facts, call.identity, call.at_ms, shown);
+        if let Some(outdated) = &mut pending.outdated {
+            let facts = if_superseded(view, facts);
+            outdated.add_one(facts, call.identity, shown);
+        }
         let (source, _, _, _) = call.place;
         let sums = [
             (Scope::Source, &mut self.state.sources, source, true),
@@ -276,11 +286,16 @@ impl Summing {
             endpoint,
             summary,
             shown,
+            outdated,
         } = pending;
         let host = endpoint.split(' ').nth(1).unwrap_or("-");
         self.push_row(ENDPOINT, host, endpoint, summary.n_calls, encoded(summary));
         if !shown.is_empty() {
             self.push_row(POSTURE, host, endpoint, summary.n_calls, encoded(shown));
+        }
+        if let Some(outdated) = outdated.as_ref().filter(|shown| !shown.is_empty()) {
+            let sum = encoded(outdated);
+            self.push_row(POSTURE_VERSION, host, endpoint, summary.n_calls, sum);
         }
     }
 

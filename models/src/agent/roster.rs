@@ -137,6 +137,11 @@ impl Roster {
         }
     }
 
+    /// Goes on by another register: what is told and counted from now on is by it.
+    pub fn follow(&mut self, register: Arc<AgentRegister>) {
+        self.register = register;
+    }
+
     /// Takes what calls of an agent come to.
     ///
     /// * `at_ms`: the clock of the lane that tells, when it told: the earliest is when the agent was discovered, however far others are.

@@ -142,6 +142,11 @@ impl AgentWatch {
         }
     }
 
+    /// Goes on by another register.
+    pub fn follow(&mut self, register: Arc<AgentRegister>) {
+        self.register = register;
+    }
+
     /// Takes a call in; what it says of agents and servers is added to the sums.
     ///
     /// * `protocol`: the agents' protocol it speaks.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::template::openapi::{OpenApiError, paths};
@@ -43,6 +44,21 @@ pub struct Operation {
     pub owner: Option<String>,
 }
 
+/// What of an operation is asked while calls come: whether it is promised, and who answers for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promise {
+    /// Host; `*` when the document names none.
+    pub host: String,
+    /// Method, in capitals.
+    pub method: String,
+    /// Path with its server's, as written.
+    pub path: String,
+    /// True when it is to be used no more.
+    pub is_deprecated: bool,
+    /// Who answers for it.
+    pub owner: Option<String>,
+}
+
 /// The operations of some documents, to find by host and template.
 #[derive(Clone, Debug, Default)]
 pub struct Documents {
@@ -78,15 +94,79 @@ impl Documents {
                     path: path.clone(),
                     ..read(&root, item, operation)
                 };
-                let length = segments(&path).count();
-                self.by_length
-                    .entry(length)
-                    .or_default()
-                    .push(self.operations.len());
-                self.operations.push(operation);
+                self.push(operation);
             }
         }
         Ok(())
+    }
+
+    fn push(&mut self, operation: Operation) {
+        let length = segments(&operation.path).count();
+        let of_length = self.by_length.entry(length).or_default();
+        of_length.push(self.operations.len());
+        self.operations.push(operation);
+    }
+
+    /// What of the operations is asked while calls come, in the order they were added.
+    pub fn promises(&self) -> Vec<Promise> {
+        let promise = |operation: &Operation| Promise {
+            host: operation.host.clone(),
+            method: operation.method.clone(),
+            path: operation.path.clone(),
+            is_deprecated: operation.is_deprecated,
+            owner: operation.owner.clone(),
+        };
+        self.operations.iter().map(promise).collect()
+    }
+
+    /// Documents of which only that is known.
+    pub fn of_promises(promises: &[Promise]) -> Documents {
+        let mut documents = Documents::default();
+        for promise in promises {
+            documents.hosts.insert(promise.host.clone());
+            documents.push(Operation {
+                host: promise.host.clone(),
+                method: promise.method.clone(),
+                path: promise.path.clone(),
+                is_deprecated: promise.is_deprecated,
+                owner: promise.owner.clone(),
+                ..Operation::default()
+            });
+        }
+        documents
+    }
+
+    /// True when there is no operation.
+    pub fn is_empty(&self) -> bool {
+        self.operations.is_empty()
+    }
+
+    /// Whether an endpoint (`METHOD host /template`) is to be used no more; none when no document has it. Where one document
+    /// deprecates and another does not, it is promised.
+    pub fn deprecates(&self, endpoint: &str) -> Option<bool> {
+        let own = self.of_endpoint(endpoint);
+        let is_deprecated = own.iter().all(|operation| operation.is_deprecated);
+        (!own.is_empty()).then_some(is_deprecated)
+    }
+
+    /// Who answers for an endpoint.
+    pub fn owner(&self, endpoint: &str) -> Option<&str> {
+        let own = self.of_endpoint(endpoint);
+        own.into_iter()
+            .find_map(|operation| operation.owner.as_deref())
+    }
+
+    fn of_endpoint(&self, endpoint: &str) -> Vec<&Operation> {
+        let mut words = endpoint.splitn(3, ' ');
+        let (Some(method), Some(host), Some(template)) = (words.next(), words.next(), words.next())
+        else {
+            return Vec::new();
+        };
+        let of_path = self.of_template(host, template).into_iter();
+        let operations = of_path.map(|at| &self.operations[at]);
+        operations
+            .filter(|operation| operation.method == method)
+            .collect()
     }
 
     /// All operations, in the order they were added.
@@ -287,6 +367,32 @@ mod tests {
         assert_eq!(texts(&post.request_types), "text/csv");
         assert_eq!(get.owner.as_deref(), Some("team shop"));
         assert_eq!(post.owner.as_deref(), Some("team csv"));
+    }
+
+    #[test]
+    fn what_is_asked_while_calls_come_survives_as_promises() {
+        let all = documents(
+            json!({"openapi": "3.0.0", "info": {"title": "Shop"}, "paths": {
+                "/v1/orders/{id}": {"get": {"deprecated": true, "x-owner": "team orders"}, "put": {}},
+                "/v2/orders/{id}": {"get": {}},
+            }}),
+        );
+        let few = Documents::of_promises(&all.promises());
+        assert_eq!(few.promises(), all.promises());
+        assert!(few.has_host("shop.example") && !few.is_empty());
+        for documents in [&all, &few] {
+            for (endpoint, deprecated, owner) in [
+                ("GET h /v1/orders/{id}", Some(true), Some("team orders")),
+                ("PUT h /v1/orders/{id}", Some(false), Some("Shop")),
+                ("GET - /v2/orders/{id}", Some(false), Some("Shop")),
+                ("DELETE h /v1/orders/{id}", None, None),
+                ("GET h /v3/orders/{id}", None, None),
+                ("GET", None, None),
+            ] {
+                assert_eq!(documents.deprecates(endpoint), deprecated, "{endpoint}");
+                assert_eq!(documents.owner(endpoint), owner, "{endpoint}");
+            }
+        }
     }
 
     #[test]

@@ -28,6 +28,8 @@ const FAST_LOGIN: u32 = 30;
 const FAST: u32 = 600;
 /// Networks of one credential in a day from which it is shared.
 const NETWORKS: u32 = NETWORKS_MAX as u32;
+/// The check that another version of the route decides.
+pub(super) const OLD_VERSION: u8 = 38;
 
 /// The facts of one call.
 pub fn facts(call: &CallView<'_>) -> Facts {
@@ -48,6 +50,30 @@ pub fn facts(call: &CallView<'_>) -> Facts {
     // A client that leaves early has no status either: only a share of such calls is a gap.
     facts.judge(47, true, call.status.is_none());
     facts
+}
+
+/// What a call would show of check 38 if a newer version of its route had taken over: [`super::Versions`] knows. Nothing where
+/// the call's host or a document has shown it already.
+///
+/// * `facts`: those of the call.
+pub fn if_superseded(call: &CallView<'_>, facts: Facts) -> Facts {
+    let mut old = Facts::default();
+    let is_judged = facts.has(Facts::eligible(OLD_VERSION));
+    if let Some(status) = call.status.filter(|_| !is_judged)
+        && is_plain(call.method)
+        && is_outside(call)
+    {
+        old.judge(OLD_VERSION, true, matches!(status, 200..=299));
+    }
+    old
+}
+
+fn is_plain(method: &str) -> bool {
+    !matches!(method, "OPTIONS" | "HEAD")
+}
+
+fn is_outside(call: &CallView<'_>) -> bool {
+    call.client_ip.and_then(is_inside_text) != Some(true)
 }
 
 /// What several checks ask.
@@ -79,8 +105,8 @@ impl Seen {
             status,
             success,
             refused: matches!(status, 401 | 403),
-            plain: !matches!(call.method, "OPTIONS" | "HEAD"),
-            outside: call.client_ip.and_then(is_inside_text) != Some(true),
+            plain: is_plain(call.method),
+            outside: is_outside(call),
             html: told == Some(Content::Html),
             asked: call.request_content_type.map(content),
             told,
@@ -391,7 +417,8 @@ fn routes(call: &CallView<'_>, seen: &Seen, facts: &mut Facts) {
             seen.success && !seen.html,
         );
         let rehearsal = seen.host == Some(Place::Name) && call.host.is_some_and(is_rehearsal);
-        facts.judge(38, rehearsal || call.superseded == Some(true), seen.success);
+        let is_old = rehearsal || call.deprecated == Some(true);
+        facts.judge(OLD_VERSION, is_old, seen.success);
     }
     let override_to = call
         .method_override

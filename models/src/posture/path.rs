@@ -148,7 +148,7 @@ fn is_static(name: &[u8]) -> bool {
 
 /// Splits the version off a template: `/api/v2/orders/{id}` is `/api/`, 2 and `/orders/{id}`.
 ///
-/// Two templates of one host whose heads and tails are equal are versions of one route; the lower one is superseded.
+/// Two templates of one host whose heads and tails are equal are versions of one route.
 pub fn version_of(template: &str) -> Option<(&str, u32, &str)> {
     let mut at = 0;
     for segment in template.split('/') {

@@ -16,6 +16,7 @@ use super::finding::{Finding, covers};
 use super::life::Change;
 use super::list::{CHECKS, check};
 use super::shown::Shown;
+use super::versions::Versions;
 use crate::generations::Generations;
 use crate::walk::Walk;
 
@@ -61,6 +62,7 @@ pub struct Register {
     sources: Generations<u64, Subject>,
     /// Identities and sources that had calls since the last look; true for a source.
     called: BTreeSet<(bool, u64)>,
+    versions: Versions,
     /// Those that had calls since the last look: an endpoint with its host, or a host alone.
     changed: BTreeSet<(u64, Option<u64>)>,
     changed_max: usize,
@@ -71,8 +73,9 @@ impl Register {
     /// Bytes an endpoint takes, about: few have a fault at all.
     pub const ENDPOINT_BYTES: usize = Generations::<u64, Subject>::ENTRY_BYTES + 2048;
 
-    /// Knows at most `endpoints_max` endpoints; those without a finding are forgotten first.
-    pub fn new(endpoints_max: usize) -> Register {
+    /// Knows at most `endpoints_max` endpoints, of which those without a finding are forgotten first, and `routes_max` routes
+    /// whose paths name a version.
+    pub fn new(endpoints_max: usize, routes_max: usize) -> Register {
         let has_findings =
             |subject: &Subject| f64::from(u8::from(subject.book.iter().next().is_some()));
         Register {
@@ -81,6 +84,7 @@ impl Register {
             identities: Generations::new(IDENTITIES_MAX).keeping(has_findings),
             sources: Generations::new(SOURCES_MAX).keeping(has_findings),
             called: BTreeSet::new(),
+            versions: Versions::new(routes_max),
             changed: BTreeSet::new(),
             changed_max: 2 * endpoints_max + HOSTS_MAX,
             clock_ms: i64::MIN,
@@ -116,6 +120,23 @@ impl Register {
         self.changed.insert((host_key, Some(key)));
         if self.changed_max < self.changed.len() {
             self.look(told);
+        }
+    }
+
+    /// Takes what calls of an endpoint come to if its version is old: counts where it is.
+    ///
+    /// * `is_promised`: a document has it and does not deprecate it. Then it is not old, but others may be for it.
+    pub fn absorb_version(
+        &mut self,
+        (endpoint, is_promised): (&str, bool),
+        delta: &Shown,
+        at_ms: i64,
+        told: &mut Vec<Told>,
+    ) {
+        self.reach(at_ms, told);
+        let is_old = self.versions.note(endpoint, delta, self.clock_ms);
+        if is_old && !is_promised {
+            self.absorb(endpoint, delta, at_ms, told);
         }
     }
 
@@ -193,18 +214,20 @@ impl Register {
 
     /// Endpoints, hosts, identities and sources known.
     pub fn n_entries(&self) -> usize {
-        self.tables().map(Generations::len).iter().sum()
+        self.tables().map(Generations::len).iter().sum::<usize>() + self.versions.len()
     }
 
     /// Bytes, about.
     pub fn state_bytes(&self) -> usize {
         let tables = self.tables().map(Generations::table_bytes);
-        tables.iter().sum::<usize>() + 512 * self.n_entries()
+        let n_subjects = self.n_entries() - self.versions.len();
+        tables.iter().sum::<usize>() + 512 * n_subjects + self.versions.state_bytes()
     }
 
     /// Those forgotten at a bound, with their findings.
     pub fn n_evicted(&self) -> u64 {
-        self.tables().map(Generations::n_evicted).iter().sum()
+        let tables = self.tables().map(Generations::n_evicted);
+        tables.iter().sum::<u64>() + self.versions.n_evicted()
     }
 
     fn tables(&self) -> [&Generations<u64, Subject>; 4] {
@@ -222,6 +245,7 @@ impl Register {
         walk.table("posture.hosts", &mut self.hosts);
         walk.table("posture.identities", &mut self.identities);
         walk.table("posture.sources", &mut self.sources);
+        self.versions.walk(walk);
         walk.value("posture.changed", &mut self.changed);
         walk.value("posture.called", &mut self.called);
         walk.value("posture.clock_ms", &mut self.clock_ms);
@@ -300,7 +324,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::posture::{CallView, Phase, Sample, facts};
+    use crate::posture::{CallView, Phase, Sample, facts, if_superseded};
 
     const ENDPOINT: &str = "GET shop.example /orders/{id}";
 
@@ -330,7 +354,7 @@ mod tests {
 
     #[test]
     fn a_fault_opens_at_the_end_of_its_minute_and_is_resolved_by_contrary_calls_alone() {
-        let (mut register, mut told) = (Register::new(100), Vec::new());
+        let (mut register, mut told) = (Register::new(100, 100), Vec::new());
         for n in 0..50 {
             register.absorb(ENDPOINT, &call(n, 1000, true), 1000, &mut told);
         }
@@ -364,7 +388,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_covers_others_goes_on_with_their_findings() {
-        let (mut register, mut told) = (Register::new(100), Vec::new());
+        let (mut register, mut told) = (Register::new(100, 100), Vec::new());
         let view = CallView {
             method: "GET",
             path: "/users/ada",
@@ -412,6 +436,67 @@ mod tests {
         );
     }
 
+    #[test]
+    fn an_old_version_is_a_finding_once_its_callers_have_gone_over_and_resolved_when_it_is_gone() {
+        let of = |caller: u64, status| {
+            let view = CallView {
+                method: "GET",
+                path: "/v1/orders/17",
+                status: Some(status),
+                client_ip: Some("203.0.113.7"),
+                ..CallView::default()
+            };
+            let mut shown = Shown::default();
+            let sample = |_| Sample::new(0, ("t", 0, 0, 0), "GET /v1/orders/17 200", "bob");
+            shown.add_one(if_superseded(&view, facts(&view)), caller, sample);
+            shown
+        };
+        let (old, new) = (
+            "GET shop.example /v1/orders/{id}",
+            "GET shop.example /v2/orders/{id}",
+        );
+        let (mut register, mut told) = (Register::new(100, 100), Vec::new());
+        let mut days = |days: std::ops::Range<i64>, status, promised: &[&str]| {
+            for hour in days.start * 24..days.end * 24 {
+                let at_ms = hour * 3_600_000;
+                for caller in 0..12 {
+                    let (endpoint, status) = match caller {
+                        0..3 => (old, status),
+                        _ => (new, 200),
+                    };
+                    let endpoint = (endpoint, promised.contains(&endpoint));
+                    register.absorb_version(endpoint, &of(caller, status), at_ms, &mut told);
+                }
+            }
+            register.close(&mut told);
+            std::mem::take(&mut told)
+        };
+        assert_eq!(
+            phases(&days(0..7, 200, &[new])),
+            [],
+            "a week of both is a migration"
+        );
+        assert_eq!(
+            phases(&days(7..9, 200, &[new, old])),
+            [],
+            "both are promised"
+        );
+        let opened = days(9..11, 200, &[new]);
+        assert_eq!(
+            phases(&opened)[0],
+            ("old_version_in_use", Change::Opened),
+            "{opened:?}"
+        );
+        let finding = &opened[0].finding;
+        assert_eq!((finding.subject.as_str(), finding.n_identities), (old, 3));
+        assert_eq!(finding.samples.iter().next().unwrap().identity, "bob");
+        let resolved = days(11..40, 410, &[]);
+        assert_eq!(
+            phases(&resolved),
+            [("old_version_in_use", Change::Resolved)]
+        );
+    }
+
     /// A call of a source without a status, or from a public peer whose client is said to be private.
     fn of_source(n: u64, is_bad: bool) -> Shown {
         let view = CallView {
@@ -430,7 +515,7 @@ mod tests {
 
     #[test]
     fn faults_of_sources_and_identities_have_lives_of_their_own() {
-        let (mut register, mut told) = (Register::new(100), Vec::new());
+        let (mut register, mut told) = (Register::new(100, 100), Vec::new());
         let minute = |n: u64| n as i64 * 60_000;
         for n in 0..6 {
             register.absorb_of(
@@ -479,7 +564,7 @@ mod tests {
                 (at_ms, call(n, at_ms, n % clean == 0 && n < 200))
             }).collect();
             let told_of = |cuts: &[usize]| {
-                let (mut register, mut told) = (Register::new(100), Vec::new());
+                let (mut register, mut told) = (Register::new(100, 100), Vec::new());
                 let (mut at, mut cut) = (0, 0);
                 while at < calls.len() {
                     // Parts of one minute, as summaries are: told no later than its end.

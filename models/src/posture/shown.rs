@@ -44,11 +44,9 @@ impl Shown {
         at_ms: i64,
         sample: impl Fn(u8) -> Sample,
     ) {
-        self.counts.add(facts);
-        if !facts.is_bad() {
+        if !self.count(facts, caller) {
             return;
         }
-        self.callers.insert(caller);
         for number in facts.faults() {
             if let Some(samples) = self.samples_of(number)
                 && samples.wants(at_ms)
@@ -56,6 +54,25 @@ impl Shown {
                 samples.keep(sample(number));
             }
         }
+    }
+
+    /// The same, but shows one call alone: of what may be no fault. The texts of every call would cost more than all else.
+    pub fn add_one(&mut self, facts: Facts, caller: u64, sample: impl Fn(u8) -> Sample) {
+        let is_shown = self.count(facts, caller) && self.samples.is_empty();
+        for number in facts.faults().filter(|_| is_shown) {
+            if let Some(samples) = self.samples_of(number) {
+                samples.keep(sample(number));
+            }
+        }
+    }
+
+    /// Counts a call; true when it showed a fault.
+    fn count(&mut self, facts: Facts, caller: u64) -> bool {
+        self.counts.add(facts);
+        if facts.is_bad() {
+            self.callers.insert(caller);
+        }
+        facts.is_bad()
     }
 
     /// Adds what other calls come to.

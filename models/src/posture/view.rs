@@ -4,8 +4,6 @@ use super::answer::Answer;
 use super::token::Token;
 
 /// One call. A field is `None` where the source does not log it: then the checks that need it are blind, not content.
-///
-/// No column of the events carries `superseded` today.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CallView<'a> {
     /// Method as sent.
@@ -76,8 +74,8 @@ pub struct CallView<'a> {
     pub calls_this_minute: Option<u32>,
     /// Networks (IPv4 /24, IPv6 /48) this credential was used from today.
     pub caller_networks: Option<u32>,
-    /// True when a newer version of the same route is served ([`super::path::version_of`] pairs them).
-    pub superseded: Option<bool>,
+    /// What a document says of the operation: true when it is to be used no more, false when it is promised.
+    pub deprecated: Option<bool>,
     /// MCP headers of the request, from a source that logs them.
     pub mcp: Option<McpHeaders<'a>>,
 }

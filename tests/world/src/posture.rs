@@ -157,6 +157,7 @@ impl Sown {
                     sown.case(kind, subject, &host, is_faulty);
                 }
             }
+            sown.versions(world, at);
             let mut sower = Sower::new(world, at, dice.bits());
             kinds::innocents(&mut sower);
             sown.take(sower);
@@ -171,6 +172,20 @@ impl Sown {
         sown.lines
             .sort_by(|a, b| (a.end_ms, &a.target).cmp(&(b.end_ms, &b.target)));
         sown
+    }
+
+    /// Sows two versions of a route, by dice of their own: shorter worlds are what they were without.
+    fn versions(&mut self, world: &World, at: usize) {
+        if world.options.days < kinds::SUPERSEDED_DAYS {
+            return;
+        }
+        let mut dice = Dice::of(&[self.seed, at as u64, 84]);
+        let (kind, is_faulty) = (&kinds::SUPERSEDED, dice.chance(0.5));
+        let mut sower = Sower::new(world, at, dice.bits());
+        if let Some(subject) = (kind.sow)(&mut sower, is_faulty) {
+            self.take(sower);
+            self.case(kind, subject, &world.apis[at].host, is_faulty);
+        }
     }
 
     fn take(&mut self, sower: Sower<'_>) {

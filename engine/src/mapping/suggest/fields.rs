@@ -10,11 +10,13 @@ pub(super) struct Spec {
     /// What its values are.
     likes: Likes,
     /// Words of names that speak for it; each entry wants all of its words.
-    names: &'static [&'static str],
+    names: Names,
     /// Words of names that speak against it.
-    against: &'static [&'static str],
+    against: Names,
     /// True when values alone don't tell it from others.
     by_name: bool,
+    /// True when a column without any value says something, too: that answers never had the header.
+    may_be_empty: bool,
 }
 
 /// What the values of a field are: all the same, or anything.
@@ -23,52 +25,50 @@ enum Likes {
     Anything,
 }
 
-const fn are(
-    field: &'static str,
-    like: Like,
-    names: &'static [&'static str],
-    against: &'static [&'static str],
-) -> Spec {
+/// Words of names.
+type Names = &'static [&'static str];
+
+/// A field that values tell.
+const fn are(field: &'static str, like: Like, names: Names, against: Names) -> Spec {
     Spec {
-        field,
-        likes: Likes::Are(like),
-        names,
-        against,
         by_name: false,
+        ..named(field, like, names, against)
     }
 }
 
-const fn named(
-    field: &'static str,
-    like: Like,
-    names: &'static [&'static str],
-    against: &'static [&'static str],
-) -> Spec {
+/// A field that values and name tell together.
+const fn named(field: &'static str, like: Like, names: Names, against: Names) -> Spec {
     Spec {
-        field,
         likes: Likes::Are(like),
-        names,
-        against,
-        by_name: true,
+        ..anything(field, names, against)
     }
 }
 
-const fn anything(
-    field: &'static str,
-    names: &'static [&'static str],
-    against: &'static [&'static str],
-) -> Spec {
+/// A field that its name tells.
+const fn anything(field: &'static str, names: Names, against: Names) -> Spec {
     Spec {
         field,
         likes: Likes::Anything,
         names,
         against,
         by_name: true,
+        may_be_empty: false,
+    }
+}
+
+/// A header of the answer, told by its name.
+const fn answered(field: &'static str, names: Names, against: Names) -> Spec {
+    Spec {
+        may_be_empty: true,
+        ..anything(field, names, against)
     }
 }
 
 /// Words of what lies behind the gateway, not in front of it.
 const BEHIND: &[&str] = &["upstream", "backend", "origin", "target", "local", "server"];
+
+/// Words of a request's headers.
+const ASKED: &[&str] = &["request", "req"];
 
 /// The fields, in the order in which they take columns.
 pub(super) const SPECS: &[Spec] = &[
@@ -293,6 +293,42 @@ pub(super) const SPECS: &[Spec] = &[
         &[],
     ),
     anything("powered_by", &["powered by"], &[]),
+    answered("hsts", &["strict transport security", "hsts"], ASKED),
+    answered("content_type_options", &["content type options"], ASKED),
+    answered("frame_options", &["frame options"], ASKED),
+    answered(
+        "content_security_policy",
+        &["content security policy", "csp"],
+        &["request", "req", "report"],
+    ),
+    // Requests have one as well, and `http_cache_control` is theirs.
+    answered(
+        "cache_control",
+        &[
+            "response cache control",
+            "resp cache control",
+            "sent cache control",
+            "out cache control",
+            "answer cache control",
+        ],
+        ASKED,
+    ),
+    answered("vary", &["vary"], ASKED),
+    answered("set_cookie", &["set cookie"], ASKED),
+    named(
+        "location",
+        Like::Path,
+        &["location"],
+        &[
+            "request", "req", "content", "upstream", "geo", "client", "user",
+        ],
+    ),
+    answered(
+        "debug_header",
+        &["debug token", "clockwork id", "phpdebugbar id"],
+        ASKED,
+    ),
+    anything("via", &["via", "cdn loop"], &["response", "resp", "sent"]),
     anything("mcp_method", &["mcp method"], &[]),
     anything("mcp_name", &["mcp name"], &[]),
     anything("mcp_version", &["mcp protocol version"], &[]),
@@ -364,7 +400,11 @@ fn choice(spec: &Spec, at: usize, name: &str, facts: &Facts) -> Option<Choice> {
     };
     let by_name = by_name(spec, name);
     let is_unnamed = by_name <= 0.0 && spec.by_name;
-    if share < SHARE_MIN || facts.n_present == 0 || by_name < 0.0 || is_unnamed {
+    let is_fit = match facts.n_present {
+        0 => spec.may_be_empty,
+        _ => SHARE_MIN <= share,
+    };
+    if !is_fit || by_name < 0.0 || is_unnamed {
         return None;
     }
     // What tells the columns apart of which all are times, or all are paths.
@@ -475,6 +515,19 @@ mod tests {
             ("user_agent", "request.headers[\"user.agent\"]", 1.0),
             ("path", "request.uri", 1.0),
             ("event_time", "identity", 0.0),
+            (
+                "hsts",
+                "response.headers[\"strict-transport-security\"]",
+                1.0,
+            ),
+            ("cache_control", "sent_http_cache_control", 0.5),
+            ("cache_control", "http_cache_control", 0.0),
+            (
+                "content_security_policy",
+                "sent_http_content_security_policy_report_only",
+                -1.0,
+            ),
+            ("set_cookie", "resp.set_cookie", 1.0),
         ];
         for (field, name, wanted) in rows {
             let spec = SPECS.iter().find(|spec| spec.field == field).unwrap();

@@ -256,9 +256,9 @@ pub(super) static CHECKS: [Check; 25] = [
         needs: &["host", "status"],
         decided: Decided::Calls(Test::seen(20, 2)),
         finding: "zombie_endpoint",
-        bad: "2xx from outside on a route with a newer version, or on a host named after development or test",
+        bad: "2xx from outside on an operation that a document deprecates, on a version of a route whose callers have gone over to a newer one, or on a host named after development or test",
         contrary: "another status there",
-        quiet: "`dev`, `test`, `stage` and their like must be whole words before the owner's name, and the callers outside and more than one. Older versions count where the inventory says that a newer one is served.",
+        quiet: "`dev`, `test`, `stage` and their like must be whole words before the owner's name, and the callers outside and more than one. Versions side by side are how migrations go: an older one counts while a newer one of the same method, host and path was first answered a week ago and had twice as many callers on the last whole day, two at least. What a document has and does not deprecate is promised, and never counts.",
         remedy: "Tell the callers in the samples, give a date, then answer 410.",
     },
     Check {

@@ -33,6 +33,10 @@ const LET_IN: &[&str] = &["auth_missing", "auth_mixed", "auth_dropped"];
 pub(super) const LOG_GAP: Kind = kind("log_gap", &[], |_, _| None);
 pub(super) const VERSION: Kind = kind("version_disclosed", &[], |_, _| None);
 
+/// Versions of a route: sown where the log is long enough to tell a migration from its end.
+pub(super) const SUPERSEDED: Kind = kind("old_version_in_use", &[], superseded);
+pub(super) const SUPERSEDED_DAYS: usize = 9;
+
 /// Kinds that are sown.
 pub(super) const KINDS: [Kind; 32] = [
     kind("auth_missing", &[], auth_missing),
@@ -457,6 +461,31 @@ fn rehearsal(s: &mut Sower<'_>, is_faulty: bool) -> Option<String> {
         s.lines.push(line);
     }
     Some(format!("GET {host} {path}"))
+}
+
+/// A list in two versions: all but two callers have gone over to the newer one, or hardly any has.
+fn superseded(s: &mut Sower<'_>, is_faulty: bool) -> Option<String> {
+    let api = s.api();
+    let (old, new) = (api.base(api.version - 1), s.path("catalogue"));
+    let n_people = s.n_people().min(9);
+    if !api.base.contains("v{v}") || n_people < 6 {
+        return None;
+    }
+    let old = format!("{old}/catalogue");
+    let (n_old, n_new) = if is_faulty {
+        (2, n_people)
+    } else {
+        (n_people, 2)
+    };
+    for (path, n_callers) in [(&old, n_old), (&new, n_new)] {
+        for (nth, end_ms) in s.moments(60, 0.0, 1.0).into_iter().enumerate() {
+            let mut line = s.line(Who::Person, end_ms, path);
+            line.actor = Some(s.person(nth % n_callers));
+            s.lines.push(line);
+        }
+    }
+    s.hide(&old);
+    Some(s.key("GET", &old))
 }
 
 fn internal(s: &mut Sower<'_>, is_faulty: bool) -> Option<String> {

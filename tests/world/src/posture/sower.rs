@@ -68,6 +68,16 @@ impl<'a> Sower<'a> {
         &self.world.apis[self.at]
     }
 
+    /// People of the API.
+    pub(super) fn n_people(&self) -> usize {
+        self.people.len()
+    }
+
+    /// The `nth` of them.
+    pub(super) fn person(&self, nth: usize) -> u32 {
+        self.people[nth]
+    }
+
     /// A path below the API's current version.
     pub(super) fn path(&self, name: &str) -> String {
         let api = self.api();
