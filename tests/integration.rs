@@ -22,7 +22,7 @@ mod avro;
 mod bounds;
 mod collect;
 mod correlate;
-mod deliver;
+mod curves;
 mod detection;
 mod enrichment;
 mod explain;
