@@ -44,7 +44,7 @@ pub struct EvalArgs {
     #[arg(long)]
     pub ablate: bool,
     /// Measures at several settings of the knob, and recall at 0.1, 1 and 10 false alerts per million events: at those after the
-    /// equals sign, or a dozen from 1e-9 to 1000, and at the one in use; a pass over the files for each
+    /// equals sign, or a dozen from 1e-24 to 1000, and at the one in use; a pass over the files for each
     #[arg(
         long,
         value_name = "KNOB,KNOB…",
