@@ -23,6 +23,7 @@ mod bounds;
 mod briefing;
 mod collect;
 mod correlate;
+mod curves;
 mod deliver;
 mod detection;
 mod enrichment;

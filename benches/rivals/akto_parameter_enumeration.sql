@@ -13,6 +13,8 @@ author: tollwatch
 date: 2026-11-25
 tags: [owasp.api1-2023]
 requires: [identity]
+params:
+  threshold: {type: int, default: 50, min: 2, max: 50000, description: values in the window}
 emit: first_crossing
 lateness: 1m
 suppress: {by: [identity], for: 24h, update: true}
@@ -23,4 +25,4 @@ SELECT identity, endpoint, window_start, window_end, count(DISTINCT object) AS n
 FROM HOP(events, event_time, INTERVAL '1 minute', INTERVAL '5 minutes')
 WHERE object IS NOT NULL
 GROUP BY identity, endpoint, window_start, window_end
-HAVING count(DISTINCT object) > 50
+HAVING count(DISTINCT object) > $threshold

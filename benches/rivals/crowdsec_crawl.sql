@@ -13,6 +13,8 @@ author: tollwatch
 date: 2026-11-25
 tags: [owasp.api1-2023]
 requires: [identity]
+params:
+  threshold: {type: int, default: 50, min: 2, max: 50000, description: paths in the window}
 emit: first_crossing
 lateness: 10s
 suppress: {by: [identity], for: 24h, update: true}
@@ -23,4 +25,4 @@ SELECT identity, window_start, window_end, count(DISTINCT path) AS n
 FROM HOP(events, event_time, INTERVAL '1 second', INTERVAL '5 seconds')
 WHERE method IN ('GET', 'HEAD')
 GROUP BY identity, window_start, window_end
-HAVING count(DISTINCT path) > 50
+HAVING count(DISTINCT path) > $threshold

@@ -13,6 +13,8 @@ author: tollwatch
 date: 2026-11-25
 tags: [owasp.api1-2023]
 requires: [identity]
+params:
+  threshold: {type: int, default: 30, min: 2, max: 50000, description: calls in the window}
 emit: first_crossing
 lateness: 1m
 suppress: {by: [identity], for: 24h, update: true}
@@ -23,4 +25,4 @@ SELECT identity, endpoint, window_start, window_end, count(*) AS n
 FROM HOP(events, event_time, INTERVAL '5 seconds', INTERVAL '30 seconds')
 WHERE object IS NOT NULL
 GROUP BY identity, endpoint, window_start, window_end
-HAVING count(*) >= 30
+HAVING count(*) >= $threshold

@@ -1,5 +1,5 @@
-//! Detection measured against labels: recall by episode, objects exposed before the alert, false
-//! alerts per million events.
+//! Detection measured against labels: recall by episode, objects exposed and time gone by before the
+//! alert, false alerts per million events and by who made the calls.
 //!
 //! Labels are a tab-separated file beside a capture, one row a line of it (line from 0): `label`
 //! (`legit`, `attack`), `scenario`, `identity`, `foreign`, `object`. An alert is right when the
@@ -11,6 +11,14 @@ use std::io::{self, BufRead};
 use std::path::Path;
 
 use connectors::file::open;
+
+pub mod curve;
+pub mod interval;
+pub mod rival;
+pub mod times;
+
+use self::interval::poisson;
+use self::times::Times;
 
 /// What is known of one line.
 #[derive(Clone, Debug, Default)]
@@ -108,6 +116,8 @@ pub struct Told {
     pub about_identity: bool,
     /// Title.
     pub title: String,
+    /// Event time at which it was told, in milliseconds.
+    pub time_ms: i64,
 }
 
 /// One episode's outcome.
@@ -123,7 +133,22 @@ pub struct Episode {
     pub n_exposed: usize,
     /// Its events up to that alert.
     pub n_events_before: usize,
+    /// From its first call to that alert, in milliseconds of event time; none when it was missed, or times are not known.
+    pub detect_ms: Option<i64>,
 }
+
+/// Callers of one role, apart from their attacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Role {
+    /// Their calls that belong to no episode.
+    pub n_events: usize,
+    /// False alerts that such calls made.
+    pub n_false: usize,
+}
+
+/// Some of the episodes.
+#[derive(Debug, Default)]
+pub struct Group<'a>(Vec<&'a Episode>);
 
 /// The result of an evaluation.
 #[derive(Debug, Default)]
@@ -132,35 +157,38 @@ pub struct Evaluation {
     pub episodes: BTreeMap<String, Episode>,
     /// Cases about an identity that were created on legit events: rule and title.
     pub false_alerts: Vec<(String, String)>,
-    /// The same by the caller's role.
-    pub false_by_role: BTreeMap<String, usize>,
+    /// Benign calls, and the false alerts they made, by the caller's role.
+    pub by_role: BTreeMap<String, Role>,
     /// Findings about an endpoint alone.
     pub n_posture: usize,
     /// Events evaluated.
     pub n_events: usize,
+    /// Event time from the first call to the last, in milliseconds, of all files together; 0 when not known.
+    pub span_ms: i64,
 }
 
 impl Evaluation {
-    /// Compares alerts, in order, with labels.
-    pub fn of(labels: &Labels, told: &[Told]) -> Evaluation {
+    /// Compares alerts, in order, with labels; `times` may be empty, and then how long it took is not known.
+    pub fn of(labels: &Labels, told: &[Told], times: &Times) -> Evaluation {
         let mut evaluation = Evaluation {
             n_events: labels.len(),
+            span_ms: times.span_ms(),
             ..Evaluation::default()
         };
-        let mut first = BTreeMap::<&str, (i64, &str)>::new();
+        let mut first = BTreeMap::<&str, &Told>::new();
         for alert in told {
             let label = labels.line(alert.line);
             match label.and_then(|label| label.episode.as_deref()) {
                 _ if !alert.about_identity => evaluation.n_posture += 1,
                 Some(episode) => {
-                    let entry = first.entry(episode).or_insert((alert.line, &alert.rule));
-                    if alert.line < entry.0 {
-                        *entry = (alert.line, &alert.rule);
+                    let entry = first.entry(episode).or_insert(alert);
+                    if alert.line < entry.line {
+                        *entry = alert;
                     }
                 }
                 None if alert.created => {
                     let role = label.map_or("", |label| label.role.as_str());
-                    *evaluation.false_by_role.entry(role.to_owned()).or_default() += 1;
+                    evaluation.role(role).n_false += 1;
                     evaluation
                         .false_alerts
                         .push((alert.rule.clone(), alert.title.clone()));
@@ -168,33 +196,45 @@ impl Evaluation {
                 None => (),
             }
         }
-        let mut objects = BTreeMap::<&str, (BTreeSet<&str>, usize)>::new();
+        let mut progress = BTreeMap::<&str, Progress<'_>>::new();
         for (line, label) in (1..).zip(&labels.lines) {
             let Some(name) = label.episode.as_deref() else {
+                evaluation.role(&label.role).n_events += 1;
                 continue;
             };
             let episode = evaluation.episodes.entry(name.to_owned()).or_default();
             let found = first.get(name);
-            let (seen, n_exposed) = objects.entry(name).or_default();
+            let so_far = progress.entry(name).or_default();
+            let seen = &mut so_far.seen;
             seen.extend(label.foreign_objects.iter().map(String::as_str));
             episode.n_events += 1;
             episode.n_objects = seen.len();
-            if found.is_none_or(|(at, _)| line <= *at) {
-                *n_exposed = seen.len();
+            if found.is_none_or(|alert| line <= alert.line) {
+                episode.n_exposed = seen.len();
                 episode.n_events_before += 1;
             }
-            episode.n_exposed = *n_exposed;
-            episode.rule = found.map(|(_, rule)| (*rule).to_owned());
+            let at = [so_far.first_ms, times.line(line)].into_iter().flatten();
+            so_far.first_ms = at.min();
+            let told_ms = found.map(|alert| alert.time_ms);
+            let took = so_far.first_ms.zip(told_ms);
+            episode.detect_ms = took.map(|(first, told)| told.saturating_sub(first).max(0));
+            episode.rule = found.map(|alert| alert.rule.clone());
         }
         evaluation
     }
 
+    fn role(&mut self, role: &str) -> &mut Role {
+        self.by_role.entry(role.to_owned()).or_default()
+    }
+
+    /// All episodes.
+    pub fn all(&self) -> Group<'_> {
+        Group(self.episodes.values().collect())
+    }
+
     /// Episodes found.
     pub fn n_found(&self) -> usize {
-        self.episodes
-            .values()
-            .filter(|episode| episode.rule.is_some())
-            .count()
+        self.all().n_found()
     }
 
     /// Adds the result of another file; its episodes are named `file/episode`.
@@ -203,43 +243,51 @@ impl Evaluation {
             self.episodes.insert(format!("{file}/{name}"), episode);
         }
         self.false_alerts.extend(other.false_alerts);
-        for (role, n) in other.false_by_role {
-            *self.false_by_role.entry(role).or_default() += n;
+        for (name, of) in other.by_role {
+            let role = self.role(&name);
+            role.n_events += of.n_events;
+            role.n_false += of.n_false;
         }
         self.n_posture += other.n_posture;
         self.n_events += other.n_events;
+        self.span_ms += other.span_ms;
     }
 
-    /// Objects of others exposed before the alert, where there were any: median and ninth decile. What was missed
-    /// exposed all it touched.
-    pub fn exposed(&self) -> (usize, usize) {
-        let touched = self.episodes.values().filter(|e| e.n_objects > 0);
-        let mut exposed: Vec<usize> = touched.map(|e| e.n_exposed).collect();
-        exposed.sort_unstable();
-        let at = |share: f64| {
-            let rank = (exposed.len() as f64 * share) as usize;
-            exposed.get(rank).copied().unwrap_or(0)
-        };
-        (at(0.5), at(0.9))
-    }
-
-    /// Found and all episodes by a part of their names: that before the first dot, the kind, or the one after it,
-    /// the band. None where a name has no three parts.
+    /// Episodes by a part of their names: that before the first dot, the kind, or the one after it, the band. None
+    /// where a name has no three parts.
     ///
     /// * `part`: below three.
-    pub fn by_part(&self, part: usize) -> BTreeMap<String, (usize, usize)> {
-        let mut recall = BTreeMap::<String, (usize, usize)>::new();
+    pub fn by_part(&self, part: usize) -> BTreeMap<&str, Group<'_>> {
+        let mut groups = BTreeMap::<&str, Group<'_>>::new();
         for (name, episode) in &self.episodes {
             let name = name.rsplit('/').next().unwrap_or(name);
             let parts: Vec<&str> = name.split('.').collect();
-            if parts.len() != 3 {
-                continue;
+            if parts.len() == 3 {
+                groups.entry(parts[part]).or_default().0.push(episode);
             }
-            let counts = recall.entry(parts[part].to_owned()).or_default();
-            counts.0 += usize::from(episode.rule.is_some());
-            counts.1 += 1;
         }
-        recall
+        groups
+    }
+
+    /// Event time in days; none when not known.
+    pub fn days(&self) -> Option<f64> {
+        const DAY_MS: f64 = 86_400_000.0;
+        (0 < self.span_ms).then(|| self.span_ms as f64 / DAY_MS)
+    }
+
+    /// What was promised against what was counted.
+    ///
+    /// * `knob`: false alerts promised per million events.
+    pub fn promise(&self, knob: f64) -> Promise {
+        let n_false = self.false_alerts.len();
+        let promised = knob * self.n_events as f64 / 1e6;
+        let (low, high) = poisson(n_false);
+        Promise {
+            promised,
+            n_false,
+            interval: (low, high),
+            ratio: [n_false as f64, low, high].map(|n| n / promised),
+        }
     }
 
     /// False alerts per million events.
@@ -248,14 +296,69 @@ impl Evaluation {
     }
 }
 
-/// Wilson's 95 % interval of a share of `n`.
-pub fn wilson(found: usize, n: usize) -> (f64, f64) {
-    const Z: f64 = 1.96;
-    let (n, share) = (n.max(1) as f64, found as f64 / n.max(1) as f64);
-    let middle = share + Z * Z / (2.0 * n);
-    let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    let scale = 1.0 + Z * Z / n;
-    ((middle - half) / scale, (middle + half) / scale)
+/// What an episode came to so far.
+#[derive(Default)]
+struct Progress<'a> {
+    seen: BTreeSet<&'a str>,
+    first_ms: Option<i64>,
+}
+
+/// False alerts promised and counted.
+#[derive(Debug)]
+pub struct Promise {
+    /// How many the knob allows for so many events.
+    pub promised: f64,
+    /// Counted.
+    pub n_false: usize,
+    /// The exact 95 % interval of what was counted.
+    pub interval: (f64, f64),
+    /// Counted over promised, and its interval.
+    pub ratio: [f64; 3],
+}
+
+impl Group<'_> {
+    /// Episodes in it.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those found.
+    pub fn n_found(&self) -> usize {
+        self.0.iter().filter(|e| e.rule.is_some()).count()
+    }
+
+    /// Objects of others exposed before the alert, where there were any: median and ninth decile. What was missed
+    /// exposed all it touched.
+    pub fn exposed(&self) -> (usize, usize) {
+        let touched = self.0.iter().filter(|e| e.n_objects > 0);
+        let mut exposed: Vec<usize> = touched.map(|e| e.n_exposed).collect();
+        exposed.sort_unstable();
+        let at = |share| quantile(&exposed, share).unwrap_or(0);
+        (at(0.5), at(0.9))
+    }
+
+    /// From an episode's first call to the alert, in milliseconds: median and ninth decile of all episodes. A miss is
+    /// censored: it took longer than the log lasts, and a quantile that falls among the misses is none.
+    pub fn detected(&self) -> (Option<i64>, Option<i64>) {
+        let mut took: Vec<i64> = self
+            .0
+            .iter()
+            .map(|e| e.detect_ms.unwrap_or(i64::MAX))
+            .collect();
+        took.sort_unstable();
+        let at = |share| quantile(&took, share).filter(|ms| *ms < i64::MAX);
+        (at(0.5), at(0.9))
+    }
+}
+
+/// The value below which a share of the sorted values is; none of none.
+fn quantile<T: Copy>(sorted: &[T], share: f64) -> Option<T> {
+    sorted.get((sorted.len() as f64 * share) as usize).copied()
 }
 
 #[cfg(test)]
@@ -282,6 +385,7 @@ mod tests {
             created,
             about_identity,
             title: "t".into(),
+            time_ms: line * 1_000,
         }
     }
 
@@ -303,7 +407,7 @@ mod tests {
             told(1, true, false),
             told(4, true, false),
         ];
-        let evaluation = Evaluation::of(&labels, &alerts);
+        let evaluation = Evaluation::of(&labels, &alerts, &Times::default());
         assert_eq!((evaluation.n_found(), evaluation.episodes.len()), (1, 2));
         let a = &evaluation.episodes["A"];
         assert_eq!((a.n_exposed, a.n_objects, a.n_events_before), (2, 3, 2));
@@ -316,7 +420,12 @@ mod tests {
             1,
             "an update is no second false alert"
         );
-        assert_eq!(evaluation.false_by_role["user"], 1);
+        let user = Role {
+            n_events: 1,
+            n_false: 1,
+        };
+        assert_eq!(evaluation.by_role["user"], user);
+        assert_eq!(evaluation.days(), None, "no times, no days");
         assert_eq!(
             evaluation.n_posture, 2,
             "an endpoint's finding on an attacker's call finds no attacker"
@@ -341,22 +450,84 @@ mod tests {
             all.add(file, evaluation);
         }
         assert_eq!((all.n_events, all.n_found()), (20, 1));
-        assert_eq!(all.by_part(0)["walk"], (1, 2));
-        assert_eq!(all.by_part(1)["b2"], (1, 2));
-        assert_eq!(all.exposed(), (4, 4));
+        for (part, name) in [(0, "walk"), (1, "b2")] {
+            let groups = all.by_part(part);
+            assert_eq!((groups[name].n_found(), groups[name].len()), (1, 2));
+        }
+        assert_eq!(all.all().exposed(), (4, 4));
+    }
+
+    /// Lines a minute apart: one benign call, then two of A, one of B, one of A, a benign one.
+    fn minutes() -> (Labels, Times) {
+        let labels = Labels {
+            lines: [None, Some("A"), Some("A"), Some("B"), Some("A"), None]
+                .map(|episode| label(episode, ""))
+                .into(),
+        };
+        let mut times = Times::default();
+        (1..=6).for_each(|line| times.note(line, line * 60_000));
+        (labels, times)
     }
 
     #[test]
-    fn wilsons_interval_is_that_of_the_tables() {
-        let (low, high) = wilson(8, 10);
-        assert!(
-            (low - 0.490).abs() < 0.001 && (high - 0.943).abs() < 0.001,
-            "{low} {high}"
-        );
-        let (low, high) = wilson(0, 10);
-        assert!(
-            low.abs() < 1e-12 && (high - 0.278).abs() < 0.001,
-            "{low} {high}"
-        );
+    fn the_time_to_detect_is_from_the_first_call_to_the_alert() {
+        let (labels, times) = minutes();
+        let alert = Told {
+            time_ms: 330_000,
+            ..told(5, true, true)
+        };
+        let evaluation = Evaluation::of(&labels, &[alert], &times);
+        // From minute 2 to 5.5; B is missed, and so half of the episodes took longer than the log lasts.
+        assert_eq!(evaluation.episodes["A"].detect_ms, Some(210_000));
+        assert_eq!(evaluation.episodes["B"].detect_ms, None);
+        assert_eq!(evaluation.all().detected(), (None, None));
+        assert_eq!(evaluation.span_ms, 300_000);
+    }
+
+    #[test]
+    fn misses_are_censored_at_the_end_of_the_quantiles() {
+        let episodes: Vec<Episode> = [Some(1), Some(2), Some(3), None, Some(9)]
+            .map(|detect_ms| Episode {
+                detect_ms,
+                ..Episode::default()
+            })
+            .into();
+        // In order: 1, 2, 3, 9, never. The middle one is the third, and nine of ten reach into the miss.
+        let group = Group(episodes.iter().collect());
+        assert_eq!(group.detected(), (Some(3), None));
+        let found = Group(episodes.iter().filter(|e| e.detect_ms.is_some()).collect());
+        assert_eq!(found.detected(), (Some(3), Some(9)));
+    }
+
+    #[test]
+    fn what_was_promised_is_the_knob_times_the_events() {
+        let evaluation = Evaluation {
+            n_events: 2_000_000,
+            false_alerts: vec![Default::default(); 5],
+            ..Evaluation::default()
+        };
+        let promise = evaluation.promise(1.0);
+        assert_eq!((promise.promised, promise.n_false), (2.0, 5));
+        // Garwood's interval of 5 is 1.62 to 11.67.
+        let expected = [2.5, 0.81, 5.83];
+        for (ratio, expected) in promise.ratio.iter().zip(expected) {
+            assert!((ratio - expected).abs() < 0.01, "{ratio} for {expected}");
+        }
+    }
+
+    #[test]
+    fn calls_and_false_alerts_of_files_add_up_by_role() {
+        let (labels, times) = minutes();
+        let mut all = Evaluation::default();
+        for alerts in [vec![told(6, true, true)], vec![]] {
+            all.add("file", Evaluation::of(&labels, &alerts, &times));
+        }
+        let user = Role {
+            n_events: 4,
+            n_false: 1,
+        };
+        assert_eq!(all.by_role["user"], user);
+        // Twice five minutes.
+        assert!((all.days().expect("known") - 600.0 / 86_400.0).abs() < 1e-9);
     }
 }

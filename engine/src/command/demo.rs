@@ -22,6 +22,7 @@ use super::eval::{self, told};
 use super::{Failure, load_rules, plain_table, resolver};
 use crate::alert::Alert;
 use crate::config::{Config, Delivery, SnapshotConfig, SourceConfig, TopicConfig};
+use crate::evaluation::times::Times;
 use crate::evaluation::{Evaluation, Labels, Told};
 use crate::log::Log;
 use crate::service::{STAGES, Service, Shared, Watcher, cluster};
@@ -224,7 +225,7 @@ fn show(
     let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(Shown {
         name: capture.name,
-        evaluation: Evaluation::of(&labels, &heard),
+        evaluation: Evaluation::of(&labels, &heard, &Times::default()),
         seconds,
         p50_ms: shared.metrics.latency_ms(0.5),
         p99_ms: shared.metrics.latency_ms(0.99),

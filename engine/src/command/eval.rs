@@ -1,22 +1,28 @@
 //! `eval`: detection measured on a labelled file.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::Args;
 use comfy_table::Table;
 use indicatif::ProgressBar;
 use models::idea::{Idea, Ideas};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::reading::ReadingArgs;
-use super::replay::{ReplayArgs, replay};
+use self::pass::pass;
+use self::shown::summary;
+pub use self::shown::{as_json, table};
 use super::warm::WarmArgs;
-use super::{EngineArgs, Failure, plain_table};
+use super::{EngineArgs, Failure, load_rules, plain_table};
 use crate::alert::Alert;
-use crate::evaluation::{Evaluation, Labels, Told, wilson};
+use crate::config::ModelConfig;
+use crate::evaluation::{Evaluation, Labels, Told};
 use crate::pipeline::in_parallel;
 use connectors::format::Format;
+
+mod pass;
+mod shown;
+mod sweep;
 
 /// Options of `eval`.
 #[derive(Debug, Args)]
@@ -24,7 +30,8 @@ use connectors::format::Format;
   tollwatch eval access.log.xz --labels labels.tsv.xz
   tollwatch eval access.ndjson.xz --labels labels.tsv.xz --false-alerts-per-million-events 10 --json
   tollwatch eval one.log two.log --labels one.tsv --labels two.tsv --ablate
-  tollwatch eval access.log.xz --labels labels.tsv.xz --rules benches/rivals
+  tollwatch eval access.log.xz --labels labels.tsv.xz --sweep --rivals benches/rivals --plot curves.svg
+  tollwatch eval access.log.xz --labels labels.tsv.xz --sweep=0.1,1,10 --json
   tollwatch eval tuesday.log --labels tuesday.tsv --warm-from monday.log")]
 pub struct EvalArgs {
     /// The labelled files
@@ -36,6 +43,21 @@ pub struct EvalArgs {
     /// Measures each idea of the detection left out, and each detector alone
     #[arg(long)]
     pub ablate: bool,
+    /// Measures at several settings of the knob, and recall at 0.1, 1 and 10 false alerts per million events: at those after the
+    /// equals sign, or a dozen from 1e-24 to 1000, and at the one in use; a pass over the files for each
+    #[arg(
+        long,
+        value_name = "KNOB,KNOB…",
+        require_equals = true,
+        conflicts_with = "ablate"
+    )]
+    pub sweep: Option<Option<Knobs>>,
+    /// Folder of rules to measure beside, each swept over its one parameter, with two rivals that no rule can be; docs/detection.md
+    #[arg(long, value_name = "DIR", requires = "sweep")]
+    pub rivals: Option<PathBuf>,
+    /// Draws recall against false alerts into this file (SVG)
+    #[arg(long, value_name = "FILE", requires = "sweep")]
+    pub plot: Option<PathBuf>,
     /// Format of the lines
     #[arg(long, default_value = "auto")]
     pub format: Format,
@@ -62,6 +84,28 @@ pub struct EvalArgs {
     pub engine: EngineArgs,
 }
 
+/// Settings of the knob, in (0, 1000].
+#[derive(Clone, Debug)]
+pub struct Knobs(Vec<f64>);
+
+impl FromStr for Knobs {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Knobs, String> {
+        let knob = |one: &str| {
+            let knob: Option<f64> = one.trim().parse().ok();
+            let within = knob.filter(|knob| 0.0 < *knob && *knob <= 1000.0);
+            within.ok_or_else(|| {
+                format!("`{one}` is no setting of the knob: write numbers above 0 and at most 1000, as in 0.1,1,10")
+            })
+        };
+        text.split(',')
+            .map(knob)
+            .collect::<Result<_, _>>()
+            .map(Knobs)
+    }
+}
+
 /// An alert as the evaluation sees it.
 pub fn told(alert: &Alert, line: i64) -> Told {
     Told {
@@ -70,6 +114,7 @@ pub fn told(alert: &Alert, line: i64) -> Told {
         created: alert.activity_id == 1,
         about_identity: alert.about_identity,
         title: alert.title.clone(),
+        time_ms: alert.time_ms,
     }
 }
 
@@ -91,21 +136,32 @@ pub fn run(args: &EvalArgs) -> Result<u8, Failure> {
     if args.ablate {
         return ablate(args, &labels);
     }
+    if let Some(knobs) = &args.sweep {
+        let knobs = knobs.as_ref().map_or(&sweep::KNOBS[..], |knobs| &knobs.0);
+        return sweep::sweep(args, &labels, knobs);
+    }
     let evaluation = evaluate(args, &labels, Ideas::default())?;
+    let models = args.engine.models.over(&ModelConfig::default());
+    let promise = evaluation.promise(models.false_alerts_per_million_events);
     if args.json {
-        println!("{}", as_json(&evaluation));
+        let mut result = as_json(&evaluation);
+        result["promise"] = shown::promise_json(&promise);
+        println!("{result}");
         return Ok(0);
     }
     show(args, table(&evaluation));
     println!();
     for (what, part) in [("band", 1), ("kind", 0)] {
-        let recall = evaluation.by_part(part);
-        if !recall.is_empty() {
-            show(args, recall_table(what, &recall));
+        let groups = evaluation.by_part(part);
+        if !groups.is_empty() {
+            show(args, shown::groups_table(what, &groups));
             println!();
         }
     }
+    show(args, shown::roles_table(&evaluation));
+    println!();
     println!("{}", summary(&evaluation));
+    println!("{}", shown::promise_told(&promise));
     for (rule, title) in &evaluation.false_alerts {
         println!("false: {rule}: {title}");
     }
@@ -114,41 +170,30 @@ pub fn run(args: &EvalArgs) -> Result<u8, Failure> {
 
 /// Replays the files, each from nothing, and compares the alerts with the labels.
 fn evaluate(args: &EvalArgs, labels: &[Labels], ideas: Ideas) -> Result<Evaluation, Failure> {
+    let engine = &args.engine;
+    let rules = load_rules(engine.rules.as_deref(), engine.lookups.as_deref())?;
+    let models = ModelConfig {
+        ideas,
+        ..engine.models.over(&ModelConfig::default())
+    };
     let mut all = Evaluation::default();
     for (file, labels) in args.files.iter().zip(labels) {
-        let replay_args = ReplayArgs {
-            files: vec![file.clone()],
-            alerts: None,
-            findings: None,
-            rejects: None,
-            lake: None,
-            json: args.json,
-            reading: ReadingArgs {
-                format: args.format,
-                mapping: args.mapping.clone(),
-                lanes: Some(args.lanes),
-                state: None,
-                config: args.config.clone(),
-            },
-            warm: args.warm.clone(),
-            engine: args.engine.clone(),
-            ideas,
-        };
-        let replayed = replay(&replay_args, |_, _, _| Ok(()))?;
-        let told: Vec<Told> = replayed
-            .alerts
-            .iter()
-            .map(|alert| told(alert, alert.position.2))
-            .collect();
-        let evaluation = Evaluation::of(labels, &told);
-        if args.files.len() == 1 {
-            return Ok(evaluation);
-        }
-        let folder = file.parent().and_then(Path::file_name);
-        let name = folder.or(file.file_name()).unwrap_or_default();
-        all.add(&name.to_string_lossy(), evaluation);
+        let pass = pass(args, file, &rules, &models, false)?;
+        let evaluation = Evaluation::of(labels, &pass.told, &pass.times);
+        add(&mut all, args, file, evaluation);
     }
     Ok(all)
+}
+
+/// Adds the result of a file. Where there are several its episodes are named after its folder.
+fn add(all: &mut Evaluation, args: &EvalArgs, file: &Path, evaluation: Evaluation) {
+    if args.files.len() == 1 {
+        *all = evaluation;
+        return;
+    }
+    let folder = file.parent().and_then(Path::file_name);
+    let name = folder.or(file.file_name()).unwrap_or_default();
+    all.add(&name.to_string_lossy(), evaluation);
 }
 
 /// What is measured when ideas are left out: all of them, without each, and each detector alone.
@@ -207,7 +252,7 @@ fn ablate(args: &EvalArgs, labels: &[Labels]) -> Result<u8, Failure> {
             evaluation.episodes.len().to_string(),
             evaluation.false_alerts.len().to_string(),
             format!("{:.1}", evaluation.false_per_million()),
-            evaluation.exposed().0.to_string(),
+            evaluation.all().exposed().0.to_string(),
         ]);
     }
     show(args, table);
@@ -221,87 +266,16 @@ fn show(args: &EvalArgs, mut table: Table) {
     println!("{table}");
 }
 
-fn recall_table(what: &str, recall: &BTreeMap<String, (usize, usize)>) -> Table {
-    let mut table = plain_table();
-    table.set_header([what, "found", "of", "95 % interval"]);
-    for (part, &(found, n)) in recall {
-        let (low, high) = wilson(found, n);
-        let interval = format!("{low:.2} to {high:.2}");
-        table.add_row([part.clone(), found.to_string(), n.to_string(), interval]);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_the_knob_are_numbers_it_may_be() {
+        let knobs = |text: &str| text.parse::<Knobs>().map(|knobs| knobs.0);
+        assert_eq!(knobs("0.1, 1,1e-9"), Ok(vec![0.1, 1.0, 1e-9]));
+        for wrong in ["", "0", "1,,2", "nan", "1001", "-1"] {
+            assert!(knobs(wrong).is_err(), "{wrong}");
+        }
     }
-    table
-}
-
-/// One row an episode.
-pub fn table(evaluation: &Evaluation) -> Table {
-    let mut table = plain_table();
-    table.set_header([
-        "episode",
-        "events",
-        "others' objects",
-        "found by",
-        "exposed before",
-        "events before",
-    ]);
-    for (name, episode) in &evaluation.episodes {
-        table.add_row([
-            name.clone(),
-            episode.n_events.to_string(),
-            episode.n_objects.to_string(),
-            episode.rule.clone().unwrap_or_else(|| "missed".to_owned()),
-            episode.n_exposed.to_string(),
-            episode.n_events_before.to_string(),
-        ]);
-    }
-    table
-}
-
-/// The result in a few sentences.
-pub fn summary(evaluation: &Evaluation) -> String {
-    let (median, decile) = evaluation.exposed();
-    let roles = evaluation
-        .false_by_role
-        .iter()
-        .filter(|(role, _)| !role.is_empty());
-    let roles: Vec<_> = roles.map(|(role, n)| format!("{n} {role}")).collect();
-    let roles = if roles.is_empty() {
-        String::new()
-    } else {
-        format!(": {}", roles.join(", "))
-    };
-    format!(
-        "{} of {} episodes found, {} false alerts ({:.1} per million events{roles}), {} posture findings; others' objects \
-         exposed before the alert: median {median}, in nine of ten cases at most {decile}",
-        evaluation.n_found(),
-        evaluation.episodes.len(),
-        evaluation.false_alerts.len(),
-        evaluation.false_per_million(),
-        evaluation.n_posture,
-    )
-}
-
-/// The result as one object.
-pub fn as_json(evaluation: &Evaluation) -> Value {
-    let episodes: serde_json::Map<String, Value> = evaluation
-        .episodes
-        .iter()
-        .map(|(name, e)| {
-            let row = json!({
-                "events": e.n_events, "objects": e.n_objects, "rule": e.rule,
-                "exposed_before": e.n_exposed, "events_before": e.n_events_before,
-            });
-            (name.clone(), row)
-        })
-        .collect();
-    json!({
-        "episodes": episodes,
-        "found": evaluation.n_found(),
-        "false_alerts": evaluation.false_alerts,
-        "false_by_role": evaluation.false_by_role,
-        "false_per_million": evaluation.false_per_million(),
-        "exposed_median": evaluation.exposed().0,
-        "exposed_decile": evaluation.exposed().1,
-        "posture": evaluation.n_posture,
-        "events": evaluation.n_events,
-    })
 }

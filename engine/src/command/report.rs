@@ -26,6 +26,7 @@ use super::roi::measured::Material;
 use crate::templates;
 
 mod coverage;
+pub(super) mod curves;
 mod html;
 mod page;
 mod plot;
