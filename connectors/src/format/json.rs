@@ -480,6 +480,24 @@ impl<'a> Told<'a> {
     }
 }
 
+/// The headers of an answer, of a record whose fields of their names are [`Told`].
+macro_rules! answer {
+    ($record:expr) => {
+        $crate::event::AnswerHeaders {
+            hsts: $record.hsts.0,
+            content_type_options: $record.content_type_options.0,
+            frame_options: $record.frame_options.0,
+            content_security_policy: $record.content_security_policy.0,
+            cache_control: $record.cache_control.0,
+            vary: $record.vary.0,
+            set_cookie: $record.set_cookie.0,
+            location: $record.location.0,
+            debug_header: $record.debug_header.0,
+        }
+    };
+}
+pub(super) use answer;
+
 /// Texts, one a line.
 struct Lines<'a>(Scalar<'a>);
 
