@@ -131,14 +131,21 @@ fn parse_slashed(bytes: &[u8]) -> Option<i64> {
 }
 
 fn month(name: [u8; 3]) -> Option<i64> {
-    const NAMES: [&[u8; 3]; 12] = [
-        b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov",
-        b"Dec",
-    ];
-    (1..)
-        .zip(NAMES)
-        .find(|(_, known)| **known == name)
-        .map(|(month, _)| month)
+    Some(match &name {
+        b"Jan" => 1,
+        b"Feb" => 2,
+        b"Mar" => 3,
+        b"Apr" => 4,
+        b"May" => 5,
+        b"Jun" => 6,
+        b"Jul" => 7,
+        b"Aug" => 8,
+        b"Sep" => 9,
+        b"Oct" => 10,
+        b"Nov" => 11,
+        b"Dec" => 12,
+        _ => return None,
+    })
 }
 
 /// Reads `dd Mon yyyy hh:mm:ss GMT` (RFC 9110, section 5.6.7), which follows the day of the week.

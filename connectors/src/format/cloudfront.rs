@@ -28,8 +28,6 @@
 
 use std::borrow::Cow;
 
-use memchr::memmem;
-
 use super::detect::has_any;
 use super::json::{Scalar, believe, object, read};
 use super::target;
@@ -213,7 +211,8 @@ fn moment(date: &str, clock: &str) -> Result<i64, Fault> {
 
 /// A part of the URL as the client sent it: the percent signs were encoded once more.
 fn as_sent(text: Cow<'_, str>) -> Cow<'_, str> {
-    match memmem::find(text.as_bytes(), b"%25") {
+    let mut signs = memchr::memchr_iter(b'%', text.as_bytes());
+    match signs.find(|at| text.as_bytes()[*at..].starts_with(b"%25")) {
         Some(_) => Cow::Owned(text.replace("%25", "%")),
         None => text,
     }

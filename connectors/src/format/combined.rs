@@ -26,7 +26,6 @@
 //! add at its end: log `%a` or `%h` first instead (`mod_remoteip`).
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 use super::json::{STATUS_MAX, believe};
 use super::target::{self, Target};
@@ -186,12 +185,10 @@ fn next_word(text: &str) -> (&str, &str) {
 
 /// Takes off the host that was called: a word before an address, or a name with a port before three more words.
 fn vhost(prefix: &str) -> (Option<&str>, &str) {
-    let is_ip = |text: &str| {
-        target::address(text.into()).is_some_and(|text| text.parse::<IpAddr>().is_ok())
-    };
+    let is_ip = |text: &str| target::address(text.into()).is_some_and(|text| target::is_ip(&text));
     let (first, rest) = next_word(prefix);
     // Most lines begin with the address.
-    if first.parse::<IpAddr>().is_ok() || first.contains([',', '"']) {
+    if target::is_ip(first) || first.contains([',', '"']) {
         return (None, prefix);
     }
     let (second, after_second) = next_word(rest);

@@ -39,10 +39,11 @@ pub(super) struct Opened<'a> {
 
 /// Removes mark, white space and prefix.
 pub(super) fn open(text: &str) -> Opened<'_> {
-    let text = text
-        .trim_ascii()
-        .trim_start_matches('\u{feff}')
-        .trim_ascii_start();
+    let mut text = text.trim_ascii();
+    // Seldom there, and looked for by its first byte.
+    if text.as_bytes().first() == Some(&0xef) {
+        text = text.trim_start_matches('\u{feff}').trim_ascii_start();
+    }
     if text.starts_with('{') {
         return Opened {
             text,

@@ -42,10 +42,10 @@
 //! sidecar, with one `request_id`: feed one of them (`upstream_cluster` begins with `outbound|` or `inbound|`).
 
 use super::detect::has_any;
-use super::json::{Joined, Raw, Scalar, Told, authorization, object, read_into};
+use super::json::{Joined, Raw, Scalar, Told, answer, authorization, object, read_into};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence, envoy_text};
-use crate::event::{AnswerHeaders, Event, Text};
+use crate::event::{Event, Text};
 
 pub(super) const DESCRIPTION: &str =
     "Envoy, Envoy Gateway and Istio access logs in JSON, Envoy's and Istio's in text";
@@ -227,17 +227,7 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         server: record.server.text("server")?,
         powered_by: record.powered_by.text("x-powered-by")?,
         via: record.via.text("via")?,
-        answer: AnswerHeaders {
-            hsts: record.hsts.0,
-            content_type_options: record.content_type_options.0,
-            frame_options: record.frame_options.0,
-            content_security_policy: record.content_security_policy.0,
-            cache_control: record.cache_control.0,
-            vary: record.vary.0,
-            set_cookie: record.set_cookie.0,
-            location: record.location.0,
-            debug_header: record.debug_header.0,
-        },
+        answer: answer!(record),
         mcp_method: record.mcp_method.text("mcp-method")?,
         mcp_name: record.mcp_name.text("mcp-name")?,
         mcp_version: record.mcp_version.text("mcp-protocol-version")?,

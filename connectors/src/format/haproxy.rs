@@ -25,7 +25,7 @@
 //! byte that would break the line; without `TZ=UTC` for HAProxy all times are shifted; `<BADREQ>` is no request.
 
 use super::target::{self, Target};
-use super::words::unescape_hash;
+use super::words::{cut_at, unescape_hash};
 use super::{Capabilities, Fault, Presence, combined, haproxy_json, json};
 use crate::event::{Event, Text};
 use crate::reject::RejectReason;
@@ -136,8 +136,8 @@ struct Head<'a> {
 }
 
 fn head(text: &str) -> Result<Head<'_>, Fault> {
-    let (client, rest) = text.split_once(" [").ok_or_else(|| broken("time"))?;
-    let (time, rest) = rest.split_once("] ").ok_or_else(|| broken("time"))?;
+    let (client, rest) = cut_at(text, *b" [").ok_or_else(|| broken("time"))?;
+    let (time, rest) = cut_at(rest, *b"] ").ok_or_else(|| broken("time"))?;
     let event_time_ms = Some(time.as_bytes())
         .filter(|time| (TIME_BYTES - 1) <= time.len() && time.get(20) == Some(&b'.'))
         .and_then(time::parse_haproxy)

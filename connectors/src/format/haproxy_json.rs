@@ -35,11 +35,11 @@
 use std::borrow::Cow;
 
 use super::detect::has_any;
-use super::json::{Joined, Raw, Scalar, Told, authorization, object, read_into};
+use super::json::{Joined, Raw, Scalar, Told, answer, authorization, object, read_into};
 use super::target::{self, Target};
 use super::words::unescape_hash;
 use super::{Fault, haproxy};
-use crate::event::{AnswerHeaders, Event, Text};
+use crate::event::{Event, Text};
 use crate::reject::RejectReason;
 
 object! {
@@ -200,17 +200,7 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
             .upstream_scheme
             .text("upstream_scheme")?
             .and_then(|scheme| target::http_scheme(&scheme)),
-        answer: AnswerHeaders {
-            hsts: record.hsts.0,
-            content_type_options: record.content_type_options.0,
-            frame_options: record.frame_options.0,
-            content_security_policy: record.content_security_policy.0,
-            cache_control: record.cache_control.0,
-            vary: record.vary.0,
-            set_cookie: record.set_cookie.0,
-            location: record.location.0,
-            debug_header: record.debug_header.0,
-        },
+        answer: answer!(record),
         ..Event::default()
     })
 }

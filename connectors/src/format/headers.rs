@@ -3,10 +3,12 @@
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::Fault;
-use super::json::{Header, Joined, Object, Scalar, Slot, Told, authorization, is_redacted, object};
+use super::json::{
+    Header, Joined, Object, Scalar, Slot, Told, answer, authorization, is_redacted, object,
+};
 use super::keys::{Case, KeySeed, KeyTable};
 use super::target;
-use crate::event::{AnswerHeaders, Event};
+use crate::event::Event;
 
 /// The headers that an event has a place for; of one message, a request or a response.
 ///
@@ -55,22 +57,6 @@ struct ToldHeaders<'a> {
     set_cookie: Told<'a>,
     location: Told<'a>,
     debug_header: Told<'a>,
-}
-
-impl<'a> ToldHeaders<'a> {
-    fn answer(self) -> AnswerHeaders<'a> {
-        AnswerHeaders {
-            hsts: self.hsts.0,
-            content_type_options: self.content_type_options.0,
-            frame_options: self.frame_options.0,
-            content_security_policy: self.content_security_policy.0,
-            cache_control: self.cache_control.0,
-            vary: self.vary.0,
-            set_cookie: self.set_cookie.0,
-            location: self.location.0,
-            debug_header: self.debug_header.0,
-        }
-    }
 }
 
 /// Where a header goes.
@@ -300,7 +286,7 @@ impl<'a> Headers<'a> {
             .text("response header access-control-allow-credentials")?;
         event.server = self.server.text("response header server")?;
         event.powered_by = self.powered_by.text("response header x-powered-by")?;
-        event.answer = self.told.answer();
+        event.answer = answer!(self.told);
         Ok(())
     }
 }
@@ -415,6 +401,7 @@ mod tests {
     use std::borrow::Cow;
 
     use super::*;
+    use crate::event::AnswerHeaders;
     use crate::format::json::{object, read};
 
     object! { struct Record { headers: Headers<'a> = "headers", } }

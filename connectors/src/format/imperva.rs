@@ -28,11 +28,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use memchr::memmem;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::headers::Headers;
-use super::json::{Scalar, believe};
+use super::json::{Scalar, believe, take_all};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
 use crate::event::Event;
@@ -212,19 +214,19 @@ fn unescaped(value: &str) -> Cow<'_, str> {
     if memchr::memchr(b'\\', value.as_bytes()).is_none() {
         return Cow::Borrowed(value);
     }
-    let mut text = String::with_capacity(value.len());
-    let mut chars = value.chars();
-    while let Some(c) = chars.next() {
-        text.push(match c {
-            '\\' => match chars.next() {
-                Some('n') => '\n',
-                Some('r') => '\r',
-                Some(escaped) => escaped,
-                None => '\\',
-            },
-            c => c,
+    let (mut text, mut rest) = (String::with_capacity(value.len()), value);
+    while let Some((plain, after)) = rest.split_once('\\') {
+        text.push_str(plain);
+        let mut chars = after.chars();
+        text.push(match chars.next() {
+            Some('n') => '\n',
+            Some('r') => '\r',
+            Some(escaped) => escaped,
+            None => '\\',
         });
+        rest = chars.as_str();
     }
+    text.push_str(rest);
     Cow::Owned(text)
 }
 
@@ -261,12 +263,67 @@ fn headers(value: &str) -> Headers<'static> {
     if value.is_empty() {
         return headers;
     }
-    let list: Vec<BTreeMap<String, String>> =
-        sonic_rs::from_str(&unescaped(value)).unwrap_or_default();
+    let text = unescaped(value);
+    if take_all(&mut List(&mut headers), &text) {
+        return headers;
+    }
+    let mut headers = Headers::default();
+    let list: Vec<BTreeMap<String, String>> = sonic_rs::from_str(&text).unwrap_or_default();
     for (name, value) in list.into_iter().flatten() {
         headers.put(&name, Scalar::Text(value.into()));
     }
     headers
+}
+
+/// Takes a list of objects of one name each, as Imperva writes it; any other is refused.
+struct List<'h>(&'h mut Headers<'static>);
+
+impl<'de> DeserializeSeed<'de> for &mut List<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut List<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of headers")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(One(self.0))?.is_some() {}
+        Ok(())
+    }
+}
+
+/// Takes an object of one name; what follows the first is left, so that the object does not end.
+struct One<'h>(&'h mut Headers<'static>);
+
+impl<'de> DeserializeSeed<'de> for One<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for One<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a header")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        if let Some(name) = map.next_key::<&'de str>()? {
+            let value: String = map.next_value()?;
+            self.0.put(name, Scalar::Text(value.into()));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -401,5 +458,27 @@ pub(super) mod tests {
         let long = |n_bytes| format!(" {}=1", "k".repeat(n_bytes));
         assert_eq!(pairs(&long(KEY_BYTES_MAX)).count(), 1);
         assert_eq!(pairs(&long(KEY_BYTES_MAX + 1)).count(), 0);
+    }
+
+    #[test]
+    fn lists_of_headers_are_read_whole_or_not_at_all() {
+        let rows = [
+            (r#"[{"X-Api-Key":"k"},{"Origin":"o"}]"#, Some("k")),
+            (r#" [ {} , {"X-Api-Key":"k\n"} ] "#, Some("k\n")),
+            // Of several names in one object the first in their order counts.
+            (r#"[{"X-Api-Key":"x","Api-Key":"a"}]"#, Some("a")),
+            (r#"[{"x-\u0061pi-key":"k"}]"#, Some("k")),
+            (r#"[{"X-Api-Key":"k"},{"Origin":1}]"#, None),
+            (r#"[{"X-Api-Key":"k"},["a"]]"#, None),
+            (r#"[[{"X-Api-Key":"k"}]]"#, None),
+            (r#"{"X-Api-Key":"k"}"#, None),
+            (r#"[{"X-Api-Key":"k"}"#, None),
+        ];
+        for (list, want) in rows {
+            let mut event = Event::default();
+            let escaped = list.replace('\\', "\\\\");
+            headers(&escaped).fill_request(&mut event).expect("texts");
+            assert_eq!(event.api_key.as_deref(), want, "{list}");
+        }
     }
 }

@@ -4,6 +4,8 @@
 //! which never fails, and its meaning is taken out of it by the decoder, which knows the field's name. [`object!`] declares a struct
 //! with one line per field and the keys it is found under: the mapping table as code.
 
+mod reader;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -15,6 +17,7 @@ use super::{Fault, target};
 use crate::event::Text;
 use crate::reject::RejectReason;
 use crate::time;
+use reader::Reader;
 
 /// Largest status: three digits is all that HTTP has room for.
 pub(super) const STATUS_MAX: u16 = 999;
@@ -74,7 +77,7 @@ where
 }
 
 /// As [`read`], in place: a record is some kilobytes large, and giving it back would copy it.
-pub(super) fn read_into<'a, T>(record: &mut T, text: &'a str) -> Result<(), Fault>
+pub(super) fn read_into<'a, T: Default>(record: &mut T, text: &'a str) -> Result<(), Fault>
 where
     for<'r> &'r mut T: DeserializeSeed<'a, Value = ()>,
 {
@@ -82,6 +85,31 @@ where
         return Err(Fault::new(RejectReason::Malformed, "not a JSON object"));
     }
     check_depth(text)?;
+    if take_all(record, text) {
+        return Ok(());
+    }
+    *record = T::default();
+    read_rare(record, text)
+}
+
+/// Reads a text by [`Reader`] alone; says whether it was not given up. If it was, a part of it may have been read. What reads any value,
+/// or skips it, recurses as deep as the text nests: [`check_depth`] first.
+pub(super) fn take_all<'a, T>(into: &mut T, text: &'a str) -> bool
+where
+    for<'r> &'r mut T: DeserializeSeed<'a, Value = ()>,
+{
+    let mut reader = Reader::new(text);
+    into.deserialize(&mut reader)
+        .and_then(|()| reader.end())
+        .is_ok()
+}
+
+/// As [`read_into`], of a text that [`Reader`] gave up.
+#[cold]
+fn read_rare<'a, T>(record: &mut T, text: &'a str) -> Result<(), Fault>
+where
+    for<'r> &'r mut T: DeserializeSeed<'a, Value = ()>,
+{
     let mut parser = sonic_rs::Deserializer::from_str(text);
     record
         .deserialize(&mut parser)
@@ -172,10 +200,18 @@ impl<'a> Scalar<'a> {
     }
 
     /// The value as text; a number is written out.
-    #[inline]
+    // Most fields of most records are absent: asking for them is one comparison, and no call.
+    #[inline(always)]
     pub(super) fn text(self, field: &'static str) -> Result<Text<'a>, Fault> {
         match self {
             Scalar::Absent => Ok(None),
+            present => present.present_text(field),
+        }
+    }
+
+    #[inline(never)]
+    fn present_text(self, field: &'static str) -> Result<Text<'a>, Fault> {
+        match self {
             Scalar::Text(text) => Ok(Some(text).filter(|text| !is_blank(text))),
             other => other.written_out(field).map(Some),
         }
@@ -248,6 +284,7 @@ impl<'a> Scalar<'a> {
     }
 
     /// The value as an address, without port and brackets.
+    #[inline]
     pub(super) fn address(self, field: &'static str) -> Result<Text<'a>, Fault> {
         Ok(self.text(field)?.and_then(target::address))
     }
@@ -377,6 +414,7 @@ impl<'a> Slot<'a> for Header<'a> {
 
 impl<'a> Header<'a> {
     /// The value as text.
+    #[inline(always)]
     pub(super) fn text(self, field: &'static str) -> Result<Text<'a>, Fault> {
         self.0.text(field)
     }
@@ -405,6 +443,7 @@ impl<'a> Slot<'a> for Joined<'a> {
 
 impl<'a> Joined<'a> {
     /// The values as text.
+    #[inline(always)]
     pub(super) fn text(self, field: &'static str) -> Result<Text<'a>, Fault> {
         self.0.text(field)
     }
@@ -440,6 +479,24 @@ impl<'a> Told<'a> {
         self.0 = lines.ok().map(Option::unwrap_or_default);
     }
 }
+
+/// The headers of an answer, of a record whose fields of their names are [`Told`].
+macro_rules! answer {
+    ($record:expr) => {
+        $crate::event::AnswerHeaders {
+            hsts: $record.hsts.0,
+            content_type_options: $record.content_type_options.0,
+            frame_options: $record.frame_options.0,
+            content_security_policy: $record.content_security_policy.0,
+            cache_control: $record.cache_control.0,
+            vary: $record.vary.0,
+            set_cookie: $record.set_cookie.0,
+            location: $record.location.0,
+            debug_header: $record.debug_header.0,
+        }
+    };
+}
+pub(super) use answer;
 
 /// Texts, one a line.
 struct Lines<'a>(Scalar<'a>);
@@ -480,16 +537,41 @@ impl<'a> Slot<'a> for Raw<'a> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Raw<'a>, D::Error> {
-        let value = sonic_rs::LazyValue::deserialize(deserializer)?;
-        let raw = value.as_raw_cow();
-        let text = match raw.as_bytes().first() {
-            Some(b'"') if !raw.contains('\\') => target::cut(&raw, 1..raw.len() - 1),
-            Some(b'"') => Cow::Owned(sonic_rs::from_str(&raw).map_err(Error::custom)?),
-            Some(b'{' | b'[') => raw,
-            _ => return Ok(Raw(None)),
-        };
-        Ok(Raw((!matches!(text.as_ref(), "" | "-")).then_some(text)))
+        deserializer.deserialize_newtype_struct(reader::VERBATIM, RawVisitor)
     }
+}
+
+/// Reads a value as it stands, of a reader that has it at hand or of `sonic_rs`.
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = Raw<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Raw<'de>, E> {
+        raw(Cow::Borrowed(value))
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<Raw<'de>, D::Error> {
+        raw(sonic_rs::LazyValue::deserialize(deserializer)?.as_raw_cow())
+    }
+}
+
+/// A value as it stands, without the quotes and escapes of a string; only of a string, an object or an array.
+fn raw<E: Error>(value: Cow<'_, str>) -> Result<Raw<'_>, E> {
+    let text = match value.as_bytes().first() {
+        Some(b'"') if !value.contains('\\') => target::cut(&value, 1..value.len() - 1),
+        Some(b'"') => Cow::Owned(sonic_rs::from_str(&value).map_err(Error::custom)?),
+        Some(b'{' | b'[') => value,
+        _ => return Ok(Raw(None)),
+    };
+    Ok(Raw((!matches!(text.as_ref(), "" | "-")).then_some(text)))
 }
 
 /// Declares a struct read from a JSON object: per field its type and the keys it is found under, of which the first that is not blank

@@ -40,11 +40,12 @@
 
 use super::detect::has_any;
 use super::json::{
-    Header, Joined, Raw, Scalar, Seen, Told, authorization, expect_objects, object, read_into,
+    Header, Joined, Raw, Scalar, Seen, Told, answer, authorization, expect_objects, object,
+    read_into,
 };
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
-use crate::event::{AnswerHeaders, Event, Text};
+use crate::event::{Event, Text};
 
 pub(super) const DESCRIPTION: &str =
     "Kong http-log, file-log and kafka-log records, single or in arrays";
@@ -212,17 +213,7 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         .protocol
         .text("service.protocol")?
         .filter(|_| is_passed_on);
-    let mut answer = AnswerHeaders {
-        hsts: answered.hsts.0,
-        content_type_options: answered.content_type_options.0,
-        frame_options: answered.frame_options.0,
-        content_security_policy: answered.content_security_policy.0,
-        cache_control: answered.cache_control.0,
-        vary: answered.vary.0,
-        set_cookie: answered.set_cookie.0,
-        location: answered.location.0,
-        debug_header: answered.debug_header.0,
-    };
+    let mut answer = answer!(answered);
     // Every answer has one of these headers: where neither is logged, some may have been left out.
     if answered.every.0 {
         answer.are_all();

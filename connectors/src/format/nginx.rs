@@ -58,10 +58,12 @@
 use std::borrow::Cow;
 
 use super::detect::has_any;
-use super::json::{Joined, Raw, Scalar, Told, authorization, expect_objects, object, read_into};
+use super::json::{
+    Joined, Raw, Scalar, Told, answer, authorization, expect_objects, object, read_into,
+};
 use super::target::{self, Target};
 use super::{Capabilities, Fault, Presence};
-use crate::event::{AnswerHeaders, Event, Text};
+use crate::event::{Event, Text};
 
 pub(super) const DESCRIPTION: &str = "nginx with a JSON log_format, flat or nested";
 
@@ -263,17 +265,7 @@ pub(super) fn decode(text: &str) -> Result<Event<'_>, Fault> {
         server: record.server.text("sent_http_server")?,
         powered_by: record.powered_by.text("sent_http_x_powered_by")?,
         via: record.via.text("http_via")?,
-        answer: AnswerHeaders {
-            hsts: record.hsts.0,
-            content_type_options: record.content_type_options.0,
-            frame_options: record.frame_options.0,
-            content_security_policy: record.content_security_policy.0,
-            cache_control: record.cache_control.0,
-            vary: record.vary.0,
-            set_cookie: record.set_cookie.0,
-            location: record.location.0,
-            debug_header: record.debug_header.0,
-        },
+        answer: answer!(record),
         mcp_method: record.mcp_method.text("http_mcp_method")?,
         mcp_name: record.mcp_name.text("http_mcp_name")?,
         mcp_version: record.mcp_version.text("http_mcp_protocol_version")?,

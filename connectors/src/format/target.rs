@@ -1,6 +1,7 @@
 //! Request targets and addresses: the small texts inside fields that every format has.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::ops::Range;
 
 use super::Fault;
@@ -208,6 +209,30 @@ pub(super) fn address(text: Cow<'_, str>) -> Text<'_> {
     (!matches!(address.as_ref(), "" | "-")).then_some(address)
 }
 
+/// Says whether a text is an IP address, without a port.
+pub(super) fn is_ip(text: &str) -> bool {
+    // Most are IPv4, which takes a tenth of the time that telling all forms apart does.
+    is_ipv4(text.as_bytes()) || text.parse::<IpAddr>().is_ok()
+}
+
+fn is_ipv4(bytes: &[u8]) -> bool {
+    let (mut n_dots, mut n_digits, mut part) = (0, 0, 0);
+    for byte in bytes {
+        match byte {
+            b'0'..=b'9' if n_digits == 0 || (n_digits < 3 && part != 0) => {
+                part = part * 10 + u32::from(byte - b'0');
+                n_digits += 1;
+            }
+            b'.' if 1 <= n_digits && part <= 255 => {
+                n_dots += 1;
+                (n_digits, part) = (0, 0);
+            }
+            _ => return false,
+        }
+    }
+    n_dots == 3 && 1 <= n_digits && part <= 255
+}
+
 /// Address of the last in a list of forwarders: the one that the proxy in front added.
 pub(super) fn last_forwarder(list: Cow<'_, str>) -> Text<'_> {
     let start = list.rfind(',').map_or(0, |at| at + 1);
@@ -355,6 +380,28 @@ mod tests {
         ];
         for (text, want) in rows {
             assert_eq!(address(text.into()).as_deref(), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn ip_addresses_are_those_of_the_standard_library() {
+        let parts = [
+            "", "0", "9", "00", "01", "10", "255", "256", "0255", "1a", "-1",
+        ];
+        let rows = [
+            "::1",
+            "1.2.3",
+            "1.2.3.4.5",
+            ".1.2.3.4",
+            "1.2.3.4.",
+            "1.2.3.4:5",
+            "[::1]",
+        ];
+        let of_parts = parts
+            .iter()
+            .flat_map(|a| parts.map(|b| format!("{a}.1.{b}.{a}")));
+        for text in of_parts.chain(rows.map(str::to_owned)) {
+            assert_eq!(is_ip(&text), text.parse::<IpAddr>().is_ok(), "{text}");
         }
     }
 

@@ -37,11 +37,11 @@
 use std::borrow::Cow;
 
 use super::detect::has_any;
-use super::json::{Header, Joined, Scalar, Seen, Told, authorization, object, read_into};
+use super::json::{Header, Joined, Scalar, Seen, Told, answer, authorization, object, read_into};
 use super::target::{self, Target};
 use super::words::known;
 use super::{Capabilities, Fault, Presence, combined};
-use crate::event::{AnswerHeaders, Event, Text};
+use crate::event::{Event, Text};
 use crate::reject::RejectReason;
 
 pub(super) const DESCRIPTION: &str = "Traefik's access log, JSON and text";
@@ -164,17 +164,7 @@ fn record(text: &str) -> Result<Event<'_>, Fault> {
         .client_host
         .text("ClientHost")?
         .and_then(target::last_forwarder);
-    let mut answer = AnswerHeaders {
-        hsts: record.hsts.0,
-        content_type_options: record.content_type_options.0,
-        frame_options: record.frame_options.0,
-        content_security_policy: record.content_security_policy.0,
-        cache_control: record.cache_control.0,
-        vary: record.vary.0,
-        set_cookie: record.set_cookie.0,
-        location: record.location.0,
-        debug_header: record.debug_header.0,
-    };
+    let mut answer = answer!(record);
     // Nobody keeps the date alone: all headers are kept (`fields.headers.defaultMode: keep`).
     if record.every.0 {
         answer.are_all();

@@ -44,6 +44,14 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Cuts a text at the first of two signs that stand beside each other; both are ASCII. The library's search is made for long ones.
+pub(super) fn cut_at(text: &str, signs: [u8; 2]) -> Option<(&str, &str)> {
+    let bytes = text.as_bytes();
+    let at =
+        memchr::memchr_iter(signs[0], bytes).find(|at| bytes.get(at + 1) == Some(&signs[1]))?;
+    Some((&text[..at], &text[at + 2..]))
+}
+
 /// A field's text; `-` and nothing are none.
 pub(super) fn known(text: Cow<'_, str>) -> Text<'_> {
     (!matches!(text.as_ref(), "" | "-")).then_some(text)
@@ -118,4 +126,16 @@ pub(super) fn unescape_hash(text: &str) -> Cow<'_, str> {
         };
     }
     String::from_utf8_lossy(&bytes).into_owned().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut_at;
+
+    #[test]
+    fn two_signs_cut_as_a_search_for_both_does() {
+        for text in ["", " ", "[", " [", "a [b", "  [[", "[ ", "a[ b [", " x [ ["] {
+            assert_eq!(cut_at(text, *b" ["), text.split_once(" ["), "{text:?}");
+        }
+    }
 }
