@@ -145,7 +145,7 @@ fn the_layout_of_a_snapshot_has_the_version_it_says() {
 }
 
 /// Of the version above.
-const LAYOUT: u64 = 6_371_144_041_924_554_837;
+const LAYOUT: u64 = 13_118_561_564_814_244_613;
 
 #[test]
 fn sections_that_are_not_what_they_should_be_are_told_and_end_nothing() {

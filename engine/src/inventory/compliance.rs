@@ -8,7 +8,7 @@
 //! | `status_id`, `compliance.status_id` | open 1 (new), 3 (fail); resolved 4, 1 (pass); stale 99, 0 (unknown) |
 //! | `compliance.{control, standards, requirements}` | where the kind of finding stands ([`models::compliance`]) |
 //! | `resources[0]` | what it is about; a host is named `* host /**`, as the inventory calls all that is asked for of it |
-//! | `evidences[]` | calls that showed it: the first two, and the first of the latest ten seconds that had one |
+//! | `evidences[]` | calls that showed it: the first two, and of those after them the first of the latest ten seconds that had one |
 //! | `unmapped.tollwatch` | change, phase, counts, rate, reasons |
 
 use models::compliance::{CAVEAT, Standards, find};

@@ -150,12 +150,10 @@ impl Summing {
             let text = format!("{} {} {status}{note}", view.method, view.path);
             Sample::new(call.at_ms, call.place, &text, identity)
         };
-        pending
-            .shown
-            .add_each(facts, call.identity, call.at_ms, shown);
+        pending.shown.add(facts, call.identity, call.at_ms, shown);
         if let Some(outdated) = &mut pending.outdated {
             let facts = if_superseded(view, facts);
-            outdated.add_one(facts, call.identity, shown);
+            outdated.add(facts, call.identity, call.at_ms, shown);
         }
         let (source, _, _, _) = call.place;
         let sums = [
@@ -170,7 +168,7 @@ impl Summing {
         for (scope, sums, name, is_told) in sums {
             if is_told {
                 let sum = sum_of(sums, name);
-                sum.add_each(facts.of_scope(scope), call.identity, call.at_ms, shown);
+                sum.add(facts.of_scope(scope), call.identity, call.at_ms, shown);
             }
         }
         if is_alone && let Some(pending) = self.state.pending.remove(&key) {

@@ -222,7 +222,7 @@ impl AgentWatch {
             }),
         };
         sum.shown
-            .add(facts(&step), call.identity.1, call.at_ms, || sample(call));
+            .add(facts(&step), call.identity.1, call.at_ms, |_| sample(call));
         if let Some((server, protocol)) = server {
             self.note_server(call, (&server, protocol), &name, sums);
         }
@@ -253,7 +253,7 @@ impl AgentWatch {
         });
         let facts = server_facts(protocol.grade, self.register.server(server).is_some());
         sum.shown
-            .add(facts, call.identity.1, call.at_ms, || sample(call));
+            .add(facts, call.identity.1, call.at_ms, |_| sample(call));
         if let Some(tool) = tool {
             let record = sums
                 .tools

@@ -180,8 +180,8 @@ fn cut(text: &str, bytes_max: usize) -> String {
 /// Event time within which one late call is as good as another, ms: texts are made of the first of each such span alone.
 const SPAN_MS: i64 = 10_000;
 
-/// Some calls: the first two, and the first of the latest ten seconds there was one in; by event time and position, whatever
-/// the order they came in.
+/// Some calls: the first two, and of those after them the first of the latest ten seconds that had one; by event time and
+/// position, whatever the order they came in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Samples(Vec<Sample>);
 
@@ -192,27 +192,23 @@ impl Samples {
             return;
         };
         self.0.insert(at, sample);
-        let span = |sample: &Sample| sample.at_ms.div_euclid(SPAN_MS);
-        let Some(latest) = self.0.last().map(span) else {
+        let Some((_, rest)) = self.0.split_at_mut_checked(SAMPLES_MAX - 1) else {
             return;
         };
-        let late = self.0.partition_point(|sample| span(sample) < latest);
-        let first = SAMPLES_MAX - 1;
-        if first < self.0.len() {
-            self.0.swap(first, late.max(first));
-            self.0
-                .truncate(if first <= late { SAMPLES_MAX } else { first });
+        let span = |sample: &Sample| sample.at_ms.div_euclid(SPAN_MS);
+        if let Some(latest) = rest.last().map(span) {
+            rest.swap(0, rest.partition_point(|sample| span(sample) < latest));
+            self.0.truncate(SAMPLES_MAX);
         }
     }
 
     /// True when a call of that time would be kept: so that its texts need not be made.
     pub fn wants(&self, at_ms: i64) -> bool {
-        let [_, second, rest @ ..] = self.0.as_slice() else {
+        let [_, second, third] = self.0.as_slice() else {
             return true;
         };
-        let latest = rest.last().unwrap_or(second).at_ms;
-        let (span, of_latest) = (at_ms.div_euclid(SPAN_MS), latest.div_euclid(SPAN_MS));
-        at_ms <= second.at_ms || of_latest < span || (of_latest == span && at_ms <= latest)
+        let (span, latest) = (at_ms.div_euclid(SPAN_MS), third.at_ms.div_euclid(SPAN_MS));
+        at_ms <= second.at_ms || latest < span || (latest == span && at_ms <= third.at_ms)
     }
 
     /// Keeps another's.
@@ -326,8 +322,8 @@ mod tests {
             let mut sorted: Vec<(i64, i64)> = times.clone();
             sorted.sort_unstable();
             sorted.dedup();
-            let latest = sorted.last().map(|(at, _)| ms(*at).div_euclid(SPAN_MS));
-            let late = sorted.iter().position(|(at, _)| Some(ms(*at).div_euclid(SPAN_MS)) == latest);
+            let span = |n: usize| ms(sorted[n].0).div_euclid(SPAN_MS);
+            let late = (2..sorted.len()).find(|n| span(*n) == span(sorted.len() - 1));
             let kept = (0..sorted.len()).filter(|n| *n < 2 || Some(*n) == late);
             let want: Vec<Sample> = kept.map(|n| sample(&sorted[n])).collect();
             prop_assert_eq!(all.iter().cloned().collect::<Vec<_>>(), want);

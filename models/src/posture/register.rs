@@ -342,7 +342,7 @@ mod tests {
             ..CallView::default()
         };
         let mut shown = Shown::default();
-        let sample = || Sample::new(at_ms, ("t", 0, n as i64, 0), "GET /orders/17 200", "alice");
+        let sample = |_| Sample::new(at_ms, ("t", 0, n as i64, 0), "GET /orders/17 200", "alice");
         shown.add(facts(&view), n % 5, at_ms, sample);
         shown
     }
@@ -402,7 +402,7 @@ mod tests {
                 for n in from..from + 50 {
                     let at_ms = n as i64 * 100;
                     let mut shown = Shown::default();
-                    let sample = || Sample::new(at_ms, ("t", 0, n as i64, 0), "GET /users", "x");
+                    let sample = |_| Sample::new(at_ms, ("t", 0, n as i64, 0), "GET /users", "x");
                     shown.add(facts(&view), n % 5, at_ms, sample);
                     register.absorb(endpoint, &shown, at_ms, told);
                 }
@@ -448,7 +448,7 @@ mod tests {
             };
             let mut shown = Shown::default();
             let sample = |_| Sample::new(0, ("t", 0, 0, 0), "GET /v1/orders/17 200", "bob");
-            shown.add_one(if_superseded(&view, facts(&view)), caller, sample);
+            shown.add(if_superseded(&view, facts(&view)), caller, 0, sample);
             shown
         };
         let (old, new) = (
@@ -508,7 +508,7 @@ mod tests {
             ..CallView::default()
         };
         let mut shown = Shown::default();
-        let sample = || Sample::new(0, ("t", 0, n as i64, 0), "GET /orders/17 200", "alice");
+        let sample = |_| Sample::new(0, ("t", 0, n as i64, 0), "GET /orders/17 200", "alice");
         shown.add(facts(&view).of_scope(Scope::Source), n, 0, sample);
         shown
     }

@@ -31,22 +31,13 @@ impl Shown {
     /// Adds a call.
     ///
     /// * `caller`: hash of the identity.
-    /// * `sample`: what is shown of the call; asked for when it is kept.
-    pub fn add(&mut self, facts: Facts, caller: u64, at_ms: i64, sample: impl Fn() -> Sample) {
-        self.add_each(facts, caller, at_ms, |_| sample());
-    }
-
-    /// The same, where what is shown of the call depends on the check, which is given by its number.
-    pub fn add_each(
-        &mut self,
-        facts: Facts,
-        caller: u64,
-        at_ms: i64,
-        sample: impl Fn(u8) -> Sample,
-    ) {
-        if !self.count(facts, caller) {
+    /// * `sample`: what is shown of the call for a check, which is given by its number; asked for when it is kept.
+    pub fn add(&mut self, facts: Facts, caller: u64, at_ms: i64, sample: impl Fn(u8) -> Sample) {
+        self.counts.add(facts);
+        if !facts.is_bad() {
             return;
         }
+        self.callers.insert(caller);
         for number in facts.faults() {
             if let Some(samples) = self.samples_of(number)
                 && samples.wants(at_ms)
@@ -54,25 +45,6 @@ impl Shown {
                 samples.keep(sample(number));
             }
         }
-    }
-
-    /// The same, but shows one call alone: of what may be no fault. The texts of every call would cost more than all else.
-    pub fn add_one(&mut self, facts: Facts, caller: u64, sample: impl Fn(u8) -> Sample) {
-        let is_shown = self.count(facts, caller) && self.samples.is_empty();
-        for number in facts.faults().filter(|_| is_shown) {
-            if let Some(samples) = self.samples_of(number) {
-                samples.keep(sample(number));
-            }
-        }
-    }
-
-    /// Counts a call; true when it showed a fault.
-    fn count(&mut self, facts: Facts, caller: u64) -> bool {
-        self.counts.add(facts);
-        if facts.is_bad() {
-            self.callers.insert(caller);
-        }
-        facts.is_bad()
     }
 
     /// Adds what other calls come to.

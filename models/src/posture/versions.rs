@@ -202,7 +202,7 @@ mod tests {
         let mut shown = Shown::default();
         for caller in callers {
             let sample = |_| Sample::new(0, ("t", 0, 0, 0), "GET / 200", "x");
-            shown.add_one(if_superseded(&view, facts(&view)), caller, sample);
+            shown.add(if_superseded(&view, facts(&view)), caller, 0, sample);
         }
         shown
     }
