@@ -10,16 +10,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use connectors::kafka::{Outgoing, Properties, Topic};
 use engine::command::resolver;
 use engine::config::{Config, Delivery, ModelConfig, SnapshotConfig, SourceConfig, TopicConfig};
 use engine::rule::RuleSet;
-use engine::service::{Service, cluster};
+use engine::service::{Service, Watcher, cluster};
 use serde_json::json;
 
 use crate::Result;
@@ -91,7 +91,7 @@ pub(crate) fn run(config: &WayConfig) -> Result<()> {
         let floor = start.until_now()?;
 
         let started = Mark::now()?;
-        let whole = service(config, round, Promise::Whole, RuleSet::shipped())?;
+        let whole = service(config, round, Promise::Whole, RuleSet::shipped(), None)?;
         let (shared, threads) = watching_threads(|| whole.finish_when_caught_up())?;
         let shared = shared?;
         let way = started.until_now()?;
@@ -106,7 +106,7 @@ pub(crate) fn run(config: &WayConfig) -> Result<()> {
         report(config, round, n_events, &floor, &way, &threads, latency);
 
         let started = Mark::now()?;
-        let less = service(config, round, Promise::Less, RuleSet::shipped())?;
+        let less = service(config, round, Promise::Less, RuleSet::shipped(), None)?;
         less.finish_when_caught_up()?;
         let less = started.until_now()?;
         report_promise(config, round, n_events, &way, &less);
@@ -162,7 +162,13 @@ fn report_promise(config: &WayConfig, round: u32, n_events: u64, way: &Usage, le
 }
 
 /// A service of its own for each round: new group, new logs.
-fn service(config: &WayConfig, round: u32, promise: Promise, rules: RuleSet) -> Result<Service> {
+fn service(
+    config: &WayConfig,
+    round: u32,
+    promise: Promise,
+    rules: RuleSet,
+    watcher: Option<Watcher>,
+) -> Result<Service> {
     let name = name(round, promise);
     let (delivery, every_seconds) = match promise {
         Promise::Whole => (Delivery::ExactlyOnce, 5),
@@ -205,7 +211,7 @@ fn service(config: &WayConfig, round: u32, promise: Promise, rules: RuleSet) -> 
         Arc::new(rules),
         resolver(None, false)?,
         Arc::default(),
-        None,
+        watcher,
     );
     Ok(runtime.block_on(started)?)
 }
@@ -279,7 +285,19 @@ fn paced(config: &WayConfig, pace: u64) -> Result<()> {
     }))?;
     let rules = PACED_RULES.map(|(file, text)| (file.to_owned(), text.to_owned()));
     let rules = with_shipped(rules.into_iter())?;
-    let service = service(config, 0, Promise::Whole, rules)?;
+    let timed = Arc::new(Mutex::new(BTreeMap::<String, Vec<i64>>::new()));
+    let noting = timed.clone();
+    let watcher: Watcher = Arc::new(move |alert| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let ms = now.map_or(0, |now| now.as_millis() as i64) - alert.read_at_ms;
+        let mut timed = noting.lock().unwrap_or_else(PoisonError::into_inner);
+        timed.entry(alert.rule.clone()).or_default().push(ms);
+    });
+    let service = service(config, 0, Promise::Whole, rules, Some(watcher))?;
+    // Groups are formed first: what is read meanwhile waits for the stages behind.
+    while !service.shared.metrics.is_ready() && !service.shared.stopping() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let writer = kafka.writer()?;
     let mut traffic = Traffic::new(&config.traffic);
     let (start, started) = (Mark::now()?, Instant::now());
@@ -302,30 +320,38 @@ fn paced(config: &WayConfig, pace: u64) -> Result<()> {
         std::thread::sleep(Duration::from_millis(1));
     }
     writer.flush()?;
-    let shared = service.finish_when_caught_up()?;
+    service.finish_when_caught_up()?;
     let used = start.until_now()?;
-    let (p50_ms, p99_ms) = (
-        shared.metrics.latency_ms(0.5),
-        shared.metrics.latency_ms(0.99),
-    );
-    let n_alerts = shared.metrics.n_timed_alerts();
     let cores = used.cpu_seconds / used.seconds;
+    let mut timed = timed.lock().unwrap_or_else(PoisonError::into_inner);
+    let rows: Vec<(String, usize, i64, i64)> = timed
+        .iter_mut()
+        .map(|(rule, ms)| {
+            ms.sort_unstable();
+            let at = |share: f64| ms[((ms.len() - 1) as f64 * share) as usize];
+            (rule.clone(), ms.len(), at(0.5), at(0.99))
+        })
+        .collect();
     if config.json {
+        let rules = rows.iter().map(|(rule, n, p50_ms, p99_ms)| {
+            json!({ "rule": rule, "alerts": n, "event_to_alert_p50_ms": p50_ms, "event_to_alert_p99_ms": p99_ms })
+        });
         println!(
             "{}",
             json!({
-                "bench": "pace", "events_per_s": pace, "events": n_sent, "alerts": n_alerts,
-                "event_to_alert_p50_ms": p50_ms, "event_to_alert_p99_ms": p99_ms,
+                "bench": "pace", "events_per_s": pace, "events": n_sent, "rules": rules.collect::<Vec<_>>(),
                 "cores": cores, "others_cores": used.others_cores,
             })
         );
-    } else {
-        println!(
-            "{pace} events/s for {} s: {n_alerts} alerts, read to alert p50 {p50_ms} ms, p99 {p99_ms} ms; \
-             {cores:.2} cores with the producer, others used {:.2}",
-            PACED.as_secs(),
-            used.others_cores
-        );
+        return Ok(());
+    }
+    println!(
+        "{pace} events/s for {} s; {cores:.2} cores with the producer, others used {:.2}",
+        PACED.as_secs(),
+        used.others_cores
+    );
+    for (rule, n, p50_ms, p99_ms) in rows {
+        println!("  {rule:<24} {n} alerts, read to alert p50 {p50_ms} ms, p99 {p99_ms} ms");
     }
     Ok(())
 }

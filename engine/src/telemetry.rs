@@ -542,14 +542,6 @@ impl Metrics {
         discoveries.unwrap_or_else(PoisonError::into_inner)[0].value_at_quantile(quantile)
     }
 
-    /// Alerts whose latency was noted.
-    pub fn n_timed_alerts(&self) -> u64 {
-        self.latencies_ms
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
-    }
-
     /// Quantile of the time from record read to alert, in milliseconds.
     pub fn latency_ms(&self, quantile: f64) -> u64 {
         self.latencies_ms
@@ -561,6 +553,11 @@ impl Metrics {
     /// Whether the workers have their partitions, as of now.
     pub fn set_ready(&self, is_ready: bool) {
         self.ready.store(is_ready, Ordering::Relaxed);
+    }
+
+    /// What [`Metrics::set_ready`] said last.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
     }
 
     /// Prometheus' text.
@@ -580,7 +577,7 @@ pub async fn serve(listen: &str, metrics: Arc<Metrics>) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::bind(listen).await?;
     let (text, ready) = (metrics.clone(), metrics);
     let readyz = move || {
-        let ready = ready.ready.load(Ordering::Relaxed);
+        let ready = ready.is_ready();
         async move {
             if ready {
                 (StatusCode::OK, "ready")
