@@ -573,7 +573,9 @@ impl Service {
                 }
                 if asked.due() {
                     let group = format!("{}.{name}", shared.config.group);
-                    let (committed, _) = shared.cluster.group(&group, topic)?;
+                    // No answer for now is no reason to end: the stages go on by themselves as well.
+                    let committed = shared.cluster.group(&group, topic);
+                    let committed = committed.map_or_else(|_| Vec::new(), |(next, _)| next);
                     for (partition, next) in (0..).zip(committed) {
                         if let Some(next) = next {
                             shared.reach(name, topic, partition, next);

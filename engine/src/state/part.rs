@@ -305,9 +305,13 @@ mod tests {
     #[test]
     fn another_version_is_told_by_its_number() {
         let mut other = file().to_vec();
-        other[24] = 9;
+        let next = VERSION + 1;
+        other[24..28].copy_from_slice(&next.to_le_bytes());
         let checksum = xxh3_128(&other[24..]).to_le_bytes();
         other[8..24].copy_from_slice(&checksum);
-        assert_eq!(read(&Bytes::from(other)).unwrap_err(), Damage::Version(9));
+        assert_eq!(
+            read(&Bytes::from(other)).unwrap_err(),
+            Damage::Version(next)
+        );
     }
 }
