@@ -37,6 +37,7 @@ mod decoding;
 mod edge;
 mod following;
 mod judging;
+mod looking;
 pub(crate) mod opening;
 mod restoring;
 mod ruling;

@@ -5,19 +5,15 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::{ServiceError, Shared};
+use super::{ServiceError, Shared, looking};
 use crate::briefing::{Briefing, BriefingError};
 use crate::config::{Config, ModelConfig};
 use crate::log::VALUE_BYTES_MAX;
 use crate::telemetry::OutcomeLabel;
 use crate::templates;
-
-/// How often the thread looks whether the service ends.
-const STEP: Duration = Duration::from_millis(100);
 
 /// The wanted briefing, for all threads.
 pub(super) struct Briefings(Mutex<Arc<Briefing>>);
@@ -51,45 +47,16 @@ pub(crate) fn of(models: &ModelConfig) -> Result<Briefing, BriefingError> {
 /// The thread can't be started.
 pub(super) fn start(shared: &Arc<Shared>) -> Result<(), ServiceError> {
     let config = &shared.config;
-    let every = Duration::from_secs(config.rules_reload_seconds);
-    if every.is_zero() || (config.openapi.is_empty() && config.agents.is_none()) {
-        return Ok(());
-    }
-    let shared = shared.clone();
-    let run = move || watch(&shared, every);
-    std::thread::Builder::new()
-        .name("documents".to_owned())
-        .spawn(run)?;
-    Ok(())
-}
-
-fn watch(shared: &Shared, every: Duration) {
-    // What was read at the start may have changed since: the first look reads it again.
-    let (mut read, mut seen, mut waited) = (None, None, Duration::ZERO);
-    while !shared.stopping() {
-        std::thread::sleep(STEP);
-        waited += STEP;
-        if waited < every {
-            continue;
-        }
-        waited = Duration::ZERO;
-        let now = look(&shared.config);
-        let stands_still = seen == Some(now);
-        seen = Some(now);
-        if stands_still && read != Some(now) {
-            read = Some(now);
-            reload(shared);
-        }
+    match config.openapi.is_empty() && config.agents.is_none() {
+        true => Ok(()),
+        false => looking::start(shared, "documents", look, reload),
     }
 }
 
 /// A hash of the names, lengths and times of the files; one of its own for what can't be read.
 fn look(config: &Config) -> u64 {
     let mut hash = Xxh3Default::new();
-    let mut add = |path: &Path| {
-        let of = std::fs::metadata(path).map(|of| (of.len(), of.modified().ok()));
-        hash.update(format!("{} {:?}", path.display(), of.ok()).as_bytes());
-    };
+    let mut add = |path: &Path| looking::add(&mut hash, path);
     match templates::files_of(&config.openapi) {
         Ok(files) => files.iter().for_each(|path| add(path)),
         Err(_) => config.openapi.iter().for_each(|path| add(path)),

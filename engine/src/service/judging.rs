@@ -447,23 +447,20 @@ impl Thread<'_> {
         if offset >= owned.replay_until {
             owned.lane.mute(false);
         }
+        if !matches!(item, Item::Record(_)) {
+            owned.next = offset + 1;
+            if let Some(lake) = &mut owned.lake {
+                lake.after(owned.next);
+            }
+            self.gathered_since.get_or_insert(started);
+        }
         let record = match item {
             Item::Record(record) => record,
             Item::Rules(texts) => {
-                owned.next = offset + 1;
-                if let Some(lake) = &mut owned.lake {
-                    lake.after(owned.next);
-                }
-                self.gathered_since.get_or_insert(started);
                 switch(self.name, partition, offset, owned, texts);
                 return Ok(());
             }
             Item::Briefing(briefing) => {
-                owned.next = offset + 1;
-                if let Some(lake) = &mut owned.lake {
-                    lake.after(owned.next);
-                }
-                self.gathered_since.get_or_insert(started);
                 tracing::info!(
                     stage = self.name,
                     partition,
@@ -476,12 +473,7 @@ impl Thread<'_> {
                 return Ok(());
             }
             Item::Act(act) => {
-                owned.next = offset + 1;
-                if let Some(lake) = &mut owned.lake {
-                    lake.after(owned.next);
-                }
                 let owning = owned.owning;
-                self.gathered_since.get_or_insert(started);
                 let out = obey(self.name, partition, offset, owned, &act);
                 return self.send(out, (partition, owning));
             }
@@ -566,14 +558,12 @@ impl Thread<'_> {
                 continue;
             }
             let headers = log::rules_headers(self.name, wanted.hash);
-            let outgoing = Outgoing {
-                topic: &self.topic,
-                partition: Some(*partition),
-                key: None,
-                value: &wanted.encoded,
-            };
-            let headers = headers.iter().map(|(name, text)| (*name, text.as_bytes()));
-            self.writer.send(outgoing, headers)?;
+            tell(
+                &self.writer,
+                (&self.topic, *partition),
+                &headers,
+                &wanted.encoded,
+            )?;
             owned.told = Some(Told {
                 hash: wanted.hash,
                 at: Instant::now(),
@@ -600,14 +590,12 @@ impl Thread<'_> {
                 continue;
             }
             let headers = log::briefing_headers(self.name, wanted.hash);
-            let outgoing = Outgoing {
-                topic: &self.topic,
-                partition: Some(*partition),
-                key: None,
-                value: &wanted.encoded,
-            };
-            let headers = headers.iter().map(|(name, text)| (*name, text.as_bytes()));
-            self.writer.send(outgoing, headers)?;
+            tell(
+                &self.writer,
+                (&self.topic, *partition),
+                &headers,
+                &wanted.encoded,
+            )?;
             owned.briefed = Some((wanted.hash, Instant::now()));
         }
         Ok(())
@@ -631,16 +619,13 @@ impl Thread<'_> {
                 ?act,
                 "a rule is too slow, or no longer shed: its lane hears of it behind what its log holds now"
             );
-            let value = act.encode();
             let headers = log::act_headers(self.name);
-            let outgoing = Outgoing {
-                topic: &self.topic,
-                partition: Some(*partition),
-                key: None,
-                value: &value,
-            };
-            let headers = headers.iter().map(|(name, text)| (*name, text.as_bytes()));
-            self.writer.send(outgoing, headers)?;
+            tell(
+                &self.writer,
+                (&self.topic, *partition),
+                &headers,
+                &act.encode(),
+            )?;
         }
         Ok(())
     }
@@ -948,6 +933,23 @@ impl Thread<'_> {
             .get_or_create(&stage)
             .set(n_errors as i64);
     }
+}
+
+/// Writes into a lane's own log what it is told beside rows.
+fn tell(
+    writer: &Writer,
+    (topic, partition): (&str, i32),
+    headers: &[(&str, String)],
+    value: &[u8],
+) -> Result<(), Error> {
+    let outgoing = Outgoing {
+        topic,
+        partition: Some(partition),
+        key: None,
+        value,
+    };
+    let headers = headers.iter().map(|(name, text)| (*name, text.as_bytes()));
+    writer.send(outgoing, headers)
 }
 
 /// Compiles the wanted rules for a lane, aside.

@@ -7,19 +7,17 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
-use super::{ServiceError, Shared};
+use super::{ServiceError, Shared, looking};
 use crate::command::{RuleFaults, load_rules};
+use crate::config::Config;
 use crate::log::VALUE_BYTES_MAX;
 use crate::rule::texts::TextsError;
 use crate::rule::{RuleSet, RuleTexts};
 use crate::telemetry::OutcomeLabel;
 
-/// How often the thread looks whether the service ends.
-const STEP: Duration = Duration::from_millis(100);
 /// Faults of one set that are told; `rules check` tells them all.
 const FAULTS_MAX: usize = 8;
 
@@ -61,61 +59,31 @@ impl Ruling {
     }
 }
 
-/// Looks at the folder of rules until the service ends; nothing when there is none, or it is not to be read again.
+/// Looks at the folders until the service ends; nothing when there are none, or they are not to be read again.
 ///
 /// # Errors
 /// The thread can't be started.
 pub(super) fn start(shared: &Arc<Shared>) -> Result<(), ServiceError> {
     let config = &shared.config;
-    let every = Duration::from_secs(config.rules_reload_seconds);
-    if every.is_zero() || (config.rules.is_none() && config.lookups.is_none()) {
-        return Ok(());
-    }
-    let shared = shared.clone();
-    let run = move || watch(&shared, every);
-    std::thread::Builder::new()
-        .name("rules".to_owned())
-        .spawn(run)?;
-    Ok(())
-}
-
-fn watch(shared: &Shared, every: Duration) {
-    // What was read at the start may have changed since: the first look reads it again.
-    let (mut read, mut seen, mut waited) = (None, None, Duration::ZERO);
-    while !shared.stopping() {
-        std::thread::sleep(STEP);
-        waited += STEP;
-        if waited < every {
-            continue;
-        }
-        waited = Duration::ZERO;
-        let now = look(
-            shared.config.rules.as_deref(),
-            shared.config.lookups.as_deref(),
-        );
-        let stands_still = seen == Some(now);
-        seen = Some(now);
-        if stands_still && read != Some(now) {
-            read = Some(now);
-            reload(shared);
-        }
+    match (&config.rules, &config.lookups) {
+        (None, None) => Ok(()),
+        _ => looking::start(shared, "rules", look, reload),
     }
 }
 
 /// A hash of the names and texts of the rules, and of the names, lengths and times of the lookup tables; one of its own for what
 /// can't be read.
-fn look(rules: Option<&Path>, lookups: Option<&Path>) -> u64 {
+fn look(config: &Config) -> u64 {
     let mut hash = Xxh3Default::new();
-    for path in rules.map(files).unwrap_or_default() {
+    for path in config.rules.as_deref().map(files).unwrap_or_default() {
         if path.extension().is_some_and(|e| e == "sql") {
             let text = std::fs::read(&path).unwrap_or_default();
             hash.update(&xxh3_64(path.as_os_str().as_encoded_bytes()).to_le_bytes());
             hash.update(&xxh3_64(&text).to_le_bytes());
         }
     }
-    for path in lookups.map(files).unwrap_or_default() {
-        let of = std::fs::metadata(&path).map(|of| (of.len(), of.modified().ok()));
-        hash.update(format!("{} {:?}", path.display(), of.ok()).as_bytes());
+    for path in config.lookups.as_deref().map(files).unwrap_or_default() {
+        looking::add(&mut hash, &path);
     }
     hash.digest()
 }
