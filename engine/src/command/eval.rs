@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use clap::Args;
 use comfy_table::Table;
@@ -18,6 +19,7 @@ use crate::alert::Alert;
 use crate::config::ModelConfig;
 use crate::evaluation::{Evaluation, Labels, Told};
 use crate::pipeline::in_parallel;
+use crate::rule::RuleSet;
 use connectors::format::Format;
 
 mod pass;
@@ -176,9 +178,19 @@ fn evaluate(args: &EvalArgs, labels: &[Labels], ideas: Ideas) -> Result<Evaluati
         ideas,
         ..engine.models.over(&ModelConfig::default())
     };
+    over_files(args, labels, &rules, &models)
+}
+
+/// The files, one after the other, as one result.
+fn over_files(
+    args: &EvalArgs,
+    labels: &[Labels],
+    rules: &Arc<RuleSet>,
+    models: &ModelConfig,
+) -> Result<Evaluation, Failure> {
     let mut all = Evaluation::default();
     for (file, labels) in args.files.iter().zip(labels) {
-        let pass = pass(args, file, &rules, &models, false)?;
+        let pass = pass(args, file, rules, models, false)?;
         let evaluation = Evaluation::of(labels, &pass.told, &pass.times);
         add(&mut all, args, file, evaluation);
     }

@@ -9,6 +9,7 @@ use arrow::datatypes::{Int32Type, Int64Type, TimestampMillisecondType, UInt64Typ
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::EvalArgs;
+use crate::alert::Alert;
 use crate::command::Failure;
 use crate::command::reading::{ReadingArgs, pipeline_of, read, source_of};
 use crate::config::ModelConfig;
@@ -103,23 +104,23 @@ pub(super) fn pass(
     });
     pipeline.watch(Some(watcher));
     let mut pass = Pass::default();
+    let mut note = |alerts: &[Alert]| {
+        let told = alerts
+            .iter()
+            .map(|alert| super::told(alert, alert.position.2));
+        pass.told.extend(told);
+    };
     let _ = read(
         &mut pipeline,
         file,
         &source_of(file),
         i64::MAX,
         |round, _| {
-            let alerts = round.alerts.iter();
-            pass.told
-                .extend(alerts.map(|alert| super::told(alert, alert.position.2)));
+            note(&round.alerts);
             Ok(ControlFlow::Continue(()))
         },
     )?;
-    let last = pipeline.close()?.alerts;
-    pass.told.extend(
-        last.iter()
-            .map(|alert| super::told(alert, alert.position.2)),
-    );
+    note(&pipeline.close()?.alerts);
     let lanes = pipeline.stages().into_iter().flat_map(|(_, lanes)| lanes);
     let counters = lanes.flat_map(|lane| lane.stage().rules());
     pass.n_bounded = counters.map(|of| of.evicted + of.uncased).sum();

@@ -13,7 +13,7 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::pass::{Pass, pass};
-use super::{EvalArgs, add, show};
+use super::{EvalArgs, add, over_files, show};
 use crate::command::report::curves::picture;
 use crate::command::{Failure, RuleFaults, load_rules, plain_table};
 use crate::config::ModelConfig;
@@ -77,9 +77,7 @@ fn swept(args: &EvalArgs, labels: &[Labels], knobs: &[f64]) -> Result<Swept, Fai
             false_alerts_per_million_events: *at,
             ..models.clone()
         };
-        let evaluation = over_files(args, labels, |file| {
-            pass(args, file, &rules, &models, false)
-        });
+        let evaluation = over_files(args, labels, &rules, &models);
         bar.inc(1);
         evaluation.map_err(|error| error.to_string())
     };
@@ -103,21 +101,6 @@ fn swept(args: &EvalArgs, labels: &[Labels], knobs: &[f64]) -> Result<Swept, Fai
         rivals,
         n_bounded,
     })
-}
-
-/// The files, one after the other, as one result.
-fn over_files(
-    args: &EvalArgs,
-    labels: &[Labels],
-    of: impl Fn(&Path) -> Result<Pass, Failure>,
-) -> Result<Evaluation, Failure> {
-    let mut all = Evaluation::default();
-    for (file, labels) in args.files.iter().zip(labels) {
-        let pass = of(file)?;
-        let evaluation = Evaluation::of(labels, &pass.told, &pass.times);
-        add(&mut all, args, file, evaluation);
-    }
-    Ok(all)
 }
 
 /// A rival's rule at one setting of its parameter.
